@@ -1,0 +1,139 @@
+//! The paper's recipe: from the dimension and the accuracy to grid, scheme and sampler.
+
+use super::{OnStall, Picard, Tolerance};
+use crate::error::{Error, Result};
+use crate::grid::{Resolution, TimeGrid};
+use crate::schedule::NoiseSchedule;
+use crate::scheme::{Form, Level, Scheme};
+
+/// Which reverse dynamics is solved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum Dynamics {
+    /// The reverse stochastic differential equation (PIADM-SDE).
+    #[default]
+    Sde,
+    /// The probability-flow ordinary differential equation (predictor of PIADM-ODE).
+    Ode,
+}
+
+/// PIADM, "Accelerating Diffusion Models with Parallel Sampling: Inference at Sub-Linear Time Complexity" (arXiv 2405.15986), for data of
+/// `dim` elements and accuracy `delta`.
+///
+/// The paper fixes orders, not constants. All times are Ornstein-Uhlenbeck times, whatever the schedule. The defaults here are:
+///
+/// | parameter | paper | default |
+/// |---|---|---|
+/// | `t_max`, horizon | O(log(d/delta^2)) | ln(d) + 2 ln(1/delta), at least 1; cut to the score's trained range |
+/// | `h`, block length | O(1) | 1 |
+/// | `eps`, step | SDE O(1/d), ODE O(1/sqrt d) | 1/(2d), at most 1/8; 1/(2 sqrt d), at most 1/4; steps are eps min(1, t) |
+/// | `t_min`, early stop | delta | delta; raised to the score's trained range |
+/// | `depth`, sweeps a block | O(log(d/delta^2)) | the integer above ln(d) + 2 ln(1/delta), at least 4 |
+///
+/// Every field that is `None` takes its default.
+///
+/// ```
+/// use piadm::{Cpu, Dynamics, Mixture, Ou, Piadm, Problem, Sampler};
+/// let piadm = Piadm::new(2, 0.1, Dynamics::Sde);
+/// let recipe = piadm.recipe(&Ou, None)?;
+/// let mut score = Mixture::new(vec![0.5, 0.5], ndarray::array![[-1.0, 0.0], [1.0, 0.0]], vec![0.2, 0.2])?;
+/// let problem = Problem::new(Cpu::<f32>::new(), &Ou, recipe.grid, recipe.scheme, (4, 2)).seed(1);
+/// let solution = recipe.sampler.sample(&problem, &mut score)?;
+/// assert_eq!(solution.report.sweeps.len(), 6); // blocks of length 1 from t_max = 5.3 on
+/// # Ok::<(), piadm::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Piadm {
+    /// Elements of a sample, d.
+    pub dim: usize,
+    /// Accuracy delta in (0, 1).
+    pub delta: f64,
+    /// SDE or ODE.
+    pub dynamics: Dynamics,
+    /// Horizon.
+    pub t_max: Option<f64>,
+    /// Early stop.
+    pub t_min: Option<f64>,
+    /// Block length.
+    pub h: Option<f64>,
+    /// Step size at t >= 1.
+    pub eps: Option<f64>,
+    /// Number of steps, in place of `eps`.
+    pub steps: Option<usize>,
+    /// Sweeps a block.
+    pub depth: Option<usize>,
+    /// Sweeps until this tolerance in place of a fixed depth; `depth`, where given too, is then the most sweeps a block may take.
+    pub tolerance: Option<Tolerance>,
+}
+
+/// What [`Piadm`] decides: three plain values, to be used as they are or changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recipe {
+    /// The paper's grid: uniform, then geometric near the data, cut at block ends.
+    pub grid: TimeGrid,
+    /// Exponential integrator in score form.
+    pub scheme: Scheme,
+    /// Blocks with a barrier.
+    pub sampler: Picard,
+}
+
+impl Piadm {
+    /// All defaults.
+    pub const fn new(dim: usize, delta: f64, dynamics: Dynamics) -> Self {
+        Piadm {
+            dim,
+            delta,
+            dynamics,
+            t_max: None,
+            t_min: None,
+            h: None,
+            eps: None,
+            steps: None,
+            depth: None,
+            tolerance: None,
+        }
+    }
+
+    /// Grid, scheme and sampler on a schedule, for a score trained on `time_range` (in the schedule's own time, as
+    /// [`ScoreFn::time_range`](crate::ScoreFn::time_range) gives it).
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a dim of 0, a delta outside (0, 1) and parameters that no grid can be made of.
+    pub fn recipe(&self, schedule: &dyn NoiseSchedule, time_range: Option<(f64, f64)>) -> Result<Recipe> {
+        if self.dim == 0 {
+            return Err(Error::setting("dim", 0, "at least 1"));
+        }
+        if !(self.delta > 0.0 && self.delta < 1.0) {
+            return Err(Error::setting("delta", self.delta, "a number between 0 and 1"));
+        }
+        let d = self.dim as f64;
+        let horizon = d.ln() - 2.0 * self.delta.ln();
+        let ou = |t| Level::at(schedule, t).ou_time();
+        let (least, most) = time_range.map_or((0.0, f64::INFINITY), |(min, max)| (ou(min), ou(max)));
+        let t_max = self.t_max.unwrap_or(horizon.max(1.0)).min(most);
+        let t_min = self.t_min.unwrap_or(self.delta).max(least);
+        let h = self.h.unwrap_or(1.0);
+        let eps = self.eps.unwrap_or(match self.dynamics {
+            Dynamics::Sde => (0.5 / d).min(0.125),
+            Dynamics::Ode => (0.5 / d.sqrt()).min(0.25),
+        });
+        let resolution = self.steps.map_or(Resolution::Step(eps), Resolution::Steps);
+        let stochasticity = match self.dynamics {
+            Dynamics::Sde => 1.0,
+            Dynamics::Ode => 0.0,
+        };
+        let sampler = match (self.tolerance, self.depth) {
+            (None, depth) => Picard::piadm(h, Some(depth.unwrap_or(horizon.ceil().max(4.0) as usize))),
+            (Some(tolerance), max_sweeps) => {
+                Picard { tolerance, max_sweeps, on_stall: OnStall::Accept, ..Picard::piadm(h, None) }
+            }
+        };
+        Ok(Recipe {
+            grid: TimeGrid::piadm(schedule, t_max, t_min, h, resolution)?,
+            scheme: Scheme::Exponential { form: Form::Score, stochasticity },
+            sampler,
+        })
+    }
+}

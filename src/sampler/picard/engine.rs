@@ -1,0 +1,262 @@
+//! The rounds of a parallel run.
+
+use super::{Coupling, OnStall, Picard, Policy};
+use crate::backend::{Backend, Change};
+use crate::error::{Error, Result};
+use crate::sampler::picard::window::Extent;
+use crate::sampler::workspace::{Move, Span, Workspace};
+use crate::sampler::{Observer, Problem, Round, Solution, Stop};
+use crate::score::ScoreFn;
+
+/// How far a window may move after a sweep.
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    /// Nodes that became final.
+    nodes: usize,
+    /// Largest change with which one of them was accepted without being exact.
+    residual: f64,
+    /// Whether one of them was accepted only because it had been swept as often as allowed.
+    stalled: bool,
+}
+
+/// What the engine keeps a sample.
+#[derive(Clone, Copy, Debug)]
+struct Track {
+    span: Span,
+    /// Block it works on, and how often it has swept it.
+    block: usize,
+    sweeps: usize,
+}
+
+struct Engine<'s, 'p, 'a, B: Backend> {
+    settings: &'s Picard,
+    work: Workspace<'p, 'a, B>,
+    extent: Extent,
+    tracks: Vec<Track>,
+    /// Round in which each node of each window entered, `slot * capacity + node % capacity`.
+    entered: Vec<u32>,
+    capacity: usize,
+    round: u32,
+}
+
+pub(in crate::sampler) fn run<B: Backend>(
+    settings: &Picard,
+    problem: &Problem<'_, B>,
+    score: &mut dyn ScoreFn<B>,
+    observer: &mut dyn Observer<B>,
+    name: &str,
+) -> Result<Solution<B>> {
+    let list = problem.list(score.prediction())?;
+    problem.check(&list)?;
+    let extent = Extent::new(settings.window, &list)?;
+    let nodes = extent.most_nodes();
+    let capacity = nodes + list.lookback();
+    let work = Workspace::new(problem, list, &*score, nodes, name)?;
+    let slots = problem.samples();
+    let tracks = (0..slots).map(|slot| Track { span: Span { slot, lo: 0, hi: 0 }, block: 0, sweeps: 0 }).collect();
+    let entered = vec![0; slots * capacity];
+    let engine = Engine { settings, work, extent, tracks, entered, capacity, round: 0 };
+    engine.run(problem, score, observer)
+}
+
+impl<B: Backend> Engine<'_, '_, '_, B> {
+    fn run(
+        mut self,
+        problem: &Problem<'_, B>,
+        score: &mut dyn ScoreFn<B>,
+        observer: &mut dyn Observer<B>,
+    ) -> Result<Solution<B>> {
+        let last = self.work.last();
+        let steps = self.work.list.steps();
+        let mut spans: Vec<Span> = self.tracks.iter().map(|t| t.span).collect();
+        let mut progress = vec![Progress { nodes: 0, residual: 0.0, stalled: false }; spans.len()];
+        let mut moves = Vec::with_capacity(spans.len());
+        let mut finished = vec![0; spans.len()];
+        self.move_windows(&spans, &progress, &mut moves)?;
+        loop {
+            spans.clear();
+            spans.extend(self.tracks.iter().map(|t| t.span).filter(|s| s.lo < last));
+            if spans.is_empty() {
+                break;
+            }
+            let before = self.work.report.score_rows;
+            self.work.evaluate(score, &spans)?;
+            self.work.sweep(&spans, &self.settings.linearisation)?;
+            self.judge(&spans, &mut progress)?;
+            self.move_windows(&spans, &progress, &mut moves)?;
+            let residual = progress.iter().take(spans.len()).fold(0.0, |max, p| f64::max(max, p.residual));
+            for (count, track) in finished.iter_mut().zip(&self.tracks) {
+                *count = self.work.finished_steps(track.span.lo);
+            }
+            for m in moves.iter().filter(|m| m.to.lo == last) {
+                let id = problem.ids().get(m.to.slot).copied().unwrap_or_default();
+                observer.on_sample(m.to.slot, id, self.work.view_state(m.to.slot, last));
+            }
+            let report = &self.work.report;
+            let rows = report.score_rows - before;
+            let round = Round { round: report.rounds, rows, finished: &finished, steps, residual };
+            if observer.on_round(&round).is_break() {
+                self.work.report.stop = Stop::Cancelled;
+                break;
+            }
+        }
+        let tracks = self.tracks;
+        self.work.finish(|slot| tracks.get(slot).map_or(0, |t| t.span.lo))
+    }
+
+    fn entered(&self, slot: usize, node: usize) -> u32 {
+        self.entered.get(slot * self.capacity + node % self.capacity).copied().unwrap_or(0)
+    }
+
+    /// How far every window may move, by the changes of the last sweep.
+    fn judge(&mut self, spans: &[Span], progress: &mut [Progress]) -> Result<()> {
+        self.round += 1;
+        let mut first = 0;
+        for (span, progress) in spans.iter().zip(progress.iter_mut()) {
+            *progress = match self.settings.policy {
+                Policy::Sliding => self.judge_sliding(span, first)?,
+                Policy::Blocks => self.judge_block(span, first)?,
+            };
+            let last = self.work.change(first, span.hi - span.lo - 1);
+            let rms = self.work.rms(&last);
+            if let Some(residual) = self.work.report.residuals.get_mut(span.slot) {
+                *residual = rms;
+            }
+            first += span.hi - span.lo;
+        }
+        if self.settings.coupling == Coupling::WholeBatch
+            && let Some(least) = progress.iter().take(spans.len()).map(|p| p.nodes).min()
+        {
+            progress.iter_mut().for_each(|p| p.nodes = least);
+        }
+        for (span, p) in spans.iter().zip(progress.iter()) {
+            let report = &mut self.work.report;
+            report.max_residual = report.max_residual.max(p.residual);
+            if p.stalled {
+                report.stop = Stop::Depth;
+            }
+            if let Some(track) = self.tracks.get_mut(span.slot) {
+                track.sweeps += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a guess is as good as final: (accepted, its rms change).
+    fn accepts(&self, node: usize, change: &Change) -> (bool, f64) {
+        let rms = self.work.rms(change);
+        let threshold = self.work.node(node).map_or(0.0, |n| self.settings.tolerance.threshold(n));
+        // with a tolerance of zero only unchanged elements count: the square of a tiny change is 0
+        let close = threshold > 0.0 && rms <= threshold;
+        (change.finite && (!change.moved || close), rms)
+    }
+
+    /// Whether the node's newest state is where its network output was or need not be taken.
+    fn exact(&self, node: usize, change: &Change) -> bool {
+        change.finite && (!change.moved || self.work.node(node).is_some_and(|n| !n.evaluate))
+    }
+
+    fn not_converged(&self, span: &Span, first: usize, k: usize, sweeps: usize) -> Error {
+        let rms = |k| self.work.rms(&self.work.change(first, k));
+        Error::NotConverged {
+            sample: self.work.ids().get(span.slot).copied().unwrap_or_default(),
+            node: span.lo + 1 + k,
+            sweeps,
+            residual: rms(k),
+            residuals: (k..span.hi - span.lo).map(rms).collect(),
+        }
+    }
+
+    /// 1 + the number of consecutive accepted nodes: the first failing one was computed from accepted ones.
+    fn judge_sliding(&self, span: &Span, first: usize) -> Result<Progress> {
+        let count = span.hi - span.lo;
+        let mut progress = Progress { nodes: count, residual: 0.0, stalled: false };
+        let mut exact = true;
+        for k in 0..count {
+            let node = span.lo + 1 + k;
+            let change = self.work.change(first, k);
+            let (mut accepted, rms) = self.accepts(node, &change);
+            // a node whose inputs are final is exact, whatever it did
+            let settled = exact;
+            exact &= self.exact(node, &change);
+            let sweeps = (self.round - self.entered(span.slot, node)) as usize;
+            if !accepted && !settled && self.settings.max_sweeps.is_some_and(|most| sweeps >= most) {
+                if self.settings.on_stall == OnStall::Error {
+                    return Err(self.not_converged(span, first, k, sweeps));
+                }
+                accepted = change.finite;
+                progress.stalled |= accepted;
+            }
+            if !(accepted || exact) {
+                progress.nodes = k + 1;
+                break;
+            }
+            if !settled {
+                progress.residual = progress.residual.max(rms);
+            }
+        }
+        Ok(progress)
+    }
+
+    /// The exact nodes, or the whole block where all its nodes are accepted.
+    fn judge_block(&self, span: &Span, first: usize) -> Result<Progress> {
+        let count = span.hi - span.lo;
+        let sweeps = self.tracks.get(span.slot).map_or(0, |t| t.sweeps) + 1;
+        let changes = (0..count).map(|k| (k, self.work.change(first, k)));
+        let exact = 1 + changes.clone().take_while(|(k, c)| self.exact(span.lo + 1 + k, c)).count();
+        if exact >= count {
+            return Ok(Progress { nodes: count, residual: 0.0, stalled: false });
+        }
+        let judged = changes.map(|(k, c)| (k, self.accepts(span.lo + 1 + k, &c), c.finite));
+        let residual = judged.clone().skip(exact).fold(0.0, |max, (_, (_, rms), _)| f64::max(max, rms));
+        let failing = judged.clone().find(|(_, (accepted, _), _)| !accepted).map(|(k, ..)| k);
+        let Some(failing) = failing else {
+            return Ok(Progress { nodes: count, residual, stalled: false });
+        };
+        if self.settings.max_sweeps.is_some_and(|most| sweeps >= most) {
+            if self.settings.on_stall == OnStall::Error {
+                return Err(self.not_converged(span, first, failing, sweeps));
+            }
+            if judged.clone().all(|(.., finite)| finite) {
+                return Ok(Progress { nodes: count, residual, stalled: true });
+            }
+        }
+        Ok(Progress { nodes: exact, residual: 0.0, stalled: false })
+    }
+
+    /// Moves the windows of `spans` and lets new nodes enter.
+    fn move_windows(&mut self, spans: &[Span], progress: &[Progress], moves: &mut Vec<Move>) -> Result<()> {
+        moves.clear();
+        for (span, progress) in spans.iter().zip(progress) {
+            let lo = span.lo + progress.nodes;
+            let (step, solution) = self.work.node(lo).map_or((0, true), |n| (n.step, n.solution));
+            let done = lo == span.hi;
+            let hi = match self.settings.policy {
+                Policy::Sliding => self.extent.end(step, solution).max(span.hi),
+                Policy::Blocks if done => self.extent.end(step, solution),
+                Policy::Blocks => span.hi,
+            };
+            let to = Span { slot: span.slot, lo, hi };
+            if let Some(track) = self.tracks.get_mut(span.slot) {
+                if self.settings.policy == Policy::Blocks && done && progress.nodes > 0 {
+                    let sweeps = &mut self.work.report.sweeps;
+                    if sweeps.len() <= track.block {
+                        sweeps.resize(track.block + 1, 0);
+                    }
+                    if let Some(most) = sweeps.get_mut(track.block) {
+                        *most = (*most).max(track.sweeps);
+                    }
+                    (track.block, track.sweeps) = (track.block + 1, 0);
+                }
+                track.span = to;
+            }
+            for j in span.hi + 1..=hi {
+                if let Some(round) = self.entered.get_mut(span.slot * self.capacity + j % self.capacity) {
+                    *round = self.round;
+                }
+            }
+            moves.push(Move { from: *span, to });
+        }
+        self.work.advance(moves, Some(&self.settings.entry), &self.settings.linearisation)
+    }
+}

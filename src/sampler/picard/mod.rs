@@ -1,0 +1,141 @@
+//! The parallel sampler: one engine for every published iteration, told apart by plain values.
+
+mod engine;
+mod linearisation;
+mod tolerance;
+mod window;
+
+pub use linearisation::{Entry, Linearisation};
+pub use tolerance::Tolerance;
+pub use window::{Policy, Window};
+
+use super::{Observer, Problem, Sampler, Solution};
+use crate::backend::Backend;
+use crate::error::{Error, Result};
+use crate::scheme::Discretisation;
+use crate::score::ScoreFn;
+use window::Extent;
+
+/// Whether samples wait for each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum Coupling {
+    /// Each sample moves its own window and leaves the batch when it is done.
+    #[default]
+    PerSample,
+    /// All windows move with the slowest sample (ParaDiGMS; PIADM's barrier for a batch).
+    WholeBatch,
+}
+
+/// What happens to a node that was swept `max_sweeps` times and still fails the tolerance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum OnStall {
+    /// The run fails with [`Error::NotConverged`].
+    #[default]
+    Error,
+    /// It is accepted as it is, and the report says [`Stop::Depth`](super::Stop::Depth). With a tolerance of zero this is a fixed depth, as
+    /// in the paper.
+    Accept,
+}
+
+/// Parallel-in-time sampling: all nodes of a window are guessed, evaluated in one batch and corrected by one sweep, round after round.
+///
+/// After k sweeps the first k nodes of a window are exact, so no window needs more sweeps than it has nodes; usually a few sweeps
+/// bring every node within the tolerance.
+///
+/// ```
+/// use piadm::{Cpu, Ou, Picard, Prediction, Problem, Sampler, Scheme, Sequential, TimeGrid, Tolerance, score_fn};
+/// let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 100)?;
+/// let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::default(), (4, 2)).seed(1);
+/// // data N(0, 1): the score is -x at every time
+/// let mut score = score_fn(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
+/// let exact = Picard { tolerance: Tolerance::ZERO, ..Picard::default() };
+/// let parallel = exact.sample(&problem, &mut score)?;
+/// let sequential = Sequential.sample(&problem, &mut score)?;
+/// assert_eq!(parallel.samples, sequential.samples);
+/// assert!(parallel.report.rounds < sequential.report.rounds);
+/// # Ok::<(), piadm::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+pub struct Picard {
+    /// Blocks with a barrier, or a sliding window (default).
+    pub policy: Policy,
+    /// Length of a block or window; default 64 steps.
+    pub window: Window,
+    /// What a sweep assumes of the network's slope.
+    pub linearisation: Linearisation,
+    /// First guess of a new node.
+    pub entry: Entry,
+    /// When a node is accepted; default 1e-2 absolute.
+    pub tolerance: Tolerance,
+    /// The most sweeps a node may take; `None` (default) sweeps until it is accepted.
+    pub max_sweeps: Option<usize>,
+    /// What happens then.
+    pub on_stall: OnStall,
+    /// Whether samples wait for each other; default no.
+    pub coupling: Coupling,
+}
+
+impl Picard {
+    /// PIADM's iteration (arXiv 2405.15986, algorithms 1 and 2) with blocks of Ornstein-Uhlenbeck length `h`, swept `depth` times, or, for
+    /// `None`, until every node of every sample changes by at most 1e-2.
+    pub fn piadm(h: f64, depth: Option<usize>) -> Self {
+        Picard {
+            policy: Policy::Blocks,
+            window: Window::OuTime { ou_time: h },
+            linearisation: Linearisation::FrozenScore,
+            entry: Entry::Copy,
+            tolerance: if depth.is_some() { Tolerance::ZERO } else { Tolerance::default() },
+            max_sweeps: depth,
+            on_stall: if depth.is_some() { OnStall::Accept } else { OnStall::Error },
+            coupling: Coupling::WholeBatch,
+        }
+    }
+
+    /// ParaDiGMS (arXiv 2305.16317): identity, sliding window, copied entry, the batch moves with its slowest sample; `tolerance` in
+    /// units of the posterior's standard deviation (published: 0.1 for DDPM).
+    pub fn paradigms(window: usize, tolerance: f64) -> Self {
+        Picard {
+            policy: Policy::Sliding,
+            window: Window::Steps(window),
+            linearisation: Linearisation::Identity,
+            entry: Entry::Copy,
+            tolerance: Tolerance { posterior: tolerance, ..Tolerance::ZERO },
+            coupling: Coupling::WholeBatch,
+            ..Picard::default()
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        self.tolerance.check()?;
+        self.linearisation.check()?;
+        self.entry.check()?;
+        if self.max_sweeps == Some(0) {
+            return Err(Error::setting("max_sweeps", 0, "at least 1 sweep"));
+        }
+        Ok(())
+    }
+
+    /// The most nodes a window of this sampler holds.
+    pub(super) fn window_nodes(&self, list: &Discretisation) -> Result<usize> {
+        self.check()?;
+        Ok(Extent::new(self.window, list)?.most_nodes())
+    }
+}
+
+impl<B: Backend> Sampler<B> for Picard {
+    fn run(
+        &self,
+        problem: &Problem<'_, B>,
+        score: &mut dyn ScoreFn<B>,
+        observer: &mut dyn Observer<B>,
+    ) -> Result<Solution<B>> {
+        self.check()?;
+        engine::run(self, problem, score, observer, "picard")
+    }
+}

@@ -1,0 +1,90 @@
+//! Which nodes are active.
+
+use crate::error::{Error, Result};
+use crate::scheme::Discretisation;
+
+/// Which nodes are swept together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Policy {
+    /// Blocks with a barrier: a block is swept until all its nodes are accepted, then the next one begins (PIADM).
+    Blocks,
+    /// The window slides past every accepted node (ParaDiGMS).
+    #[default]
+    Sliding,
+}
+
+/// Length of a window or block.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(untagged, deny_unknown_fields))]
+#[non_exhaustive]
+pub enum Window {
+    /// A number of steps, stages included.
+    Steps(usize),
+    /// As many steps as fit a length of Ornstein-Uhlenbeck time, at least one: PIADM's blocks have length h = O(1).
+    OuTime {
+        /// The length, in log(1 + e^{-2 lambda}).
+        ou_time: f64,
+    },
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Window::Steps(64)
+    }
+}
+
+/// Where windows end on a given list of nodes.
+pub(super) struct Extent {
+    window: Window,
+    /// Index of the solution node that ends each step, the start first.
+    solutions: Vec<usize>,
+    /// OU time of these nodes.
+    times: Vec<f64>,
+    first_step: usize,
+}
+
+impl Extent {
+    pub(super) fn new(window: Window, list: &Discretisation) -> Result<Self> {
+        match window {
+            Window::Steps(0) => return Err(Error::setting("window", 0, "at least 1 step")),
+            Window::OuTime { ou_time } if ou_time.is_nan() || ou_time <= 0.0 => {
+                return Err(Error::setting("window.ou_time", ou_time, "a number above 0"));
+            }
+            _ => {}
+        }
+        let solutions: Vec<usize> =
+            list.nodes().iter().enumerate().filter(|(_, n)| n.solution).map(|(j, _)| j).collect();
+        let times = match window {
+            Window::Steps(_) => Vec::new(),
+            Window::OuTime { .. } => list.nodes().iter().filter(|n| n.solution).map(|n| n.level.ou_time()).collect(),
+        };
+        Ok(Extent { window, solutions, times, first_step: list.first_step() })
+    }
+
+    /// The last node of a window whose final node `lo` belongs to `step` (a stage belongs to the step it is part of).
+    pub(super) fn end(&self, step: usize, solution: bool) -> usize {
+        // index of the last finished solution node
+        let at = step - self.first_step - usize::from(!solution);
+        let last = self.solutions.len() - 1;
+        let end = match self.window {
+            Window::Steps(p) => at.saturating_add(p),
+            Window::OuTime { ou_time } => {
+                let from = self.times.get(at).copied().unwrap_or(0.0);
+                let limit = from - ou_time * (1.0 + 1e-9);
+                // times fall: the window ends at the last one that is not below the limit
+                self.times.partition_point(|t| *t >= limit).saturating_sub(1).max(at + 1)
+            }
+        };
+        self.solutions.get(end.min(last)).copied().unwrap_or(0)
+    }
+
+    /// The most guesses a window can hold.
+    pub(super) fn most_nodes(&self) -> usize {
+        let ends = self.solutions.iter().enumerate().take(self.solutions.len() - 1);
+        ends.map(|(i, &lo)| self.end(self.first_step + i, true) - lo).max().unwrap_or(1)
+    }
+}

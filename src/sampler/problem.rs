@@ -1,0 +1,295 @@
+//! What is to be sampled: schedule, grid, scheme, batch, noise, start.
+
+use super::{Path, Picard};
+use crate::backend::{Backend, Real};
+use crate::error::{Error, Result};
+use crate::grid::TimeGrid;
+use crate::noise::{Address, MAX_ELEMENTS, NoiseKey, stream};
+use crate::prediction::Prediction;
+use crate::schedule::NoiseSchedule;
+use crate::scheme::{Discretisation, Scheme};
+use ndarray::{Array2, ArrayView2, ArrayView3, Axis};
+
+/// Which states a [`Solution`](super::Solution) keeps beside the samples.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Save {
+    /// None.
+    #[default]
+    Nothing,
+    /// The states at these steps (0 is the start).
+    Steps(Vec<usize>),
+    /// The states at every step: memory grows with the number of steps.
+    All,
+}
+
+/// How the nodes come about.
+#[derive(Clone, Debug)]
+enum Source<'a> {
+    Scheme { schedule: &'a dyn NoiseSchedule, grid: TimeGrid, scheme: Scheme },
+    List(Discretisation),
+}
+
+/// Where the trajectories start.
+#[derive(Clone, Debug)]
+enum Start<'a, E> {
+    /// At the grid's first point, from `std` times normals.
+    Prior,
+    /// At grid point `step`, from these states.
+    State { step: usize, x: ArrayView2<'a, E> },
+    /// At grid point `step`, from alpha x_0 + sigma normals.
+    Data { step: usize, x0: ArrayView2<'a, E> },
+}
+
+/// A sampling problem: everything a sampler needs but the score.
+///
+/// The samples are a pure function of the problem and the score: the same seed and ids give the same samples whatever the sampler,
+/// the batch, or the number of threads.
+///
+/// ```
+/// use piadm::{Cpu, Ou, Problem, Scheme, TimeGrid};
+/// let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 100)?;
+/// let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::default(), (16, 784)).seed(7);
+/// assert_eq!(problem.samples(), 16);
+/// # Ok::<(), piadm::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Problem<'a, B: Backend> {
+    backend: B,
+    source: Source<'a>,
+    dim: usize,
+    ids: Vec<u32>,
+    key: NoiseKey,
+    start: Start<'a, B::Elem>,
+    noise: Option<ArrayView3<'a, B::Elem>>,
+    save: Save,
+    path: Option<&'a Path<B::Elem>>,
+}
+
+impl<'a, B: Backend> Problem<'a, B> {
+    /// A batch of shape (samples, dim) to be sampled with `scheme` on `grid`; sample ids 0, 1, ..., seed 0.
+    pub fn new(
+        backend: B,
+        schedule: &'a dyn NoiseSchedule,
+        grid: TimeGrid,
+        scheme: Scheme,
+        (samples, dim): (usize, usize),
+    ) -> Self {
+        Self::from_source(backend, Source::Scheme { schedule, grid, scheme }, samples, dim)
+    }
+
+    /// The same for a list of nodes of your own; its start has unit variance unless [`with_init`](Problem::with_init) says otherwise.
+    pub fn from_list(backend: B, list: Discretisation, (samples, dim): (usize, usize)) -> Self {
+        Self::from_source(backend, Source::List(list), samples, dim)
+    }
+
+    fn from_source(backend: B, source: Source<'a>, samples: usize, dim: usize) -> Self {
+        // ids are u32: a batch beyond that is refused by check(), which sees one id too many
+        let ids = (0..=u32::MAX).take(samples.min(MAX_SAMPLES + 1)).collect();
+        let (key, start) = (NoiseKey::new(0), Start::Prior);
+        Problem { backend, source, dim, ids, key, start, noise: None, save: Save::Nothing, path: None }
+    }
+
+    /// Seed of all noise, initial states included.
+    pub fn seed(self, seed: u64) -> Self {
+        let key = NoiseKey::new(seed).with_precision(self.key.precision());
+        Problem { key, ..self }
+    }
+
+    /// The noise key, for the choice of its precision.
+    pub fn with_key(self, key: NoiseKey) -> Self {
+        Problem { key, ..self }
+    }
+
+    /// Sample ids: they address the noise, so a sample does not depend on its place in the batch. Their number is the
+    /// batch size.
+    pub fn with_ids(self, ids: Vec<u32>) -> Self {
+        Problem { ids, ..self }
+    }
+
+    /// Starts from the given states (samples x dim) at the grid's first point.
+    pub fn with_init(self, x: ArrayView2<'a, B::Elem>) -> Self {
+        self.with_init_at(0, x)
+    }
+
+    /// Starts from the given states at grid point `step`; later steps keep the noise of the full grid.
+    pub fn with_init_at(self, step: usize, x: ArrayView2<'a, B::Elem>) -> Self {
+        Problem { start: Start::State { step, x }, ..self }
+    }
+
+    /// Starts from data (samples x dim) that the forward process takes to grid point `step` with the noise of the initial state:
+    /// image to image, SDEdit (arXiv 2108.01073).
+    pub fn with_data_at(self, step: usize, x0: ArrayView2<'a, B::Elem>) -> Self {
+        Problem { start: Start::Data { step, x0 }, ..self }
+    }
+
+    /// Uses given normals of shape (steps, samples, dim), row m - 1 for step m, in place of addressed ones. The initial state
+    /// stays addressed unless it is given too.
+    pub fn with_noise(self, noise: ArrayView3<'a, B::Elem>) -> Self {
+        Problem { noise: Some(noise), ..self }
+    }
+
+    /// Which intermediate states to keep.
+    pub fn with_save(self, save: Save) -> Self {
+        Problem { save, ..self }
+    }
+
+    /// First guesses for a parallel sampler, from a path of an earlier run: a step takes the last saved state at or before it.
+    pub fn with_path(self, path: &'a Path<B::Elem>) -> Self {
+        Problem { path: Some(path), ..self }
+    }
+
+    /// Elements of a sample.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// Batch size.
+    pub fn samples(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Sample ids, in the order of the batch.
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    /// The backend.
+    pub fn backend(&self) -> &B {
+        &self.backend
+    }
+
+    /// Bytes of working memory that a parallel run takes: it depends on the window, not on the number of steps. Saved states
+    /// and the score's own memory come on top.
+    ///
+    /// # Errors
+    /// As the run itself, for bad settings.
+    pub fn memory_estimate(&self, sampler: &Picard, prediction: Prediction) -> Result<usize> {
+        let list = self.list(prediction)?;
+        let nodes = sampler.window_nodes(&list)?;
+        super::workspace::bytes::<B::Elem>(&list, nodes, self.samples(), self.dim)
+            .ok_or_else(|| Error::TooLarge { what: "working memory", why: "more bytes than can be addressed".into() })
+    }
+
+    pub(super) fn key(&self) -> NoiseKey {
+        self.key
+    }
+
+    pub(super) fn save(&self) -> &Save {
+        &self.save
+    }
+
+    /// The nodes, from where the trajectories start.
+    pub(super) fn list(&self, prediction: Prediction) -> Result<Discretisation> {
+        let first = match self.start {
+            Start::Prior => 0,
+            Start::State { step, .. } | Start::Data { step, .. } => step,
+        };
+        match &self.source {
+            Source::Scheme { schedule, grid, scheme } => {
+                Discretisation::from_step(*schedule, grid, scheme, prediction, first)
+            }
+            Source::List(list) if list.steps() == 0 || !list.nodes().last().is_some_and(|n| n.solution) => {
+                Err(Error::setting(
+                    "list",
+                    format!("{} nodes", list.nodes().len()),
+                    "a list that ends with the end of a step",
+                ))
+            }
+            Source::List(list) if first == 0 || first == list.first_step() => Ok(list.clone()),
+            Source::List(_) => Err(Error::setting("start step", first, "0 for a list of your own")),
+        }
+    }
+
+    /// Sizes and shapes, before anything is allocated.
+    pub(super) fn check(&self, list: &Discretisation) -> Result<()> {
+        if self.dim == 0 || self.dim > MAX_ELEMENTS {
+            return Err(Error::setting("dim", self.dim, "1 to 2^34 elements"));
+        }
+        if self.ids.is_empty() || self.ids.len() > MAX_SAMPLES {
+            return Err(Error::setting("samples", self.ids.len(), "1 to 2^24 samples"));
+        }
+        if let Start::State { x, .. } | Start::Data { x0: x, .. } = &self.start {
+            let what = "the initial state";
+            if x.dim() != (self.ids.len(), self.dim) {
+                return Err(Error::Shape { what, found: x.shape().to_vec(), expected: vec![self.ids.len(), self.dim] });
+            }
+            if let Some(bad) = x.iter().find(|v| !num_traits::Float::is_finite(**v)) {
+                return Err(Error::setting(what, bad, "finite numbers"));
+            }
+        }
+        if let Some(noise) = &self.noise {
+            let what = "the given noise";
+            let expected = vec![list.last_step(), self.ids.len(), self.dim];
+            if noise.shape() != expected.as_slice() {
+                return Err(Error::Shape { what, found: noise.shape().to_vec(), expected });
+            }
+            if list.normals() > 1 {
+                return Err(Error::setting("normals", list.normals(), "at most 1 a step where noise is given"));
+            }
+        }
+        if let Some(path) = self.path {
+            path.check(self.ids.len(), self.dim)?;
+        }
+        if let Save::Steps(steps) = &self.save
+            && let Some(step) = steps.iter().find(|s| !(list.first_step()..=list.last_step()).contains(*s))
+        {
+            return Err(Error::setting("saved step", step, "a step of the run, the start included"));
+        }
+        Ok(())
+    }
+
+    /// Normals for one row of the batch at a given place.
+    fn normals(&self, stream: u32, step: u32, sample: u32, out: &mut [B::Elem]) {
+        B::Elem::fill_normals(self.key, Address { stream, step, sample }, 0, out);
+    }
+
+    /// The states at the start, on the host.
+    pub(super) fn initial(&self, list: &Discretisation) -> Result<Array2<B::Elem>> {
+        if let Start::State { x, .. } = &self.start {
+            return Ok(x.to_owned());
+        }
+        let level = list.nodes().first().map(|n| n.level);
+        let prior = match &self.source {
+            Source::Scheme { schedule, .. } => level.map_or(1.0, |l| schedule.prior_std(l.t)),
+            Source::List(_) => 1.0,
+        };
+        let bytes = self.ids.len().saturating_mul(self.dim).saturating_mul(size_of::<B::Elem>());
+        let mut data: Vec<B::Elem> = Vec::new();
+        data.try_reserve_exact(self.ids.len().saturating_mul(self.dim))
+            .map_err(|_| Error::OutOfMemory { what: "the initial state", bytes })?;
+        data.resize(self.ids.len() * self.dim, B::Elem::default());
+        let mut x = Array2::from_shape_vec((self.ids.len(), self.dim), data)
+            .map_err(|_| Error::TooLarge { what: "the initial state", why: "its size overflows".into() })?;
+        for (mut row, &id) in x.axis_iter_mut(Axis(0)).zip(&self.ids) {
+            if let Some(row) = row.as_slice_mut() {
+                self.normals(stream::INITIAL, 0, id, row);
+            }
+        }
+        match (&self.start, level) {
+            (Start::Data { x0, .. }, Some(level)) => {
+                let (alpha, sigma) = (B::Elem::of(level.alpha), B::Elem::of(level.sigma));
+                x.zip_mut_with(x0, |x, &x0| *x = alpha * x0 + sigma * *x);
+            }
+            _ => {
+                let prior = B::Elem::of(prior);
+                x.mapv_inplace(|x| prior * x);
+            }
+        }
+        Ok(x)
+    }
+
+    /// The given noise of a step and slot, if noise was given.
+    pub(super) fn given_noise(&self, step: usize, slot: usize) -> Option<ArrayView2<'a, B::Elem>> {
+        let noise = self.noise?;
+        let m = step.checked_sub(1).filter(|m| *m < noise.len_of(Axis(0)))?;
+        Some(noise.index_axis_move(Axis(0), m).index_axis_move(Axis(0), slot).insert_axis(Axis(0)))
+    }
+
+    /// The first guess of a step and slot, if a path was given.
+    pub(super) fn guess(&self, step: usize, slot: usize) -> Option<ArrayView2<'a, B::Elem>> {
+        self.path.and_then(|path| path.at_or_before(step, slot))
+    }
+}
+
+/// The most samples a batch may have.
+const MAX_SAMPLES: usize = 1 << 24;

@@ -1,0 +1,168 @@
+//! How a sweep, the entry of nodes and the lookback's memory become programs for the backend: this is the one place where the
+//! recurrence is written.
+
+use super::picard::{Entry, Linearisation};
+use super::workspace::{Move, NO_ROW, Span, Workspace};
+use crate::backend::{Backend, Plane, Real, RowRef, Segment, Target, Term};
+
+/// Where a node's contribution comes from.
+#[derive(Clone, Copy, Debug)]
+enum From {
+    /// The network is not needed there: the newest state alone.
+    State,
+    /// It was evaluated in this round, at this row.
+    Row(u32),
+    /// It left the window; `k` places before the window's start.
+    Memory(usize),
+    /// It has not been evaluated yet: the held prediction stands in.
+    Held,
+}
+
+impl<B: Backend> Workspace<'_, '_, B> {
+    pub(super) fn clear_program(&mut self) {
+        self.program.segments.clear();
+        self.program.targets.clear();
+        self.program.terms.clear();
+    }
+
+    pub(super) fn close_segment(&mut self, slot: usize, first: usize) {
+        let end = self.program.targets.len();
+        if end > first {
+            self.program.segments.push(Segment { slot, targets: first..end });
+        }
+    }
+
+    fn term(&mut self, coef: f64, plane: Plane, row: u32) {
+        if coef != 0.0 {
+            let row = RowRef { plane, row };
+            self.program.terms.push(Term { coef: <B::Elem as Real>::of(coef), row, minus: None });
+        }
+    }
+
+    fn close_target(&mut self, plane: Plane, row: u32, first_term: usize) {
+        let terms = first_term..self.program.terms.len();
+        self.program.targets.push(Target { out: RowRef { plane, row }, terms });
+    }
+
+    fn source(&self, span: &Span, i: usize) -> From {
+        match self.node(i) {
+            Some(node) if !node.evaluate => From::State,
+            _ if i >= span.hi => From::Held,
+            _ if i < span.lo => From::Memory(span.lo - i),
+            _ => From::Row(self.row_of.get(span.slot * self.capacity + i % self.capacity).copied().unwrap_or(NO_ROW)),
+        }
+    }
+
+    /// The recurrence of node `j`:
+    /// sum_l A x_{j-l} + sum_l B f_{j-l} + C xi + sum_l W (x'_{j-l} - x_{j-l}),
+    /// with x the states at which f was evaluated and x' the newest ones. Nodes that have not been evaluated contribute by `entry`.
+    pub(super) fn push_node(&mut self, span: &Span, j: usize, linearisation: &Linearisation, entry: Option<&Entry>) {
+        let n = self.list.components();
+        let lags = self.list.lookback().min(j);
+        let held = entry.and_then(|e| self.held(span, e));
+        for to in 0..n {
+            let first = self.program.terms.len();
+            for lag in 1..=lags {
+                let i = j - lag;
+                for from in 0..n {
+                    let a = self.list.a(j, lag, to, from);
+                    match self.source(span, i) {
+                        From::State => self.term(a, Plane::State, self.state_row(span.slot, i, from)),
+                        From::Row(r) => self.term(a, Plane::Point, self.point_row(r, from)),
+                        From::Memory(back) => self.term(a, Plane::Memory, self.memory_row(span.slot, back, from)),
+                        From::Held => {
+                            let own =
+                                if from == 0 { self.list.b(j, lag, to) * self.held_slope(entry, i).0 } else { 0.0 };
+                            self.term(a + own, Plane::State, self.state_row(span.slot, i, from));
+                        }
+                    }
+                }
+            }
+            for lag in 1..=lags {
+                let i = j - lag;
+                let b = self.list.b(j, lag, to);
+                match self.source(span, i) {
+                    From::State => {}
+                    From::Row(r) => self.term(b, Plane::Output, r),
+                    From::Memory(back) => self.term(b, Plane::Memory, self.memory_row(span.slot, back, n)),
+                    From::Held => {
+                        if let Some((row, on_point, on_output)) = held {
+                            let centre = b * self.held_slope(entry, i).1;
+                            self.term(centre * on_point, Plane::Point, row);
+                            self.term(centre * on_output, Plane::Output, row);
+                        }
+                    }
+                }
+            }
+            for k in 0..self.list.normals() {
+                self.term(self.list.c(j, to, k), Plane::Noise, self.noise_row(span.slot, j, k));
+            }
+            // the start of a window is where its score was evaluated: no correction there
+            for lag in (1..=lags).filter(|lag| j - lag != span.lo) {
+                let i = j - lag;
+                let (plane, old) = match self.source(span, i) {
+                    From::Row(r) => (Plane::Point, self.point_row(r, 0)),
+                    From::Memory(back) => (Plane::Memory, self.memory_row(span.slot, back, 0)),
+                    From::State | From::Held => continue,
+                };
+                for from in 0..n {
+                    let weight = linearisation.weight(&self.list, j, lag, (to, from), self.prediction);
+                    if weight != 0.0 {
+                        let row = RowRef { plane: Plane::State, row: self.state_row(span.slot, i, from) };
+                        let stride = if plane == Plane::Point { self.row_limit as u32 } else { 1 };
+                        let minus = Some(RowRef { plane, row: old + from as u32 * stride });
+                        self.program.terms.push(Term { coef: <B::Elem as Real>::of(weight), row, minus });
+                    }
+                }
+            }
+            self.close_target(Plane::State, self.state_row(span.slot, j, to), first);
+        }
+    }
+
+    pub(super) fn push_copy(&mut self, slot: usize, from: usize, to: usize) {
+        for component in 0..self.list.components() {
+            let first = self.program.terms.len();
+            self.term(1.0, Plane::State, self.state_row(slot, from, component));
+            self.close_target(Plane::State, self.state_row(slot, to, component), first);
+        }
+    }
+
+    /// The centre of the held prediction from the last evaluated node: its row, and what multiplies its point and output.
+    fn held(&self, span: &Span, entry: &Entry) -> Option<(u32, f64, f64)> {
+        let last = (span.lo..span.hi).rev().find(|&i| self.node(i).is_some_and(|n| n.evaluate))?;
+        let From::Row(row) = self.source(span, last) else { return None };
+        let (on_point, on_output) = entry.centre(&self.node(last)?.level, self.prediction);
+        Some((row, on_point, on_output))
+    }
+
+    /// What the held prediction at node `i` puts on its state and on the centre.
+    fn held_slope(&self, entry: Option<&Entry>, i: usize) -> (f64, f64) {
+        match (entry, self.node(i)) {
+            (Some(entry), Some(node)) => entry.output(&node.level, self.prediction),
+            _ => (0.0, 0.0),
+        }
+    }
+
+    /// Keeps point and output of the last nodes before the new start; farther ones first, since they come from nearer places.
+    pub(super) fn push_memory(&mut self, m: &Move) {
+        let n = self.list.components();
+        let slot = m.from.slot;
+        for back in (1..self.list.lookback()).rev() {
+            let Some(i) = m.to.lo.checked_sub(back) else { continue };
+            let source = self.source(&m.from, i);
+            for component in 0..=n {
+                let (plane, row) = match source {
+                    From::Row(r) if component == n => (Plane::Output, r),
+                    From::Row(r) => (Plane::Point, self.point_row(r, component)),
+                    From::Memory(old) if old < self.list.lookback() && old != back => {
+                        (Plane::Memory, self.memory_row(slot, old, component))
+                    }
+                    _ => continue,
+                };
+                let first = self.program.terms.len();
+                self.term(1.0, plane, row);
+                self.close_target(Plane::Memory, self.memory_row(slot, back, component), first);
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! One node after another: the reference of every parallel run.
+
+use super::picard::Linearisation;
+use super::workspace::{Move, Span, Workspace};
+use super::{Observer, Problem, Round, Sampler, Solution, Stop};
+use crate::backend::Backend;
+use crate::error::Result;
+use crate::score::ScoreFn;
+
+/// Ordinary sampling, one evaluation of the whole batch after another. It runs the same arithmetic as the parallel samplers, which
+/// reproduce it bit for bit at a tolerance of zero.
+///
+/// ```
+/// use piadm::{Cpu, Ou, Prediction, Problem, Sampler, Scheme, Sequential, TimeGrid, score_fn};
+/// let mut score = score_fn(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
+/// let grid = TimeGrid::uniform(4.0, 0.1, 40)?;
+/// let problem = Problem::new(Cpu::<f64>::new(), &Ou, grid, Scheme::default(), (2, 3));
+/// let solution = Sequential.sample(&problem, &mut score)?;
+/// assert_eq!((solution.report.rounds, solution.report.score_rows), (40, 80));
+/// # Ok::<(), piadm::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Sequential;
+
+impl<B: Backend> Sampler<B> for Sequential {
+    fn run(
+        &self,
+        problem: &Problem<'_, B>,
+        score: &mut dyn ScoreFn<B>,
+        observer: &mut dyn Observer<B>,
+    ) -> Result<Solution<B>> {
+        let list = problem.list(score.prediction())?;
+        problem.check(&list)?;
+        let mut work = Workspace::new(problem, list, &*score, 1, "sequential")?;
+        let (last, steps) = (work.last(), work.list.steps());
+        // corrections vanish in a window of one node: every linearisation gives the same
+        let linearisation = Linearisation::FrozenScore;
+        let mut spans: Vec<Span> = (0..problem.samples()).map(|slot| Span { slot, lo: 0, hi: 1 }).collect();
+        let mut moves: Vec<Move> = spans.iter().map(|&to| Move { from: Span { hi: to.lo, ..to }, to }).collect();
+        work.advance(&moves, None, &linearisation)?;
+        let mut finished = vec![0; spans.len()];
+        let mut reached = 0;
+        for j in 1..=last {
+            let before = work.report.score_rows;
+            work.evaluate(score, &spans)?;
+            work.sweep(&spans, &linearisation)?;
+            for (m, span) in moves.iter_mut().zip(&mut spans) {
+                let to = Span { slot: span.slot, lo: j, hi: (j + 1).min(last) };
+                *m = Move { from: *span, to };
+                *span = to;
+            }
+            work.advance(&moves, None, &linearisation)?;
+            reached = j;
+            if j == last {
+                for (slot, &id) in problem.ids().iter().enumerate() {
+                    observer.on_sample(slot, id, work.view_state(slot, last));
+                }
+            }
+            finished.fill(work.finished_steps(j));
+            let report = &work.report;
+            let rows = report.score_rows - before;
+            let round = Round { round: report.rounds, rows, finished: &finished, steps, residual: 0.0 };
+            if observer.on_round(&round).is_break() {
+                work.report.stop = Stop::Cancelled;
+                break;
+            }
+        }
+        work.finish(|_| reached)
+    }
+}

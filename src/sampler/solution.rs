@@ -1,0 +1,111 @@
+//! What a run returns.
+
+use super::Report;
+use crate::backend::{Backend, Real};
+use crate::error::{Error, Result};
+use ndarray::{Array2, Array3, ArrayView2, Axis};
+
+/// Samples and what it took to make them.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Solution<B: Backend> {
+    /// The samples, samples x dim, in the order of the batch. After a cancelled run an unfinished sample stands at its last
+    /// finished node.
+    pub samples: B::Array,
+    /// The states that [`Save`](super::Save) asked for.
+    pub path: Path<B::Elem>,
+    /// Rounds, rows, residuals, times.
+    pub report: Report,
+}
+
+/// Saved states of a run.
+///
+/// ```
+/// use piadm::{Path, Real};
+/// let path = Path::<f32>::new(vec![0, 10], ndarray::Array3::zeros((2, 4, 3)))?;
+/// assert!(path.at(10).is_some() && path.at(5).is_none());
+/// # Ok::<(), piadm::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Path<T> {
+    steps: Vec<usize>,
+    states: Array3<T>,
+}
+
+impl<T: Real> Path<T> {
+    /// States of shape (steps.len(), samples, dim) at ascending steps.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the lengths differ, [`Error::Setting`] for steps that do not ascend.
+    pub fn new(steps: Vec<usize>, states: Array3<T>) -> Result<Self> {
+        if states.len_of(Axis(0)) != steps.len() {
+            let mut expected = states.shape().to_vec();
+            if let Some(first) = expected.first_mut() {
+                *first = steps.len();
+            }
+            return Err(Error::Shape { what: "the path", found: states.shape().to_vec(), expected });
+        }
+        if !steps.is_sorted_by(|a, b| a < b) {
+            return Err(Error::setting("steps of the path", format!("{steps:?}"), "ascending steps"));
+        }
+        Ok(Path { steps, states })
+    }
+
+    /// The saved steps, ascending.
+    pub fn steps(&self) -> &[usize] {
+        &self.steps
+    }
+
+    /// All states, (steps, samples, dim).
+    pub fn states(&self) -> &Array3<T> {
+        &self.states
+    }
+
+    /// The states (samples x dim) at a saved step.
+    pub fn at(&self, step: usize) -> Option<ArrayView2<'_, T>> {
+        let i = self.steps.binary_search(&step).ok()?;
+        Some(self.states.index_axis(Axis(0), i))
+    }
+
+    pub(super) fn for_steps(steps: Vec<usize>, samples: usize, dim: usize) -> Result<Self> {
+        let what = "the saved path";
+        let len = steps.len().checked_mul(samples).and_then(|n| n.checked_mul(dim));
+        let too_large = || Error::TooLarge { what, why: format!("{} states of {samples} x {dim}", steps.len()) };
+        let len = len.ok_or_else(too_large)?;
+        let mut data = Vec::new();
+        data.try_reserve_exact(len)
+            .map_err(|_| Error::OutOfMemory { what, bytes: len.saturating_mul(size_of::<T>()) })?;
+        data.resize(len, T::zero());
+        let shape = (steps.len(), samples, dim);
+        Ok(Path { states: Array3::from_shape_vec(shape, data).map_err(|_| too_large())?, steps })
+    }
+
+    pub(super) fn check(&self, samples: usize, dim: usize) -> Result<()> {
+        let expected = vec![self.steps.len(), samples, dim];
+        if self.states.shape() != expected.as_slice() || self.steps.is_empty() {
+            return Err(Error::Shape {
+                what: "the path of first guesses",
+                found: self.states.shape().to_vec(),
+                expected,
+            });
+        }
+        if let Some(bad) = self.states.iter().find(|v| !v.is_finite()) {
+            return Err(Error::setting("the path of first guesses", bad, "finite numbers"));
+        }
+        Ok(())
+    }
+
+    /// One sample's state (1 x dim) at the last saved step that is not later, or at the first saved one.
+    pub(super) fn at_or_before(&self, step: usize, slot: usize) -> Option<ArrayView2<'_, T>> {
+        let i = self.steps.partition_point(|s| *s <= step).saturating_sub(1);
+        (i < self.steps.len())
+            .then(|| self.states.index_axis(Axis(0), i).index_axis_move(Axis(0), slot).insert_axis(Axis(0)))
+    }
+
+    pub(super) fn set(&mut self, step: usize, slot: usize, state: &Array2<T>) {
+        if let Ok(i) = self.steps.binary_search(&step) {
+            let mut at_step = self.states.index_axis_mut(Axis(0), i);
+            at_step.index_axis_mut(Axis(0), slot).assign(&state.row(0));
+        }
+    }
+}

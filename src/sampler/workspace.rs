@@ -1,0 +1,455 @@
+//! The arrays of a run and what samplers do with them: evaluate the score on windows of nodes, sweep, let nodes enter and leave.
+//!
+//! Nodes of a slot live in a ring of `capacity` rows, so memory depends on the window and not on the number of steps.
+
+use super::picard::{Entry, Linearisation};
+use super::{Path, Problem, Report, Save, Solution};
+use crate::backend::{Backend, Change, NoiseRow, Planes, Program, Real};
+use crate::error::{Error, Result};
+use crate::noise::{Address, stream};
+use crate::prediction::Prediction;
+use crate::scheme::{Discretisation, Node};
+use crate::score::{Rows, ScoreFn};
+use std::time::{Duration, Instant};
+
+/// The window of one sample: node `lo` is final, nodes `lo + 1 ..= hi` are guesses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    pub slot: usize,
+    pub lo: usize,
+    pub hi: usize,
+}
+
+/// A window that moves.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Move {
+    pub from: Span,
+    pub to: Span,
+}
+
+pub(super) const NO_ROW: u32 = u32::MAX;
+
+/// The rows of the current round.
+#[derive(Debug, Default)]
+struct Batch {
+    slot: Vec<usize>,
+    node: Vec<usize>,
+    sample: Vec<u32>,
+    t: Vec<f64>,
+    alpha: Vec<f64>,
+    sigma: Vec<f64>,
+    state_rows: Vec<u32>,
+}
+
+impl Batch {
+    fn clear(&mut self) {
+        self.slot.clear();
+        self.node.clear();
+        self.sample.clear();
+        self.t.clear();
+        self.alpha.clear();
+        self.sigma.clear();
+    }
+
+    fn push(&mut self, slot: usize, id: u32, j: usize, node: &Node) {
+        self.slot.push(slot);
+        self.node.push(j);
+        self.sample.push(id);
+        self.t.push(node.level.t);
+        self.alpha.push(node.level.alpha);
+        self.sigma.push(node.level.sigma);
+    }
+}
+
+pub(super) struct Workspace<'p, 'a, B: Backend> {
+    problem: &'p Problem<'a, B>,
+    pub list: Discretisation,
+    pub report: Report,
+    pub(super) prediction: Prediction,
+    pub(super) capacity: usize,
+    pub(super) row_limit: usize,
+    state: B::Array,
+    memory: B::Array,
+    point: B::Array,
+    output: B::Array,
+    noise: B::Array,
+    batch: Batch,
+    pub(super) row_of: Vec<u32>,
+    noise_rows: Vec<NoiseRow>,
+    pub(super) program: Program<B::Elem>,
+    changes: Vec<Change>,
+    scratch: B::Scratch,
+    path: Path<B::Elem>,
+    started: Instant,
+}
+
+/// Rows of each array for windows of at most `window` nodes: (state, memory, point, output, noise).
+fn rows(list: &Discretisation, window: usize, slots: usize) -> Option<[usize; 5]> {
+    let (n, kept) = (list.components(), list.lookback() - 1);
+    let capacity = window.checked_add(list.lookback())?;
+    let nodes = slots.checked_mul(capacity)?;
+    let evaluated = slots.checked_mul(window)?;
+    Some([
+        nodes.checked_mul(n)?,
+        slots.checked_mul(kept)?.checked_mul(n + 1)?,
+        evaluated.checked_mul(n)?,
+        evaluated,
+        nodes.checked_mul(list.normals())?,
+    ])
+}
+
+/// Bytes of all arrays.
+pub(super) fn bytes<E>(list: &Discretisation, window: usize, slots: usize, dim: usize) -> Option<usize> {
+    let rows = rows(list, window, slots)?.iter().try_fold(slots, |sum, r| sum.checked_add(*r))?;
+    rows.checked_mul(dim)?.checked_mul(size_of::<E>())
+}
+
+impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
+    /// Allocates for windows of at most `window` nodes and places every sample at its start.
+    pub fn new(
+        problem: &'p Problem<'a, B>,
+        list: Discretisation,
+        score: &dyn ScoreFn<B>,
+        window: usize,
+        sampler: &str,
+    ) -> Result<Self> {
+        let started = Instant::now();
+        check_times(&list, score.time_range())?;
+        if score.max_rows() == Some(0) {
+            return Err(Error::setting("max_rows", 0, "at least 1 row a call"));
+        }
+        let (slots, dim) = (problem.samples(), problem.dim());
+        let [state, memory, point, output, noise] = rows(&list, window, slots).ok_or_else(|| Error::TooLarge {
+            what: "the window",
+            why: format!("{window} nodes of {slots} samples do not fit the address space"),
+        })?;
+        let backend = problem.backend();
+        let zero = <B::Elem as Real>::of(0.0);
+        let steps = match problem.save() {
+            Save::Nothing => Vec::new(),
+            Save::All => (list.first_step()..=list.last_step()).collect(),
+            Save::Steps(steps) => {
+                let mut steps = steps.clone();
+                steps.sort_unstable();
+                steps.dedup();
+                steps
+            }
+        };
+        let mut path = Path::for_steps(steps, slots, dim)?;
+        let capacity = window + list.lookback();
+        let mut states = backend.alloc("states", state, dim, zero)?;
+        let start = problem.initial(&list)?;
+        for (slot, x) in start.outer_iter().enumerate() {
+            let x = x.insert_axis(ndarray::Axis(0));
+            backend.upload(x, &mut states, slot * capacity * list.components())?;
+            path.set(list.first_step(), slot, &x.to_owned());
+        }
+        let report = Report {
+            sampler: sampler.to_owned(),
+            steps: list.steps(),
+            samples: slots,
+            sample_rounds: vec![0; slots],
+            residuals: vec![0.0; slots],
+            ..Report::default()
+        };
+        Ok(Workspace {
+            problem,
+            prediction: score.prediction(),
+            capacity,
+            row_limit: output,
+            state: states,
+            memory: backend.alloc("lookback", memory, dim, zero)?,
+            point: backend.alloc("evaluation points", point, dim, zero)?,
+            // NaN shows rows that a score forgets to write
+            output: backend.alloc("network outputs", output, dim, <B::Elem as Real>::of(f64::NAN))?,
+            noise: backend.alloc("noise", noise, dim, zero)?,
+            batch: Batch::default(),
+            row_of: vec![NO_ROW; slots * capacity],
+            noise_rows: Vec::new(),
+            program: Program::default(),
+            changes: Vec::new(),
+            scratch: B::Scratch::default(),
+            list,
+            report,
+            path,
+            started,
+        })
+    }
+
+    pub fn node(&self, j: usize) -> Option<&Node> {
+        self.list.nodes().get(j)
+    }
+
+    /// Sample ids.
+    pub fn ids(&self) -> &[u32] {
+        self.problem.ids()
+    }
+
+    /// Index of the last node.
+    pub fn last(&self) -> usize {
+        self.list.nodes().len() - 1
+    }
+
+    /// Steps finished at a node.
+    pub fn finished_steps(&self, j: usize) -> usize {
+        let finished = self.node(j).map_or(0, |n| n.step - usize::from(!n.solution));
+        finished.saturating_sub(self.list.first_step())
+    }
+
+    pub(super) fn state_row(&self, slot: usize, node: usize, component: usize) -> u32 {
+        (((slot * self.capacity) + node % self.capacity) * self.list.components() + component) as u32
+    }
+
+    pub(super) fn noise_row(&self, slot: usize, node: usize, normal: usize) -> u32 {
+        (((slot * self.capacity) + node % self.capacity) * self.list.normals() + normal) as u32
+    }
+
+    /// Row of a component (or, after the last one, of the output) of the node `back` places before the window.
+    pub(super) fn memory_row(&self, slot: usize, back: usize, component: usize) -> u32 {
+        let kept = self.list.lookback() - 1;
+        ((slot * kept + back - 1) * (self.list.components() + 1) + component) as u32
+    }
+
+    pub(super) fn point_row(&self, row: u32, component: usize) -> u32 {
+        row + (component * self.row_limit) as u32
+    }
+
+    /// One round: the score on every node of the windows that needs it.
+    pub fn evaluate(&mut self, score: &mut dyn ScoreFn<B>, spans: &[Span]) -> Result<()> {
+        self.batch.clear();
+        for span in spans {
+            let id = self.problem.ids().get(span.slot).copied().unwrap_or_default();
+            for (j, node) in
+                self.list.nodes().iter().enumerate().take(span.hi).skip(span.lo).filter(|(_, n)| n.evaluate)
+            {
+                if let Some(row) = self.row_of.get_mut(span.slot * self.capacity + j % self.capacity) {
+                    *row = self.batch.slot.len() as u32;
+                }
+                self.batch.push(span.slot, id, j, node);
+            }
+        }
+        let rows = self.batch.slot.len();
+        if rows == 0 {
+            return Ok(());
+        }
+        self.report.rounds += 1;
+        self.report.score_rows += rows;
+        for span in spans {
+            if let Some(rounds) = self.report.sample_rounds.get_mut(span.slot) {
+                *rounds += 1;
+            }
+        }
+        let backend = self.problem.backend();
+        for component in 0..self.list.components() {
+            let mut wanted = std::mem::take(&mut self.batch.state_rows);
+            wanted.clear();
+            wanted.extend(self.batch.slot.iter().zip(&self.batch.node).map(|(&s, &j)| self.state_row(s, j, component)));
+            backend.gather(&self.state, &wanted, &mut self.point, component * self.row_limit)?;
+            self.batch.state_rows = wanted;
+        }
+        let Batch { slot, node, sample, t, alpha, sigma, .. } = &self.batch;
+        let all = Rows { t, alpha, sigma, sample, slot };
+        let chunk = score.max_rows().unwrap_or(rows).max(1);
+        let mut spent = Duration::ZERO;
+        let mut first = 0;
+        while first < rows {
+            let range = first..rows.min(first.saturating_add(chunk));
+            let x = backend.view(&self.point, range.clone());
+            let out = backend.view_mut(&mut self.output, range.clone());
+            let clock = Instant::now();
+            let answer = score.eval(x, &all.range(range.clone()), out);
+            spent += clock.elapsed();
+            self.report.score_calls += 1;
+            answer.map_err(|source| Error::Score {
+                round: self.report.rounds,
+                node: node.get(first).copied().unwrap_or_default(),
+                sample: sample.get(first).copied().unwrap_or_default(),
+                source,
+            })?;
+            first = range.end;
+        }
+        self.report.score_time += spent;
+        Ok(())
+    }
+
+    /// One sweep of all windows; [`change`](Self::change) then tells what every node did.
+    pub fn sweep(&mut self, spans: &[Span], linearisation: &Linearisation) -> Result<()> {
+        self.clear_program();
+        for span in spans {
+            let first = self.program.targets.len();
+            for j in span.lo + 1..=span.hi {
+                self.push_node(span, j, linearisation, None);
+            }
+            self.close_segment(span.slot, first);
+        }
+        self.run_program()?;
+        if self.changes.iter().all(|c| c.finite) {
+            return Ok(());
+        }
+        // the cause is either the score, or a state that grew beyond the number format
+        if let Some(row) = self.problem.backend().first_not_finite(&self.output, 0..self.batch.slot.len())? {
+            let node = self.batch.node.get(row).copied().unwrap_or_default();
+            return Err(Error::ScoreNotFinite {
+                round: self.report.rounds,
+                node,
+                time: self.node(node).map_or(f64::NAN, |n| n.level.t),
+                sample: self.batch.sample.get(row).copied().unwrap_or_default(),
+            });
+        }
+        let mut first = 0;
+        for span in spans {
+            if !self.change(first, 0).finite {
+                let sample = self.problem.ids().get(span.slot).copied().unwrap_or_default();
+                return Err(Error::StateNotFinite { round: self.report.rounds, node: span.lo + 1, sample });
+            }
+            first += span.hi - span.lo;
+        }
+        Ok(())
+    }
+
+    /// What the last sweep did to guess `k` of the windows that start at guess `first` of the sweep, over all components.
+    pub fn change(&self, first: usize, k: usize) -> Change {
+        let n = self.list.components();
+        let of_node = self.changes.iter().skip((first + k) * n).take(n);
+        of_node.fold(Change { sum: 0.0, moved: false, finite: true }, |a, b| Change {
+            sum: a.sum + b.sum,
+            moved: a.moved || b.moved,
+            finite: a.finite && b.finite,
+        })
+    }
+
+    /// Root mean square of a change.
+    pub fn rms(&self, change: &Change) -> f64 {
+        (change.sum / (self.problem.dim() * self.list.components()) as f64).sqrt()
+    }
+
+    /// Lets windows move: new nodes get their noise and, by `entry`, a first guess; nodes that leave are remembered as far as the
+    /// lookback needs them.
+    pub fn advance(&mut self, moves: &[Move], entry: Option<&Entry>, linearisation: &Linearisation) -> Result<()> {
+        self.make_noise(moves)?;
+        self.clear_program();
+        for m in moves {
+            let first = self.program.targets.len();
+            if let Some(entry) = entry {
+                for j in m.from.hi + 1..=m.to.hi {
+                    match entry {
+                        Entry::Copy => self.push_copy(m.from.slot, m.from.hi, j),
+                        Entry::HeldData { .. } => self.push_node(&m.from, j, linearisation, Some(entry)),
+                    }
+                }
+            }
+            self.push_memory(m);
+            self.close_segment(m.from.slot, first);
+        }
+        if !self.program.targets.is_empty() {
+            self.run_program()?;
+        }
+        for m in moves {
+            self.use_guesses(m)?;
+            self.save(m)?;
+        }
+        Ok(())
+    }
+
+    fn run_program(&mut self) -> Result<()> {
+        let planes = Planes {
+            state: &mut self.state,
+            memory: &mut self.memory,
+            point: &self.point,
+            output: &self.output,
+            noise: &self.noise,
+            state_rows: self.capacity * self.list.components(),
+            memory_rows: (self.list.lookback() - 1) * (self.list.components() + 1),
+        };
+        self.problem.backend().run(&self.program, planes, &mut self.scratch, &mut self.changes)
+    }
+
+    fn make_noise(&mut self, moves: &[Move]) -> Result<()> {
+        let mut wanted = std::mem::take(&mut self.noise_rows);
+        wanted.clear();
+        let normals = self.list.normals();
+        for m in moves {
+            let slot = m.from.slot;
+            let sample = self.problem.ids().get(slot).copied().unwrap_or_default();
+            for j in m.from.hi + 1..=m.to.hi {
+                let step = self.node(j).map_or(0, |n| n.step);
+                for k in 0..normals {
+                    if (0..self.list.components()).all(|to| self.list.c(j, to, k) == 0.0) {
+                        continue;
+                    }
+                    let row = self.noise_row(slot, j, k);
+                    if let Some(given) = self.problem.given_noise(step, slot) {
+                        self.problem.backend().upload(given, &mut self.noise, row as usize)?;
+                    } else {
+                        let stream = stream::DYNAMICS + k as u32;
+                        wanted.push(NoiseRow { row, address: Address { stream, step: step as u32, sample } });
+                    }
+                }
+            }
+        }
+        wanted.sort_unstable_by_key(|r| r.row);
+        self.problem.backend().normals(self.problem.key(), &wanted, &mut self.noise)?;
+        self.noise_rows = wanted;
+        Ok(())
+    }
+
+    /// Overwrites the guesses of new nodes by those of the problem, where it has any.
+    fn use_guesses(&mut self, m: &Move) -> Result<()> {
+        for j in m.from.hi + 1..=m.to.hi {
+            let step = self.node(j).map_or(0, |n| n.step);
+            if let Some(guess) = self.problem.guess(step, m.from.slot) {
+                let row = self.state_row(m.from.slot, j, 0) as usize;
+                self.problem.backend().upload(guess, &mut self.state, row)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies finished states that are to be kept.
+    fn save(&mut self, m: &Move) -> Result<()> {
+        if self.path.steps().is_empty() {
+            return Ok(());
+        }
+        for j in m.from.lo + 1..=m.to.lo {
+            let Some(node) = self.list.nodes().get(j).filter(|n| n.solution) else { continue };
+            if self.path.at(node.step).is_some() {
+                let row = self.state_row(m.from.slot, j, 0) as usize;
+                let state = self.problem.backend().download(&self.state, row..row + 1)?;
+                self.path.set(node.step, m.from.slot, &state);
+            }
+        }
+        Ok(())
+    }
+
+    /// The state of a slot at a node, as the score's first component.
+    pub fn view_state(&self, slot: usize, node: usize) -> B::View<'_> {
+        let row = self.state_row(slot, node, 0) as usize;
+        self.problem.backend().view(&self.state, row..row + 1)
+    }
+
+    /// Ends the run with every sample at node `at(slot)`.
+    pub fn finish(mut self, at: impl Fn(usize) -> usize) -> Result<Solution<B>> {
+        let slots = self.problem.samples();
+        let zero = <B::Elem as Real>::of(0.0);
+        let mut samples = self.problem.backend().alloc("samples", slots, self.problem.dim(), zero)?;
+        let rows: Vec<u32> = (0..slots).map(|slot| self.state_row(slot, at(slot), 0)).collect();
+        self.problem.backend().gather(&self.state, &rows, &mut samples, 0)?;
+        self.report.solver_time = self.started.elapsed().saturating_sub(self.report.score_time);
+        Ok(Solution { samples, path: self.path, report: self.report })
+    }
+}
+
+/// The score must have been trained at every time it is asked for.
+fn check_times(list: &Discretisation, range: Option<(f64, f64)>) -> Result<()> {
+    let Some((min, max)) = range else { return Ok(()) };
+    if min.is_nan() || max.is_nan() || min > max {
+        return Err(Error::setting("time_range", format!("({min}, {max})"), "(smallest, largest)"));
+    }
+    // a time grid that ends on the border may miss it by rounding
+    let slack = 1e-9 * (max - min).min(max.abs());
+    let outside = |t: f64| t < min - slack || t > max + slack;
+    match list.nodes().iter().find(|n| n.evaluate && outside(n.level.t)) {
+        Some(node) => Err(Error::TimeRange { time: node.level.t, min, max }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,62 @@
+//! Scores made from other scores.
+
+mod edm;
+mod guided;
+mod threshold;
+
+pub use edm::EdmPrecondition;
+pub use guided::{Guided, Pair};
+pub use threshold::{Clip, Threshold};
+
+use super::{Rows, ScoreFn};
+use crate::backend::Backend;
+use crate::error::{BoxError, Error, Result};
+use crate::prediction::Prediction;
+
+/// A score with a bound on the rows of one call: a sampler cuts larger rounds into several calls.
+///
+/// Nothing else changes, and if the result of a row does not depend on the other rows no bit of the samples does.
+///
+/// ```
+/// use piadm::{Chunked, Cpu, Prediction, ScoreFn, score_map};
+/// let network = score_map(Prediction::Score, |x, _rows| Ok(x.mapv(|v: f32| -v)));
+/// let score = Chunked::new(network, 64)?;
+/// assert_eq!(ScoreFn::<Cpu<f32>>::max_rows(&score), Some(64));
+/// # Ok::<(), piadm::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Chunked<S> {
+    inner: S,
+    max_rows: usize,
+}
+
+impl<S> Chunked<S> {
+    /// Bounds the rows of a call of `inner` by `max_rows`, and by its own bound where that is smaller.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if `max_rows` is 0.
+    pub fn new(inner: S, max_rows: usize) -> Result<Self> {
+        if max_rows == 0 {
+            return Err(Error::setting("max_rows", max_rows, "at least one row a call"));
+        }
+        Ok(Chunked { inner, max_rows })
+    }
+}
+
+impl<B: Backend, S: ScoreFn<B>> ScoreFn<B> for Chunked<S> {
+    fn prediction(&self) -> Prediction {
+        self.inner.prediction()
+    }
+
+    fn eval(&mut self, x: B::View<'_>, rows: &Rows<'_>, out: B::ViewMut<'_>) -> std::result::Result<(), BoxError> {
+        self.inner.eval(x, rows, out)
+    }
+
+    fn max_rows(&self) -> Option<usize> {
+        Some(self.inner.max_rows().map_or(self.max_rows, |n| n.min(self.max_rows)))
+    }
+
+    fn time_range(&self) -> Option<(f64, f64)> {
+        self.inner.time_range()
+    }
+}

@@ -1,0 +1,202 @@
+//! Evaluation of the oracle: a row of scalars from squared distances, then one weighted sum of states and means.
+
+use super::Mixture;
+use crate::backend::sum::{LEAF, add_squared_distances, from_lanes, lane_places, to_lanes};
+use crate::backend::{Cpu, Real};
+use crate::error::{BoxError, Error, Result};
+use crate::portable::{exp_f64, ln_f64};
+use crate::prediction::Prediction;
+use crate::score::{Rows, ScoreFn, check_shapes};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+
+/// Elements times modes below which rows are not worth handing to another thread.
+#[cfg(feature = "rayon")]
+const GRAIN: usize = 1 << 15;
+/// Stands for a squared distance that overflows: so far out the widest mode is responsible for everything.
+const FAR: f64 = 1e300;
+
+impl Mixture {
+    /// Refuses levels at which a mode has no finite positive variance.
+    pub(super) fn check_level(&self, alpha: f64, sigma: f64) -> Result<()> {
+        for (name, value) in [("alpha", alpha), ("sigma", sigma)] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return Err(Error::setting(name, value, "a finite number, not negative"));
+            }
+        }
+        match self.std.iter().map(|&s| variance(s, alpha, sigma)).find(|v| !v.is_normal()) {
+            Some(v) => Err(Error::setting(
+                "alpha^2 std^2 + sigma^2",
+                v,
+                "a positive finite variance of every mode: sigma > 0 for points",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Turns squared distances into log weights and returns the largest.
+    pub(super) fn logits(&self, alpha: f64, sigma: f64, distances: &mut [f64]) -> f64 {
+        let half_dim = 0.5 * self.dim() as f64;
+        let (mut of, mut half, mut log) = (f64::NAN, 0.0, 0.0);
+        let mut max = -f64::MAX;
+        for ((d, &s), &log_weight) in distances.iter_mut().zip(&self.std).zip(&self.log_weights) {
+            if s != of {
+                let v = variance(s, alpha, sigma);
+                (of, half, log) = (s, 0.5 / v, half_dim * ln_f64(v));
+            }
+            *d = ((log_weight - log) - d.min(FAR) * half).max(-f64::MAX);
+            max = max.max(*d);
+        }
+        max
+    }
+
+    /// Turns squared distances into the coefficients c_k and returns gamma.
+    fn coefficients(&self, alpha: f64, sigma: f64, distances: &mut [f64]) -> f64 {
+        let max = self.logits(alpha, sigma, distances);
+        distances.iter_mut().for_each(|l| *l = exp_f64(*l - max));
+        let share = 1.0 / distances.iter().fold(0.0, |sum, e| sum + e);
+        let (mut of, mut slope, mut weight) = (f64::NAN, 0.0, 0.0);
+        let mut gamma = 0.0;
+        for (e, &s) in distances.iter_mut().zip(&self.std) {
+            if s != of {
+                let v = variance(s, alpha, sigma);
+                (of, slope, weight) =
+                    (s, self.prediction.gaussian_slope(alpha, sigma, s * s), self.numerator(alpha, sigma) / v);
+            }
+            let r = *e * share;
+            gamma += r * slope;
+            *e = r * weight;
+        }
+        gamma
+    }
+
+    /// c_k v_k / r_k.
+    fn numerator(&self, alpha: f64, sigma: f64) -> f64 {
+        match self.prediction {
+            Prediction::Score => alpha,
+            Prediction::Noise => -alpha * sigma,
+            Prediction::Data => sigma * sigma,
+            Prediction::Velocity => -sigma * (alpha * alpha + sigma * sigma),
+            Prediction::Flow => -sigma * (alpha + sigma),
+        }
+    }
+
+    /// Evaluates rows one after another, in parallel where there is enough to do.
+    fn rows<T: Element>(&self, x: &[T], rows: &Rows<'_>, out: &mut [T]) {
+        let dim = self.dim();
+        #[cfg(feature = "rayon")]
+        if rows.len() > 1 && rows.len() * self.means.len() > GRAIN {
+            let half = rows.len() / 2;
+            let ((x0, x1), (out0, out1)) = (x.split_at(half * dim), out.split_at_mut(half * dim));
+            rayon::join(
+                || self.rows(x0, &rows.range(0..half), out0),
+                || self.rows(x1, &rows.range(half..rows.len()), out1),
+            );
+            return;
+        }
+        let mut scratch = vec![0.0; self.modes()];
+        let levels = rows.alpha.iter().zip(rows.sigma);
+        for ((x, out), (&alpha, &sigma)) in x.chunks_exact(dim).zip(out.chunks_exact_mut(dim)).zip(levels) {
+            self.row(x, alpha, sigma, out, &mut scratch);
+        }
+    }
+
+    /// Evaluates one row. The means lie leaf after leaf and in lane order, so both passes read them once, in whole vectors.
+    fn row<T: Element>(&self, x: &[T], alpha: f64, sigma: f64, out: &mut [T], scratch: &mut [f64]) {
+        let blocks = || x.chunks(LEAF).zip(T::means(self).chunks(self.modes() * LEAF));
+        let (mut place, mut sum) = ([T::zero(); LEAF], [T::zero(); LEAF]);
+        scratch.fill(0.0);
+        for (x, block) in blocks() {
+            let place = &mut place[..lane_places(x.len())];
+            to_lanes(x, place);
+            add_squared_distances(place, block, T::of(alpha), scratch);
+        }
+        let gamma = T::of(self.coefficients(alpha, sigma, scratch));
+        for ((x, block), out) in blocks().zip(out.chunks_mut(LEAF)) {
+            let places = lane_places(x.len());
+            let (place, sum) = (&mut place[..places], &mut sum[..places]);
+            to_lanes(x, place);
+            sum.iter_mut().zip(&*place).for_each(|(s, &x)| *s = gamma * x);
+            // two modes a pass over the sum: the same additions, half the traffic
+            let mut active =
+                scratch.iter().map(|&c| T::of(c)).zip(block.chunks_exact(places)).filter(|(c, _)| *c != T::zero());
+            while let Some((c0, m0)) = active.next() {
+                match active.next() {
+                    Some((c1, m1)) => {
+                        sum.iter_mut().zip(m0).zip(m1).for_each(|((s, &m0), &m1)| *s = (*s + c0 * m0) + c1 * m1);
+                    }
+                    None => sum.iter_mut().zip(m0).for_each(|(s, &m)| *s += c0 * m),
+                }
+            }
+            from_lanes(sum, out);
+        }
+    }
+}
+
+/// Variance of a mode at a level.
+fn variance(std: f64, alpha: f64, sigma: f64) -> f64 {
+    alpha * alpha * (std * std) + sigma * sigma
+}
+
+/// The first leaf of every row in lane order, then the second, and so on.
+pub(super) fn lanes_of<T: Real>(means: &Array2<f64>) -> Vec<T> {
+    let mut all = Vec::new();
+    let (mut leaf, mut place) = (Vec::new(), [T::zero(); LEAF]);
+    for columns in means.axis_chunks_iter(ndarray::Axis(1), LEAF) {
+        let place = &mut place[..lane_places(columns.ncols())];
+        for row in columns.rows() {
+            leaf.clear();
+            leaf.extend(row.iter().map(|&m| T::of(m)));
+            to_lanes(&leaf, place);
+            all.extend_from_slice(place);
+        }
+    }
+    all
+}
+
+/// An element type for which a mixture keeps its means: f32 and f64.
+pub trait Element: Real {
+    /// The means of a mixture as [`lanes_of`] arranges them.
+    #[doc(hidden)]
+    fn means(mixture: &Mixture) -> &[Self];
+}
+
+impl Element for f32 {
+    fn means(mixture: &Mixture) -> &[f32] {
+        &mixture.single
+    }
+}
+
+impl Element for f64 {
+    fn means(mixture: &Mixture) -> &[f64] {
+        &mixture.double
+    }
+}
+
+impl<T: Element> ScoreFn<Cpu<T>> for Mixture {
+    fn prediction(&self) -> Prediction {
+        self.prediction
+    }
+
+    fn eval(
+        &mut self,
+        x: ArrayView2<'_, T>,
+        rows: &Rows<'_>,
+        mut out: ArrayViewMut2<'_, T>,
+    ) -> std::result::Result<(), BoxError> {
+        check_shapes(&x, rows, &out, Some(self.dim()))?;
+        for (&alpha, &sigma) in rows.alpha.iter().zip(rows.sigma) {
+            self.check_level(alpha, sigma)?;
+        }
+        let x = x.as_standard_layout();
+        let x = x.as_slice().unwrap_or(&[]);
+        match out.as_slice_mut() {
+            Some(out) => self.rows(x, rows, out),
+            None => {
+                let mut own = Array2::zeros(out.dim());
+                self.rows(x, rows, own.as_slice_mut().unwrap_or(&mut []));
+                out.assign(&own);
+            }
+        }
+        Ok(())
+    }
+}

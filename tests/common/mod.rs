@@ -1,0 +1,126 @@
+//! What several test files share.
+#![allow(dead_code)] // every test file uses a part
+
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+use piadm::{
+    Cpu, DdpmVariance, Discretisation, Entry, Form, Level, Linearisation, Mixture, NodeTerms, Ou, Picard, Policy,
+    Prediction, Real, Rows, Scheme, ScoreFn, Tolerance, Window, score_fn,
+};
+
+/// Every scheme of the crate.
+pub fn schemes() -> Vec<Scheme> {
+    let mut all = vec![
+        Scheme::EulerMaruyama { stochasticity: 1.0 },
+        Scheme::Ddpm { variance: DdpmVariance::Small },
+        Scheme::Ddpm { variance: DdpmVariance::Large },
+        Scheme::Ddim { eta: 0.0 },
+        Scheme::Ddim { eta: 0.7 },
+        Scheme::SdeDpmSolverPp1 { eta: 1.3 },
+        Scheme::DpmSolverPp2M { lower_order_final: false },
+        Scheme::SdeDpmSolverPp2M { eta: 1.0, lower_order_final: true },
+        Scheme::Heun {},
+    ];
+    for form in [Form::Score, Form::Noise, Form::Data] {
+        for stochasticity in [0.0, 0.5, 1.0] {
+            all.push(Scheme::Exponential { form, stochasticity });
+        }
+    }
+    all
+}
+
+/// Every linearisation with every entry.
+pub fn iterations() -> Vec<(Linearisation, Entry)> {
+    let gaussian = Linearisation::Gaussian { variance: 0.25 };
+    let held = Entry::HeldData { variance: 0.25 };
+    vec![
+        (Linearisation::FrozenScore, Entry::Copy),
+        (Linearisation::FrozenScore, Entry::HeldData { variance: 0.0 }),
+        (Linearisation::Identity, Entry::Copy),
+        (Linearisation::Identity, held),
+        (gaussian, Entry::Copy),
+        (gaussian, held),
+    ]
+}
+
+/// A parallel sampler that must reproduce the sequential bits.
+pub fn exact(policy: Policy, window: usize, (linearisation, entry): (Linearisation, Entry)) -> Picard {
+    let window = Window::Steps(window);
+    Picard { policy, window, linearisation, entry, tolerance: Tolerance::ZERO, ..Picard::default() }
+}
+
+/// The bits of all elements.
+pub fn bits<T: Real>(x: &Array2<T>) -> Vec<u64> {
+    x.iter().map(|v| v.wide().to_bits()).collect()
+}
+
+/// The score of two equal modes at +-1 of variance 0.09 in every coordinate: cheap, elementwise, not affine.
+pub fn two_modes<T: Real>(prediction: Prediction) -> impl ScoreFn<Cpu<T>> {
+    score_fn(prediction, move |x: ArrayView2<'_, T>, rows: &Rows<'_>, mut out: ArrayViewMut2<'_, T>| {
+        for (i, (x, mut out)) in x.rows().into_iter().zip(out.rows_mut()).enumerate() {
+            let (alpha, sigma) = (rows.alpha[i], rows.sigma[i]);
+            let v = alpha * alpha * 0.09 + sigma * sigma;
+            for (x, out) in x.iter().zip(out.iter_mut()) {
+                let x = x.wide();
+                let w = (alpha * x / v).tanh();
+                let data = w + alpha * 0.09 / v * (x - alpha * w);
+                let noise = (x - alpha * data) / sigma;
+                *out = T::of(match prediction {
+                    Prediction::Score => (alpha * w - x) / v,
+                    Prediction::Noise => noise,
+                    Prediction::Data => data,
+                    Prediction::Velocity => alpha * noise - sigma * data,
+                    Prediction::Flow => noise - data,
+                    _ => f64::NAN,
+                });
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Equal modes of standard deviation `std` whose means are normal with variance `spread` a coordinate.
+pub fn mixture(modes: usize, dim: usize, std: f64, spread: f64, seed: u64) -> Mixture {
+    use ndarray_rand::RandomExt;
+    use ndarray_rand::rand::SeedableRng;
+    let mut rng = rand::rngs::StdRng::seed_from_u64(seed);
+    let normal = rand_distr::Normal::new(0.0, spread.sqrt()).unwrap();
+    let means = Array2::random_using((modes, dim), normal, &mut rng);
+    Mixture::new(vec![1.0; modes], means, vec![std; modes]).unwrap()
+}
+
+/// A list that no scheme makes: three lags, a stage every other step, a node that is not evaluated.
+pub fn lookback_three(steps: usize) -> Discretisation {
+    let level = |m: usize| Level::at(&Ou, 3.0 * (1.0 - m as f64 / (steps as f64 + 0.5)));
+    let mut list = Discretisation::empty(level(0), 3, 1, 1).unwrap();
+    for m in 1..=steps {
+        let j = list.nodes().len();
+        let lag = |l: usize, value: f64| if j >= l { value } else { 0.0 };
+        if m % 2 == 0 {
+            let (a, b) = ([0.9, 0.0, lag(3, 0.05)], [0.03, 0.0, lag(3, 0.01)]);
+            list.push(level(m), false, NodeTerms { a: &a, b: &b, c: &[0.0] }).unwrap();
+        }
+        let j = list.nodes().len();
+        let lag = |l: usize, value: f64| if j >= l { value } else { 0.0 };
+        // after every fifth step the network is not asked: the next node only copies
+        let last = if m % 5 == 1 { 0.0 } else { 0.05 };
+        let (a, b) = ([0.8, lag(2, 0.1), lag(3, -0.05)], [last, lag(2, 0.02), lag(3, -0.01)]);
+        list.push(level(m), true, NodeTerms { a: &a, b: &b, c: &[0.2] }).unwrap();
+    }
+    list
+}
+
+/// Underdamped Langevin steps of length 0.2 and friction 2 (Euler): position and velocity, two normals.
+pub fn two_components(steps: usize) -> Discretisation {
+    let level = Level::at(&Ou, 1.0);
+    let mut list = Discretisation::empty(level, 1, 2, 2).unwrap();
+    let k = 0.2;
+    for _ in 0..steps {
+        let terms = NodeTerms {
+            a: &[1.0, k, 0.0, 1.0 - 2.0 * k],
+            b: &[0.5 * k * k, k],
+            c: &[0.05, 0.02, 0.0, (4.0f64 * k).sqrt()],
+        };
+        list.push(level, true, terms).unwrap();
+    }
+    list
+}

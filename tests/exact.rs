@@ -1,0 +1,287 @@
+//! At a tolerance of zero every parallel run has the bits of the sequential one.
+
+mod common;
+
+use common::{bits, exact, iterations, lookback_three, mixture, schemes, two_components, two_modes};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
+use piadm::{
+    Chunked, Cpu, Discretisation, Edm, Flow, NoiseSchedule, OnStall, Ou, Picard, Policy, Prediction, Problem, Real,
+    Rows, Sampler, Save, Scheme, ScoreFn, Sequential, TimeGrid, VpCosine, Window, score_fn,
+};
+
+const STEPS: usize = 24;
+
+fn ou_problem<'a, T: Real>(scheme: Scheme, samples: usize, dim: usize) -> Problem<'a, Cpu<T>> {
+    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, STEPS).unwrap();
+    Problem::new(Cpu::<T>::new(), &Ou, grid, scheme, (samples, dim)).seed(11)
+}
+
+/// Both policies, windows 1, 2, 7, steps and more than steps, all linearisations and entries.
+fn samplers() -> Vec<Picard> {
+    let mut all = Vec::new();
+    for policy in [Policy::Blocks, Policy::Sliding] {
+        for window in [1, 2, 7, STEPS, STEPS + 3] {
+            all.extend(iterations().into_iter().map(|iteration| exact(policy, window, iteration)));
+        }
+    }
+    let by_time = |policy| Picard { window: Window::OuTime { ou_time: 1.0 }, ..exact(policy, 1, iterations()[5]) };
+    all.extend([by_time(Policy::Blocks), by_time(Policy::Sliding)]);
+    all.push(Picard { coupling: piadm::Coupling::WholeBatch, ..exact(Policy::Sliding, 7, iterations()[2]) });
+    all.push(Picard { coupling: piadm::Coupling::WholeBatch, ..exact(Policy::Blocks, 7, iterations()[0]) });
+    all
+}
+
+fn assert_exact<T: Real>(
+    problem: &Problem<'_, Cpu<T>>,
+    score: &mut dyn ScoreFn<Cpu<T>>,
+    samplers: &[Picard],
+    what: &str,
+) {
+    let sequential = Sequential.sample(problem, score).unwrap();
+    assert!(sequential.samples.iter().all(|v| v.is_finite()));
+    for sampler in samplers {
+        let parallel = sampler.sample(problem, score).unwrap();
+        assert_eq!(bits(&parallel.samples), bits(&sequential.samples), "{what} with {sampler:?}");
+        assert!(parallel.report.converged());
+    }
+}
+
+fn every_scheme<T: Real>() {
+    for scheme in schemes() {
+        let mut score = two_modes::<T>(Prediction::Noise);
+        assert_exact(&ou_problem(scheme.clone(), 3, 5), &mut score, &samplers(), &format!("{scheme:?}"));
+    }
+}
+
+#[test]
+fn every_scheme_f32() {
+    every_scheme::<f32>();
+}
+
+#[test]
+fn every_scheme_f64() {
+    every_scheme::<f64>();
+}
+
+#[test]
+fn every_kind_of_output_and_schedule() {
+    let cosine = VpCosine::default();
+    let schedules: [(&dyn NoiseSchedule, f64, f64); 4] =
+        [(&Ou, 6.0, 0.05), (&cosine, 1.0, 0.02), (&Edm, 20.0, 0.05), (&Flow, 1.0, 0.02)];
+    for (schedule, t_max, t_min) in schedules {
+        for prediction in
+            [Prediction::Score, Prediction::Noise, Prediction::Data, Prediction::Velocity, Prediction::Flow]
+        {
+            let starts_without_signal = schedule.alpha(t_max) == 0.0;
+            if starts_without_signal && matches!(prediction, Prediction::Score | Prediction::Noise) {
+                continue;
+            }
+            for scheme in [Scheme::default(), Scheme::DpmSolverPp2M { lower_order_final: false }, Scheme::Heun {}] {
+                let grid = TimeGrid::uniform(t_max, t_min, STEPS).unwrap().then_data(schedule).unwrap();
+                let problem = Problem::new(Cpu::<f32>::new(), schedule, grid, scheme, (2, 3)).seed(3);
+                let mut score = two_modes::<f32>(prediction);
+                assert_exact(&problem, &mut score, &samplers(), &format!("{schedule:?} {prediction:?}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn mixtures_of_every_size() {
+    for dim in [1, 2, 127, 128, 129, 700] {
+        let mut score = mixture(4, dim, 0.3, 0.91, 5);
+        for scheme in [Scheme::default(), Scheme::SdeDpmSolverPp2M { eta: 1.0, lower_order_final: false }] {
+            let chosen: Vec<Picard> = samplers().into_iter().step_by(5).collect();
+            assert_exact::<f32>(&ou_problem(scheme.clone(), 2, dim), &mut score, &chosen, &format!("f32 {dim}"));
+            assert_exact::<f64>(&ou_problem(scheme, 2, dim), &mut score, &chosen, &format!("f64 {dim}"));
+        }
+    }
+}
+
+#[test]
+fn lists_of_the_users_own() {
+    for list in [lookback_three(20), two_components(20)] {
+        assert!(list.nodes().iter().any(|n| n.evaluate));
+        let problem = Problem::from_list(Cpu::<f32>::new(), list.clone(), (3, 4)).seed(5);
+        assert_exact(
+            &problem,
+            &mut two_modes::<f32>(Prediction::Score),
+            &samplers(),
+            &format!("L = {}", list.lookback()),
+        );
+    }
+}
+
+#[test]
+fn chunks_do_not_change_bits() {
+    let problem = ou_problem(Scheme::default(), 3, 5);
+    let whole = Sequential.sample(&problem, &mut two_modes::<f32>(Prediction::Score)).unwrap();
+    for max_rows in [1, 2, 5, 7, 64, 1000] {
+        let mut score = Chunked::new(two_modes::<f32>(Prediction::Score), max_rows).unwrap();
+        assert_exact(&problem, &mut score, &samplers()[..12], &format!("{max_rows} rows a call"));
+        let cut = Picard::default().sample(&problem, &mut score).unwrap();
+        assert!(cut.report.score_calls >= cut.report.score_rows.div_ceil(max_rows));
+        let again = Sequential.sample(&problem, &mut score).unwrap();
+        assert_eq!(bits(&again.samples), bits(&whole.samples));
+    }
+}
+
+#[test]
+fn a_sample_does_not_depend_on_its_batch() {
+    let mut score = mixture(5, 40, 0.3, 0.91, 2);
+    let sampler = Picard::default(); // even with a tolerance
+    let run = |ids: Vec<u32>, score: &mut dyn ScoreFn<Cpu<f32>>| {
+        let problem = ou_problem(Scheme::default(), 1, 40).with_ids(ids);
+        let solution = sampler.sample(&problem, score).unwrap();
+        (solution.samples, solution.report.sample_rounds)
+    };
+    let (together, rounds) = run(vec![0, 1, 2, 3, 70_000], &mut score);
+    let (permuted, permuted_rounds) = run(vec![3, 70_000, 1, 0, 2], &mut score);
+    for (place, id) in [(0, 3), (1, 4), (2, 1), (3, 0), (4, 2)] {
+        assert_eq!(permuted.row(place), together.row(id));
+        assert_eq!(permuted_rounds[place], rounds[id]);
+    }
+    for (i, id) in [0, 1, 2, 3, 70_000].into_iter().enumerate() {
+        let (alone, alone_rounds) = run(vec![id], &mut score);
+        assert_eq!(bits(&alone), bits(&together.slice(s![i..i + 1, ..]).to_owned()));
+        assert_eq!(alone_rounds[0], rounds[i]);
+    }
+    assert_ne!(together.row(0), together.row(1));
+}
+
+#[test]
+fn threads_do_not_change_bits() {
+    let mut results = Vec::new();
+    for threads in [1, 2, 5] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        // rows long enough to be cut between threads, and many short ones
+        for (samples, dim) in [(2, 5000), (40, 600)] {
+            let mut score = mixture(3, dim, 0.3, 0.91, 9);
+            let problem: Problem<'_, Cpu<f32>> = ou_problem(Scheme::default(), samples, dim);
+            let solution = pool.install(|| Picard::default().sample(&problem, &mut score)).unwrap();
+            let report = solution.report;
+            results.push((samples, bits(&solution.samples), report.residuals, report.rounds, report.score_rows));
+        }
+    }
+    for pair in results.windows(3).filter(|w| w[0].0 == w[2].0) {
+        assert_eq!(pair[0], pair[2]);
+    }
+}
+
+#[test]
+fn odd_numbers_from_the_score() {
+    // -0, subnormal and huge values, by the sign and size of the state
+    let odd = |x: f32| match x {
+        x if x > 1.0 => -0.0,
+        x if x > 0.5 => 1e-40,
+        x if x > 0.0 => -1e-38,
+        x if x > -0.5 => 1e18,
+        x if x > -1e3 => -1e18,
+        _ => 0.0,
+    };
+    let mut score =
+        score_fn(Prediction::Data, |x: ArrayView2<'_, f32>, _: &Rows<'_>, mut out: ArrayViewMut2<'_, f32>| {
+            out.zip_mut_with(&x, |o, x| *o = odd(*x));
+            Ok(())
+        });
+    for scheme in [Scheme::default(), Scheme::Ddim { eta: 0.0 }, Scheme::Heun {}] {
+        assert_exact(&ou_problem(scheme, 2, 6), &mut score, &samplers(), "odd values");
+    }
+    // the sign of a zero state matters to this one
+    let mut signs =
+        score_fn(Prediction::Data, |x: ArrayView2<'_, f32>, _: &Rows<'_>, mut out: ArrayViewMut2<'_, f32>| {
+            out.zip_mut_with(&x, |o, x| *o = if x.is_sign_negative() { -0.0 } else { 0.0 });
+            Ok(())
+        });
+    let zeros = Array2::from_shape_fn((2, 6), |(_, j)| if j % 2 == 0 { 0.0 } else { -0.0 });
+    let problem = ou_problem(Scheme::Ddim { eta: 0.0 }, 2, 6).with_init(zeros.view());
+    assert_exact(&problem, &mut signs, &samplers(), "signed zeros");
+}
+
+/// After k sweeps the first k nodes are final, and all of them after as many sweeps as there are nodes.
+#[test]
+fn k_sweeps_finish_k_nodes() {
+    for (scheme, nodes_a_step) in [(Scheme::default(), 1), (Scheme::Heun {}, 2)] {
+        let problem = ou_problem(scheme, 2, 5).with_save(Save::All);
+        let mut score = two_modes::<f32>(Prediction::Score);
+        let sequential = Sequential.sample(&problem, &mut score).unwrap();
+        for iteration in iterations() {
+            for k in [1, 2, 3, 8, STEPS] {
+                let all = exact(Policy::Blocks, STEPS, iteration);
+                let sampler = Picard { max_sweeps: Some(k), on_stall: OnStall::Accept, ..all.clone() };
+                let swept = sampler.sample(&problem, &mut score).unwrap();
+                assert!(swept.report.rounds <= k);
+                for m in 0..=k / nodes_a_step {
+                    assert_eq!(swept.path.at(m), sequential.path.at(m), "step {m} after {k} sweeps, {iteration:?}");
+                }
+                let full = all.sample(&problem, &mut score).unwrap();
+                assert!(full.report.sweeps[0] <= STEPS * nodes_a_step);
+            }
+        }
+    }
+}
+
+/// A guess is only a guess: any warm start gives the same bits.
+#[test]
+fn warm_starts_change_rounds_only() {
+    let mut score = two_modes::<f32>(Prediction::Score);
+    let base = || ou_problem(Scheme::default(), 2, 5);
+    let cold = Sequential.sample(&base().with_save(Save::All), &mut score).unwrap();
+    let sampler = exact(Policy::Sliding, 8, iterations()[5]);
+    let exact_guess = sampler.sample(&base().with_path(&cold.path), &mut score).unwrap();
+    assert_eq!(bits(&exact_guess.samples), bits(&cold.samples));
+    assert_eq!(exact_guess.report.rounds, STEPS.div_ceil(8), "a perfect guess is accepted window by window");
+    let sparse = Sequential.sample(&base().with_save(Save::Steps(vec![0, 10, 20])), &mut score).unwrap();
+    assert_eq!(sparse.path.steps(), [0, 10, 20]);
+    for sampler in samplers() {
+        let warm = sampler.sample(&base().with_path(&sparse.path), &mut score).unwrap();
+        assert_eq!(bits(&warm.samples), bits(&cold.samples));
+    }
+}
+
+#[test]
+fn given_noise_and_starts_in_the_middle() {
+    let mut score = two_modes::<f64>(Prediction::Score);
+    let sampler = exact(Policy::Sliding, 7, iterations()[3]);
+    let addressed = Sequential.sample(&ou_problem(Scheme::default(), 2, 5).with_save(Save::All), &mut score).unwrap();
+    // the same normals, handed over as an array
+    let mut noise = ndarray::Array3::zeros((STEPS, 2, 5));
+    for (m, mut of_step) in noise.axis_iter_mut(Axis(0)).enumerate() {
+        for (sample, mut row) in of_step.axis_iter_mut(Axis(0)).enumerate() {
+            let address = piadm::noise::Address {
+                stream: piadm::noise::stream::DYNAMICS,
+                step: m as u32 + 1,
+                sample: sample as u32,
+            };
+            piadm::NoiseKey::new(11).fill_f64(address, 0, row.as_slice_mut().unwrap());
+        }
+    }
+    let given = ou_problem(Scheme::default(), 2, 5).with_noise(noise.view());
+    assert_eq!(bits(&sampler.sample(&given, &mut score).unwrap().samples), bits(&addressed.samples));
+    // from the state of step 9 on the trajectory is the same, noise included
+    let middle = addressed.path.at(9).unwrap();
+    let resumed = ou_problem(Scheme::default(), 2, 5).with_init_at(9, middle);
+    for sampler in samplers() {
+        let solution = sampler.sample(&resumed, &mut score).unwrap();
+        assert_eq!(bits(&solution.samples), bits(&addressed.samples));
+        assert_eq!(solution.report.steps, STEPS - 9);
+    }
+    // image to image: alpha x0 + sigma xi with the noise of the initial state
+    let x0 = Array2::from_shape_fn((2, 5), |(i, j)| 0.1 * (i as f64) - 0.2 * j as f64);
+    let noised = ou_problem(Scheme::default(), 2, 5).with_data_at(9, x0.view()).with_save(Save::Steps(vec![9]));
+    let solution = Sequential.sample(&noised, &mut score).unwrap();
+    let list = Discretisation::new(
+        &Ou,
+        &TimeGrid::log_snr(&Ou, 6.0, 0.05, STEPS).unwrap(),
+        &Scheme::default(),
+        Prediction::Score,
+    )
+    .unwrap();
+    let level = list.nodes()[9].level;
+    let mut xi = [0.0; 5];
+    piadm::NoiseKey::new(11).fill_f64(piadm::noise::Address { stream: 0, step: 0, sample: 1 }, 0, &mut xi);
+    for (j, xi) in xi.iter().enumerate() {
+        let expected = level.alpha * x0[(1, j)] + level.sigma * xi;
+        assert_eq!(solution.path.at(9).unwrap()[(1, j)], expected);
+    }
+}
