@@ -29,4 +29,4 @@ pub use sampler::{
 };
 pub use schedule::{Discrete, Edm, Flow, NoiseSchedule, Ou, Ve, VpCosine, VpLinear};
 pub use scheme::{DdpmVariance, Discretisation, Form, Level, Node, NodeTerms, Scheme};
-pub use score::{Chunked, Clip, EdmPrecondition, Guided, Mixture, Rows, ScoreFn, Threshold, score_fn, score_map};
+pub use score::{Chunked, Clip, EdmPrecondition, Guided, Mixture, Pair, Rows, ScoreFn, Threshold, score_fn, score_map};

@@ -93,7 +93,7 @@ impl<B: Backend, F: FnMut(&Round<'_>) -> ControlFlow<()>> Observer<B> for OnRoun
 /// ```
 /// use piadm::{Cpu, Ou, Picard, Prediction, Problem, Sampler, Scheme, TimeGrid, on_round, score_fn};
 /// use std::ops::ControlFlow;
-/// let mut score = score_fn(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
+/// let mut score = score_fn::<f64>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
 /// let grid = TimeGrid::uniform(4.0, 0.1, 40)?;
 /// let problem = Problem::new(Cpu::<f64>::new(), &Ou, grid, Scheme::default(), (2, 3));
 /// let mut rounds = 0;

@@ -12,7 +12,7 @@ use crate::score::ScoreFn;
 ///
 /// ```
 /// use piadm::{Cpu, Ou, Prediction, Problem, Sampler, Scheme, Sequential, TimeGrid, score_fn};
-/// let mut score = score_fn(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
+/// let mut score = score_fn::<f64>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
 /// let grid = TimeGrid::uniform(4.0, 0.1, 40)?;
 /// let problem = Problem::new(Cpu::<f64>::new(), &Ou, grid, Scheme::default(), (2, 3));
 /// let solution = Sequential.sample(&problem, &mut score)?;

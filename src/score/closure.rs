@@ -22,10 +22,10 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 /// # fn is_score(_: impl piadm::ScoreFn<piadm::Cpu<f32>>) {}
 /// # is_score(score);
 /// ```
-pub fn score_fn<T: Real, F>(prediction: Prediction, closure: F) -> impl ScoreFn<Cpu<T>>
-where
-    F: FnMut(ArrayView2<'_, T>, &Rows<'_>, ArrayViewMut2<'_, T>) -> Result<(), BoxError>,
-{
+pub fn score_fn<T: Real>(
+    prediction: Prediction,
+    closure: impl FnMut(ArrayView2<'_, T>, &Rows<'_>, ArrayViewMut2<'_, T>) -> Result<(), BoxError>,
+) -> impl ScoreFn<Cpu<T>> {
     Closure { prediction, closure }
 }
 
@@ -39,10 +39,10 @@ where
 /// # fn is_score(_: impl piadm::ScoreFn<piadm::Cpu<f64>>) {}
 /// # is_score(score);
 /// ```
-pub fn score_map<T: Real, F>(prediction: Prediction, mut closure: F) -> impl ScoreFn<Cpu<T>>
-where
-    F: FnMut(ArrayView2<'_, T>, &Rows<'_>) -> Result<Array2<T>, BoxError>,
-{
+pub fn score_map<T: Real>(
+    prediction: Prediction,
+    mut closure: impl FnMut(ArrayView2<'_, T>, &Rows<'_>) -> Result<Array2<T>, BoxError>,
+) -> impl ScoreFn<Cpu<T>> {
     score_fn(prediction, move |x: ArrayView2<'_, T>, rows: &Rows<'_>, mut out: ArrayViewMut2<'_, T>| {
         let result = closure(x, rows)?;
         if result.shape() != out.shape() {

@@ -51,7 +51,7 @@ pub enum OnStall {
 /// let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 100)?;
 /// let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::default(), (4, 2)).seed(1);
 /// // data N(0, 1): the score is -x at every time
-/// let mut score = score_fn(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
+/// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
 /// let exact = Picard { tolerance: Tolerance::ZERO, ..Picard::default() };
 /// let parallel = exact.sample(&problem, &mut score)?;
 /// let sequential = Sequential.sample(&problem, &mut score)?;
