@@ -73,6 +73,9 @@ fn score_is_the_gradient_of_the_log_density() {
 #[test]
 fn density_has_mass_one() {
     let mixture = Mixture::new([1.0, 2.0, 0.5], array![[-1.0], [0.3], [2.0]], [0.2, 0.0, 0.6]).unwrap();
+    let normal = Mixture::new([1.0], array![[0.5, 0.0, -2.0]], [2.0]).unwrap();
+    let exact = -0.5 * (1.0 / 5.0) - 1.5 * (2.0 * std::f64::consts::PI * 5.0).ln();
+    assert_relative_eq!(normal.log_density(&[0.5, 1.0, -2.0], 1.0, 1.0).unwrap(), exact, max_relative = 1e-14);
     for (alpha, sigma) in [(0.9, 0.4), (0.0, 1.0), (1.0, 0.1)] {
         let density = |i: i32| mixture.log_density(&[f64::from(i) * 1e-2], alpha, sigma).unwrap().exp();
         let mass: f64 = (-1000..1000).map(|i| density(i) * 1e-2).sum();
@@ -177,6 +180,10 @@ fn extremes_stay_exact() {
     let x = array![[1e25_f32], [-3e19]];
     let out = eval(&mut wide.clone(), &x, &[(1.0, 0.0)]);
     assert_close(&out.mapv(f64::from), &x.mapv(|x| -f64::from(x) / 0.25), 1e-6, 0.0);
+
+    // even where no logarithm of a weight is finite any more, some point is the answer
+    let far = at(&points, Prediction::Data, &[1e200, 0.0], 1.0, 1e-10);
+    assert!(far.iter().all(|d| (0.0..=1.0).contains(d)), "{far}");
 
     // +0 and -0 are one state, and what is not finite stays visible
     let zeros = eval(&mut cloud(3, 2), &array![[0.0_f32, -0.0], [-0.0, 0.0]], &[(0.8, 0.6)]);

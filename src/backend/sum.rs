@@ -1,8 +1,8 @@
 //! The canonical sum: one order of addition on every backend, so that whatever is decided from a norm is decided alike.
 //!
-//! A row is cut into leaves of 128 elements. Lane l of 32 adds (q0 + q1) + (q2 + q3) of its elements 4l..4l+3 (missing ones are +0),
-//! lanes combine at distance 16, 8, 4, 2, 1, all in the element type; leaf sums are added in ascending order in f64. Threads may
-//! split rows only between leaves.
+//! A row is cut into leaves of 128 elements. Lane l of 32 adds (q0 + q1) + (q2 + q3) of its elements 4l..4l+3 (missing
+//! ones are +0), lanes combine at distance 16, 8, 4, 2, 1, all in the element type; leaf sums are added in ascending
+//! order in f64. Threads may split rows only between leaves.
 
 use super::Real;
 
@@ -47,14 +47,15 @@ pub(crate) fn squared_distance<T: Real>(x: &[T], m: &[T], scale: T) -> f64 {
     total
 }
 
-/// Places that a leaf of `n` elements takes in lane order: four a lane, for a power of two of lanes. The lanes left out hold
-/// sums of no squares, and adding +0 to a sum of squares changes no bit.
+/// Places that a leaf of `n` elements takes in lane order: four a lane, for a power of two of lanes. The lanes left out
+/// hold sums of no squares, and adding +0 to a sum of squares changes no bit.
 pub(crate) fn lane_places(n: usize) -> usize {
     4 * n.div_ceil(4).next_power_of_two()
 }
 
-/// Brings a leaf into lane order: element 4l + q goes to place q lanes + l, so that lanes are neighbours and a lane's four
-/// elements are combined by whole vectors. Missing elements become +0. `places` has [`lane_places`] of the leaf's length.
+/// Brings a leaf into lane order: element 4l + q goes to place q lanes + l, so that lanes are neighbours and a lane's
+/// four elements are combined by whole vectors. Missing elements become +0. `places` has [`lane_places`] of the leaf's
+/// length.
 pub(crate) fn to_lanes<T: Real>(leaf: &[T], places: &mut [T]) {
     let lanes = places.len() / 4;
     let (quads, rest) = leaf.as_chunks::<4>();
@@ -86,8 +87,8 @@ pub(crate) fn from_lanes<T: Real>(places: &[T], leaf: &mut [T]) {
     }
 }
 
-/// Adds to every total the sum of (x - scale m)^2 over one leaf: `x` is the leaf in lane order, `block` the same leaf of one row
-/// m after another, in lane order. Called leaf after leaf it gives the bits of [`squared_distance`].
+/// Adds to every total the sum of (x - scale m)^2 over one leaf: `x` is the leaf in lane order, `block` the same leaf
+/// of one row m after another, in lane order. Called leaf after leaf it gives the bits of [`squared_distance`].
 pub(crate) fn add_squared_distances<T: Real>(x: &[T], block: &[T], scale: T, totals: &mut [f64]) {
     match x.len() {
         128 => add_lanes::<T, 32>(x, block, scale, totals),

@@ -32,13 +32,10 @@ pub(super) fn ddim(eta: f64, t: &Level, u: &Level) -> OneStep {
     }
     let w = renewed(t, u);
     let e2 = eta * eta;
-    // (1 - w)(1 - eta^2 w) = 1 - q, in a form that stays accurate for small and for infinite steps
-    let kept = ((1.0 - w) * (1.0 - e2 * w)).max(0.0);
-    let q = w * (1.0 + e2) - e2 * w * w;
-    OneStep {
-        form: Form::Data,
-        a: u.sigma * (1.0 - e2 * w).max(0.0).sqrt() / t.sigma,
-        b: u.alpha * q / (1.0 + kept.sqrt()),
-        c: eta * u.sigma * w.sqrt(),
-    }
+    // With e^{-h} = alpha_t sigma_u / (alpha_u sigma_t) and w = 1 - e^{-2h}, sigma_u^2 - c^2 is sigma_u^2 times
+    let shrink = (t.log_snr - u.log_snr).exp();
+    let kept = (1.0 - e2) + e2 * shrink * shrink;
+    // and b = alpha_u (1 - e^{-h} sqrt(kept)) as a quotient that does not cancel
+    let b = u.alpha * w * (1.0 + e2 * shrink * shrink) / (1.0 + shrink * kept.sqrt());
+    OneStep { form: Form::Data, a: u.sigma * kept.sqrt() / t.sigma, b, c: eta * u.sigma * w.sqrt() }
 }

@@ -141,16 +141,14 @@ impl Discretisation {
         if step > crate::grid::MAX_STEPS {
             return Err(Error::GridLength { points: step + 1, max: crate::grid::MAX_STEPS + 1 });
         }
-        for lag in 1..=l {
-            let used = |per_lag: usize, values: &[f64]| {
-                values.iter().skip((lag - 1) * per_lag).take(per_lag).any(|&v| v != 0.0)
-            };
-            if lag > j && (used(n * n, terms.a) || used(n, terms.b)) {
-                return Err(Error::setting("lag", lag, "a node that is not before the start"));
-            }
-            if used(n, terms.b)
-                && let Some(node) = self.nodes.get_mut(j - lag)
-            {
+        let used = |lag: usize, per_lag: usize, values: &[f64]| {
+            values.iter().skip((lag - 1) * per_lag).take(per_lag).any(|&v| v != 0.0)
+        };
+        if let Some(lag) = (j + 1..=l).find(|&lag| used(lag, n * n, terms.a) || used(lag, n, terms.b)) {
+            return Err(Error::setting("lag", lag, "a node that is not before the start"));
+        }
+        for lag in (1..=l.min(j)).filter(|&lag| used(lag, n, terms.b)) {
+            if let Some(node) = self.nodes.get_mut(j - lag) {
                 node.evaluate = true;
             }
         }

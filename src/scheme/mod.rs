@@ -236,8 +236,8 @@ impl Discretisation {
     /// The nodes of `scheme` on `grid` under `schedule`, for a network whose output is `prediction`.
     ///
     /// # Errors
-    /// [`Error::GridRange`] for a grid outside the schedule, [`Error::Setting`] for settings outside their range and
-    /// [`Error::Singular`] where a formula divides by an alpha that is 0.
+    /// [`Error::GridRange`] for a grid outside the schedule, [`Error::Setting`] for settings outside their range and for steps
+    /// in which the log-SNR does not rise, and [`Error::Singular`] where a formula divides by an alpha that is 0.
     pub fn new(schedule: &dyn NoiseSchedule, grid: &TimeGrid, scheme: &Scheme, prediction: Prediction) -> Result<Self> {
         Self::from_step(schedule, grid, scheme, prediction, 0)
     }
@@ -263,6 +263,11 @@ impl Discretisation {
         let mut list = Assembler::new(start, first, scheme.lookback(), prediction)?;
         for (m, pair) in levels.windows(2).enumerate() {
             if let [t, u] = *pair {
+                let h = u.log_snr - t.log_snr;
+                if h.is_nan() || h <= 0.0 {
+                    let value = format!("{h} from time {} to {}", t.t, u.t);
+                    return Err(Error::setting("log-SNR step", value, "a number above 0: take longer steps"));
+                }
                 let before = m.checked_sub(1).and_then(|i| levels.get(i)).copied();
                 let step = StepEnds { before, t, u, last: m + 2 == levels.len() };
                 scheme.push_step(&mut list, schedule, &step)?;

@@ -52,7 +52,8 @@ const STREAM: u32 = 5;
 /// use piadm::ndarray::{Array2, array};
 /// use piadm::{Cpu, Mixture, Prediction, Rows, ScoreFn};
 ///
-/// let mut mixture = Mixture::new([0.5, 0.5], array![[-2.0, 0.0], [2.0, 0.0]], [0.3, 0.3])?.predicting(Prediction::Data);
+/// let mixture = Mixture::new([0.5, 0.5], array![[-2.0, 0.0], [2.0, 0.0]], [0.3, 0.3])?;
+/// let mut mixture = mixture.predicting(Prediction::Data);
 /// let x = array![[2.0, 0.1_f64]];
 /// let mut data = Array2::zeros((1, 2));
 /// let rows = Rows::new(&[0.1], &[1.0], &[0.3], &[0], &[0]).ok_or("lengths differ")?;

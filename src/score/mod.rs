@@ -74,11 +74,12 @@ impl<'a> Rows<'a> {
 
 /// A score: the user's network, called once a round on all active rows at once.
 ///
-/// `x` has shape rows x dim; `out` has the same shape and must be written completely, with finite numbers. If the result of a row
-/// does not depend on the other rows of the call, parallel sampling at tolerance zero gives the sequential samples bit for bit.
+/// `x` has shape rows x dim; `out` has the same shape and must be written completely, with finite numbers. If the
+/// result of a row does not depend on the other rows of the call, parallel sampling at tolerance zero gives the
+/// sequential samples bit for bit.
 ///
-/// A closure becomes a score with [`score_fn`] or [`score_map`]; a type of your own may keep weights and buffers. `&mut S` and
-/// `Box<S>` are scores too, also of `dyn ScoreFn<B>`.
+/// A closure becomes a score with [`score_fn`] or [`score_map`]; a type of your own may keep weights and buffers. `&mut
+/// S` and `Box<S>` are scores too, also of `dyn ScoreFn<B>`.
 ///
 /// ```
 /// use piadm::ndarray::{ArrayView2, ArrayViewMut2};
@@ -92,7 +93,12 @@ impl<'a> Rows<'a> {
 ///         Prediction::Score
 ///     }
 ///
-///     fn eval(&mut self, x: ArrayView2<'_, f32>, rows: &Rows<'_>, mut out: ArrayViewMut2<'_, f32>) -> Result<(), BoxError> {
+///     fn eval(
+///         &mut self,
+///         x: ArrayView2<'_, f32>,
+///         rows: &Rows<'_>,
+///         mut out: ArrayViewMut2<'_, f32>,
+///     ) -> Result<(), BoxError> {
 ///         for (i, (x, mut out)) in x.rows().into_iter().zip(out.rows_mut()).enumerate() {
 ///             let variance = rows.alpha[i].powi(2) + rows.sigma[i].powi(2);
 ///             out.assign(&(&x * (-1.0 / variance) as f32));

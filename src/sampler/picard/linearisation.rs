@@ -9,27 +9,23 @@ use crate::scheme::{Discretisation, Level};
 /// One sweep is x'_j = Phi_j(x) + sum_l W_l (x'_{j-l} - x_{j-l}), where Phi is the scheme's own step at the states x at which the network
 /// was evaluated and W_l = A_l + B_l J passes on how these states have moved since. Every choice has the same fixed point, the
 /// sequential trajectory; they differ in how fast it is reached.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case", deny_unknown_fields))]
 #[non_exhaustive]
 pub enum Linearisation {
     /// The score does not move with the state (J = 0 in score units): Picard's iteration with the exponential integrator, as in PIADM
     /// (arXiv 2405.15986) and ParaTAA (arXiv 2402.09970).
     FrozenScore,
-    /// W_1 = 1, W_l = 0 beyond: the change is handed on as it is, as in ParaDiGMS (arXiv 2305.16317).
+    /// W_1 = 1, W_l = 0 beyond: the change is handed on as it is, as in ParaDiGMS (arXiv 2305.16317). The default: with held entry it
+    /// took the fewest rounds at equal error on a trained network, and needs no knowledge of the data.
+    #[default]
     Identity,
     /// The slope of Gaussian data of this variance, at least 0.
     Gaussian {
         /// Variance of the data an element; 0 means point masses.
         variance: f64,
     },
-}
-
-impl Default for Linearisation {
-    fn default() -> Self {
-        Linearisation::Gaussian { variance: 0.25 }
-    }
 }
 
 impl Linearisation {
@@ -64,7 +60,7 @@ impl Linearisation {
 /// First guess of a node that enters a window.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case", deny_unknown_fields))]
 #[non_exhaustive]
 pub enum Entry {
     /// The newest state, as in PIADM and ParaDiGMS.

@@ -71,7 +71,7 @@ pub struct Picard {
     pub linearisation: Linearisation,
     /// First guess of a new node.
     pub entry: Entry,
-    /// When a node is accepted; default 1e-2 absolute.
+    /// When a node is accepted; default 3e-3 absolute.
     pub tolerance: Tolerance,
     /// The most sweeps a node may take; `None` (default) sweeps until it is accepted.
     pub max_sweeps: Option<usize>,
@@ -90,7 +90,7 @@ impl Picard {
             window: Window::OuTime { ou_time: h },
             linearisation: Linearisation::FrozenScore,
             entry: Entry::Copy,
-            tolerance: if depth.is_some() { Tolerance::ZERO } else { Tolerance::default() },
+            tolerance: if depth.is_some() { Tolerance::ZERO } else { Tolerance::absolute(1e-2) },
             max_sweeps: depth,
             on_stall: if depth.is_some() { OnStall::Accept } else { OnStall::Error },
             coupling: Coupling::WholeBatch,

@@ -13,12 +13,13 @@ use ndarray::{ArrayView2, ArrayViewMut2, Zip};
 /// D = c_skip x + c_out F(c_in x, c_noise), with S = sigma_data and N = sigma^2 + S^2:
 /// c_skip = S^2 / N, c_out = sigma S / sqrt N, c_in = 1 / sqrt N, c_noise = ln(sigma) / 4.
 ///
-/// That is for schedules with alpha = 1. On others the network sees x / alpha at noise level sigma / alpha, which has the same D. With
-/// N = sigma^2 + alpha^2 S^2 the coefficients on x and F are alpha S^2 / N and sigma S / sqrt N, the input is x / sqrt N, and
-/// c_noise = ln(sigma / alpha) / 4.
+/// That is for schedules with alpha = 1. On others the network sees x / alpha at noise level sigma / alpha, which has
+/// the same D. With N = sigma^2 + alpha^2 S^2 the coefficients on x and F are alpha S^2 / N and sigma S / sqrt N, the
+/// input is x / sqrt N, and c_noise = ln(sigma / alpha) / 4.
 ///
-/// The output is a data prediction. The inner score gets c_noise of each row as [`Rows::t`]; its own prediction is not asked, and
-/// its time range, which is in another unit, is not passed on. Where alpha or sigma is 0, c_noise is infinite: an [`Error::Setting`].
+/// The output is a data prediction. The inner score gets c_noise of each row as [`Rows::t`]; its own prediction is not
+/// asked, and its time range, which is in another unit, is not passed on. Where alpha or sigma is 0, c_noise is
+/// infinite: an [`Error::Setting`].
 ///
 /// ```
 /// use piadm::{EdmPrecondition, Prediction, score_map};

@@ -9,13 +9,15 @@ use ndarray::{ArrayView2, ArrayViewMut2, Axis, Zip, concatenate};
 
 /// Classifier-free guidance (Ho and Salimans, arXiv 2207.12598) with scale w:
 ///
-/// out = uncond + w (cond - uncond), computed as cond + (w - 1)(cond - uncond), so that w = 1 is the conditional output itself.
+/// out = uncond + w (cond - uncond), computed as cond + (w - 1)(cond - uncond), so that w = 1 is the conditional output
+/// itself.
 ///
 /// The weights w and 1 - w sum to 1, and every kind of output is an affine map of the data prediction with the same
 /// coefficients for both. So guiding the outputs is guiding the data predictions, for every [`Prediction`].
 ///
-/// **One network, one batched call.** The inner score is called once, with the rows of the call twice: row i is the conditional
-/// evaluation of a state and row n/2 + i of the n rows the unconditional one of the same state. `max_rows` is half of the inner one.
+/// **One network, one batched call.** The inner score is called once, with the rows of the call twice: row i is the
+/// conditional evaluation of a state and row n/2 + i of the n rows the unconditional one of the same state. `max_rows`
+/// is half of the inner one.
 ///
 /// ```
 /// use piadm::{Guided, Prediction, score_map};
@@ -117,7 +119,8 @@ impl<T: Real, S: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for Guided<S> {
     }
 }
 
-/// Two scores as the one network that [`Guided`] calls: the first half of the rows goes to one, the second half to the other.
+/// Two scores as the one network that [`Guided`] calls: the first half of the rows goes to one, the second half to the
+/// other.
 ///
 /// ```
 /// use piadm::{Guided, Mixture, Pair};

@@ -48,12 +48,12 @@ impl DataMap {
 
 /// Static thresholding: the data prediction is clipped to [min, max], element by element.
 ///
-/// With D = p x + q f as in [`Prediction::data_map`], an element with D < min or D > max gets the output f = (D' - p x) / q of the
-/// bound D', computed in f64; every other element keeps its bits. Elements that are not finite are passed on, so that a sampler
-/// sees them.
+/// With D = p x + q f as in [`Prediction::data_map`], an element with D < min or D > max gets the output f = (D' - p x)
+/// / q of the bound D', computed in f64; every other element keeps its bits. Elements that are not finite are passed
+/// on, so that a sampler sees them.
 ///
-/// Score and noise outputs do not determine D where alpha = 0, and no output but D itself does where sigma = 0: evaluation there
-/// is an [`Error::Setting`].
+/// Score and noise outputs do not determine D where alpha = 0, and no output but D itself does where sigma = 0:
+/// evaluation there is an [`Error::Setting`].
 ///
 /// ```
 /// use piadm::{Clip, Prediction, score_map};
@@ -120,10 +120,11 @@ impl<T: Real, S: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for Clip<S> {
 
 /// Dynamic thresholding (Imagen: Saharia et al., arXiv 2205.11487, section 2.3) for data in [-1, 1].
 ///
-/// Row by row, s is the given quantile of |D| over the row's elements, at least 1 and at most `ceiling`; D is clipped to [-s, s] and
-/// divided by s. The quantile interpolates linearly between order statistics: of n sorted values it is the one at place
-/// quantile (n - 1), counted from 0. A row with s = 1 and no |D| > 1 keeps its bits; a `ceiling` of 1 is [`Clip`] to [-1, 1]. Elements
-/// that are not finite are passed on. Where D is not determined, evaluation fails as for [`Clip`].
+/// Row by row, s is the given quantile of |D| over the row's elements, at least 1 and at most `ceiling`; D is clipped
+/// to [-s, s] and divided by s. The quantile interpolates linearly between order statistics: of n sorted values it is
+/// the one at place quantile (n - 1), counted from 0. A row with s = 1 and no |D| > 1 keeps its bits; a `ceiling` of 1
+/// is [`Clip`] to [-1, 1]. Elements that are not finite are passed on. Where D is not determined, evaluation fails as
+/// for [`Clip`].
 ///
 /// ```
 /// use piadm::{Prediction, Threshold, score_map};
@@ -141,8 +142,8 @@ pub struct Threshold<S> {
 }
 
 impl<S> Threshold<S> {
-    /// Thresholds the data prediction behind `inner` at a `quantile` in [0, 1] (Imagen: 0.995) of its absolute values, never above
-    /// `ceiling`, which may be infinite.
+    /// Thresholds the data prediction behind `inner` at a `quantile` in [0, 1] (Imagen: 0.995) of its absolute values,
+    /// never above `ceiling`, which may be infinite.
     ///
     /// # Errors
     /// [`Error::Setting`] if `quantile` is outside [0, 1] or `ceiling` below 1.

@@ -1,0 +1,235 @@
+//! Generates images with a trained network, sequentially and in parallel over time, and compares the two.
+//!
+//! `cargo run --release --example fashion` (see `--help`)
+
+#[path = "support/mlp.rs"]
+mod mlp;
+#[path = "support/picture.rs"]
+mod picture;
+
+use mlp::Mlp;
+use ndarray::Array2;
+use piadm::{
+    BoxError, Coupling, Cpu, Dynamics, Entry, Observer, Ou, Piadm, Picard, Problem, Recipe, Round, Sampler, ScoreFn,
+    Sequential, Solution, Tolerance, Window,
+};
+use picture::Picture;
+use std::io::{IsTerminal, Write};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::Instant;
+
+const HELP: &str = "\
+Generates Fashion-MNIST images with a trained network: sequentially, with PIADM and with a sliding window, on the
+paper's grid and with the paper's integrator, and writes the pictures side by side.
+
+  --weights FILE     network of the same architecture (default data/fashion_mlp.safetensors)
+  --steps N          time steps (default 500)
+  --samples N        images (default 64)
+  --seed N           seed of all noise (default 0)
+  --dynamics KIND    sde (default) or ode
+  --sampler NAME     sequential, piadm, sliding or paradigms; may be given several times (default: the first three).
+                     sequential always runs, as the reference
+  --window N         steps of a sliding window (default 64)
+  --tolerance X      rms change at which a node is accepted (default 0.003 sliding, 0.01 PIADM)
+  --depth K          sweeps of every PIADM block in place of a tolerance
+  --output DIR       where the pictures go (default out)
+  --format KIND      table (default), or json: one report a line on the standard output
+";
+
+/// What the command line asks for.
+struct Options {
+    weights: PathBuf,
+    steps: usize,
+    samples: usize,
+    seed: u64,
+    dynamics: Dynamics,
+    samplers: Vec<String>,
+    window: usize,
+    tolerance: Option<f64>,
+    depth: Option<usize>,
+    output: PathBuf,
+    json: bool,
+}
+
+fn options() -> Result<Option<Options>, BoxError> {
+    use lexopt::prelude::*;
+    let mut o = Options {
+        weights: PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/data/fashion_mlp.safetensors")),
+        steps: 500,
+        samples: 64,
+        seed: 0,
+        dynamics: Dynamics::Sde,
+        samplers: Vec::new(),
+        window: 64,
+        tolerance: None,
+        depth: None,
+        output: PathBuf::from("out"),
+        json: false,
+    };
+    let mut args = lexopt::Parser::from_env();
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("weights") => o.weights = args.value()?.into(),
+            Long("steps") => o.steps = args.value()?.parse()?,
+            Long("samples") => o.samples = args.value()?.parse()?,
+            Long("seed") => o.seed = args.value()?.parse()?,
+            Long("window") => o.window = args.value()?.parse()?,
+            Long("tolerance") => o.tolerance = Some(args.value()?.parse()?),
+            Long("depth") => o.depth = Some(args.value()?.parse()?),
+            Long("output") => o.output = args.value()?.into(),
+            Long("sampler") => o.samplers.push(args.value()?.string()?),
+            Long("dynamics") => {
+                o.dynamics = match args.value()?.string()?.as_str() {
+                    "sde" => Dynamics::Sde,
+                    "ode" => Dynamics::Ode,
+                    other => return Err(format!("--dynamics {other}: expected sde or ode").into()),
+                }
+            }
+            Long("format") => {
+                o.json = match args.value()?.string()?.as_str() {
+                    "json" => true,
+                    "table" => false,
+                    other => return Err(format!("--format {other}: expected table or json").into()),
+                }
+            }
+            Long("help") | Short('h') => {
+                print!("{HELP}");
+                return Ok(None);
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    if o.samplers.is_empty() {
+        o.samplers = ["sequential", "piadm", "sliding"].map(String::from).to_vec();
+    }
+    Ok(Some(o))
+}
+
+/// A line on the terminal that follows the run.
+struct Progress<'a> {
+    name: &'a str,
+    started: Instant,
+    shown: bool,
+}
+
+impl Observer<Cpu<f32>> for Progress<'_> {
+    fn on_round(&mut self, round: &Round<'_>) -> ControlFlow<()> {
+        if self.shown {
+            let slowest = round.finished.iter().min().copied().unwrap_or(0);
+            let seconds = self.started.elapsed().as_secs_f64();
+            let (name, n, steps) = (self.name, round.round, round.steps);
+            eprint!(
+                "\r{name:<12} round {n:>4}   {slowest:>4} of {steps} steps   {} rows   {seconds:.1} s   ",
+                round.rows
+            );
+            // a terminal that cannot be written to is no reason to stop
+            let _ = std::io::stderr().flush();
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn sampler(name: &str, o: &Options, recipe: &Recipe) -> Result<Box<dyn Sampler<Cpu<f32>>>, BoxError> {
+    let sliding = Picard {
+        window: Window::Steps(o.window),
+        tolerance: o.tolerance.map_or(Tolerance::default(), Tolerance::absolute),
+        ..Picard::default()
+    };
+    Ok(match name {
+        "sequential" => Box::new(Sequential),
+        "piadm" => Box::new(recipe.sampler.clone()),
+        "sliding" => Box::new(sliding),
+        "paradigms" => Box::new(Picard { entry: Entry::Copy, coupling: Coupling::WholeBatch, ..sliding }),
+        other => return Err(format!("--sampler {other}: expected sequential, piadm, sliding or paradigms").into()),
+    })
+}
+
+/// Root mean square difference of each sample.
+fn path_errors(a: &Array2<f32>, b: &Array2<f32>) -> Vec<f64> {
+    let square = |(a, b): (&f32, &f32)| f64::from(a - b).powi(2);
+    a.rows()
+        .into_iter()
+        .zip(b.rows())
+        .map(|(a, b)| (a.iter().zip(b).map(square).sum::<f64>() / a.len() as f64).sqrt())
+        .collect()
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
+}
+
+fn main() -> Result<(), BoxError> {
+    let Some(o) = options()? else { return Ok(()) };
+    let mut net = Mlp::load(&o.weights)?;
+    let dim = net.dim();
+    let piadm = Piadm {
+        steps: Some(o.steps),
+        t_min: Some(0.01),
+        depth: o.depth,
+        tolerance: o.depth.is_none().then_some(Tolerance::absolute(o.tolerance.unwrap_or(1e-2))),
+        ..Piadm::new(dim, 0.01, o.dynamics)
+    };
+    let recipe = piadm.recipe(&Ou, net.time_range())?;
+    let (grid, scheme) = (recipe.grid.clone(), recipe.scheme.clone());
+    let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, scheme, (o.samples, dim)).seed(o.seed);
+    std::fs::create_dir_all(&o.output).map_err(|e| format!("{}: {e}", o.output.display()))?;
+
+    let mut reference: Option<Solution<Cpu<f32>>> = None;
+    let mut pictures = Vec::new();
+    let rest = o.samplers.iter().map(String::as_str).filter(|n| *n != "sequential");
+    for name in std::iter::once("sequential").chain(rest) {
+        let mut watch = Progress { name, started: Instant::now(), shown: std::io::stderr().is_terminal() };
+        let solution = sampler(name, &o, &recipe)?.run(&problem, &mut net, &mut watch)?;
+        if watch.shown {
+            eprintln!();
+        }
+        let errors = reference.as_ref().map(|r| path_errors(&solution.samples, &r.samples));
+        let file = o.output.join(format!("{name}.png"));
+        let columns = (o.samples as f64).sqrt().ceil() as usize;
+        let picture = Picture::grid(solution.samples.view(), columns, net.norm())?;
+        picture.enlarged(2).save(&file)?;
+        pictures.push(picture);
+        let report = &solution.report;
+        if o.json {
+            let mut line = serde_json::to_value(report)?;
+            if let Some(fields) = line.as_object_mut() {
+                fields.insert("sampler".into(), name.into());
+                fields.insert("rows_per_step".into(), report.rows_per_step().into());
+                fields.insert("seconds".into(), report.total_time().as_secs_f64().into());
+                fields.insert("rms_to_sequential".into(), errors.clone().unwrap_or(vec![0.0; o.samples]).into());
+                fields.insert("picture".into(), file.display().to_string().into());
+            }
+            println!("{line}");
+        } else {
+            println!("--- {name}\n{report}");
+            if let (Some(errors), Some(reference)) = (&errors, &reference) {
+                let worst = errors.iter().copied().fold(0.0, f64::max);
+                println!(
+                    "{:<16}median {:.2e}, worst {worst:.2e} (rms to the sequential images)",
+                    "path error",
+                    median(errors)
+                );
+                let ratio = reference.report.total_time().as_secs_f64() / report.total_time().as_secs_f64();
+                let rounds = reference.report.rounds as f64 / report.rounds as f64;
+                println!("{:<16}{rounds:.1} times fewer rounds, {ratio:.2} times the speed of sequential", "gain");
+            }
+            println!("{:<16}{}\n", "picture", file.display());
+        }
+        if reference.is_none() {
+            reference = Some(solution);
+        }
+    }
+    let file = o.output.join("comparison.png");
+    Picture::beside(&pictures).enlarged(2).save(&file)?;
+    if !o.json {
+        println!("side by side, in this order: {}", file.display());
+        println!(
+            "A row's result of this network does not depend on the other rows (see support/linear.rs): with --tolerance 0"
+        );
+        println!("the path error is exactly 0.");
+    }
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! Samplers as they are named on a command line: a name, or JSON with settings.
+
+use super::fields::{Fields, Parsed, library_value};
+use piadm::Picard;
+use serde_json::Value;
+
+/// Window of `paradigms` where none is given, in steps.
+const PARADIGMS_WINDOW: usize = 64;
+/// Its tolerance, in standard deviations of the posterior: the published one for DDPM.
+const PARADIGMS_TOLERANCE: f64 = 0.1;
+
+/// A sampler of the list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listed {
+    /// sequential, piadm, paradigms or picard.
+    pub name: String,
+    /// The parallel sampler's settings; `None` is sequential sampling.
+    pub picard: Option<Picard>,
+}
+
+impl Listed {
+    /// Reads `picard` or `{"picard": {"window": 50}}`.
+    pub fn parse(text: &str) -> Parsed<Self> {
+        if !text.trim_start().starts_with('{') {
+            return Self::new(text, Value::Object(Default::default()));
+        }
+        match serde_json::from_str(text)? {
+            Value::Object(map) if map.len() == 1 => match map.into_iter().next() {
+                Some((name, settings)) => Self::new(&name, settings),
+                None => Err("no sampler".into()),
+            },
+            _ => Err("expected one sampler, {\"name\": {settings}}".into()),
+        }
+    }
+
+    fn new(name: &str, settings: Value) -> Parsed<Self> {
+        let picard = match name {
+            "picard" => Some(library_value(name, settings)?),
+            "sequential" => {
+                Fields::new(name, settings)?.finish()?;
+                None
+            }
+            "piadm" => {
+                let mut fields = Fields::new(name, settings)?;
+                let (h, depth) = (fields.or("h", 1.0)?, fields.optional("depth")?);
+                fields.finish()?;
+                Some(Picard::piadm(h, depth))
+            }
+            "paradigms" => {
+                let mut fields = Fields::new(name, settings)?;
+                let window = fields.or("window", PARADIGMS_WINDOW)?;
+                let tolerance = fields.or("tolerance", PARADIGMS_TOLERANCE)?;
+                fields.finish()?;
+                Some(Picard::paradigms(window, tolerance))
+            }
+            _ => {
+                let known = "sequential, piadm, paradigms or picard";
+                return Err(format!("unknown sampler {name:?}, expected {known}").into());
+            }
+        };
+        let name = name.to_owned();
+        Ok(Listed { name, picard })
+    }
+
+    /// All settings, defaults included.
+    pub fn settings(&self) -> Value {
+        let picard = self.picard.as_ref().map(serde_json::to_value);
+        picard.and_then(Result::ok).unwrap_or_else(|| Value::Object(Default::default()))
+    }
+}

@@ -1,0 +1,11 @@
+//! Schemes against independent truth: closed forms, the formulas of the papers, exact identities, orders of convergence
+//! and high-precision numbers.
+
+mod custom;
+mod ends;
+mod identities;
+mod oracle;
+mod orders;
+mod papers;
+mod precision;
+mod settings;
