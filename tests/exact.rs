@@ -221,6 +221,20 @@ fn k_sweeps_finish_k_nodes() {
     }
 }
 
+/// What is saved on the way are the sequential states too, also where new nodes take the rows of finished ones.
+#[test]
+fn saved_paths_are_exact() {
+    let mut score = two_modes::<f32>(Prediction::Score);
+    for scheme in [Scheme::default(), Scheme::DpmSolverPp2M { lower_order_final: false }, Scheme::Heun {}] {
+        let problem = ou_problem(scheme, 3, 5).with_save(Save::All);
+        let sequential = Sequential.sample(&problem, &mut score).unwrap();
+        for sampler in samplers() {
+            let parallel = sampler.sample(&problem, &mut score).unwrap();
+            assert_eq!(parallel.path, sequential.path, "{sampler:?}");
+        }
+    }
+}
+
 /// A guess is only a guess: any warm start gives the same bits.
 #[test]
 fn warm_starts_change_rounds_only() {

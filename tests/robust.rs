@@ -254,6 +254,8 @@ fn stalls() {
         assert_eq!(accepted.report.stop, Stop::Depth);
         assert!(accepted.report.max_residual > 1e-6);
         assert!(!accepted.report.converged());
+        let free = Picard { max_sweeps: None, ..slow(OnStall::Error, policy) };
+        assert!(accepted.report.rounds < run(&free, &problem(60, (2, 3))).unwrap().report.rounds);
     }
 }
 

@@ -63,6 +63,8 @@ pub mod stream {
     pub const CORRECTOR_1: u32 = 3;
     /// The second normal of a corrector step.
     pub const CORRECTOR_2: u32 = 4;
+    /// Exact samples of an analytic target, see [`Mixture::sample`](crate::Mixture::sample).
+    pub const DATA: u32 = 5;
     /// The first stream that this crate never uses.
     pub const USER: u32 = 16;
 }

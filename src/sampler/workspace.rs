@@ -326,6 +326,10 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
     /// Lets windows move: new nodes get their noise and, by `entry`, a first guess; nodes that leave are remembered as far as the
     /// lookback needs them.
     pub fn advance(&mut self, moves: &[Move], entry: Option<&Entry>, linearisation: &Linearisation) -> Result<()> {
+        // before new nodes take the rows of finished ones
+        for m in moves {
+            self.save(m)?;
+        }
         self.make_noise(moves)?;
         self.clear_program();
         for m in moves {
@@ -346,7 +350,6 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
         }
         for m in moves {
             self.use_guesses(m)?;
-            self.save(m)?;
         }
         Ok(())
     }

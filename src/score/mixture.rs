@@ -5,14 +5,11 @@ mod oracle;
 use crate::backend::sum::squared_distance;
 use crate::backend::{Backend, Cpu};
 use crate::error::{Error, Result};
-use crate::noise::{Address, MAX_ELEMENTS, NoiseKey, NormalPrecision};
+use crate::noise::{Address, MAX_ELEMENTS, NoiseKey, NormalPrecision, stream};
 use crate::portable::{exp_f64, ln_f64};
 use crate::prediction::Prediction;
 use ndarray::{Array1, Array2};
 use oracle::lanes_of;
-
-/// The stream of the exact samples; samplers use those below it.
-const STREAM: u32 = 5;
 
 /// An isotropic Gaussian mixture, sum_k w_k N(m_k, s_k^2 I), and the exact oracle of the data it describes.
 ///
@@ -236,7 +233,7 @@ impl Mixture {
         let mut samples = Cpu::new().alloc("samples of a mixture", n, self.dim(), 0.0)?;
         for (sample, mut row) in (0..).zip(samples.rows_mut()) {
             let mut z = [0.0; 2];
-            key.fill_f64(Address { stream: STREAM, step: 1, sample }, 0, &mut z);
+            key.fill_f64(Address { stream: stream::DATA, step: 1, sample }, 0, &mut z);
             let u = exp_f64(-0.5 * (z[0] * z[0] + z[1] * z[1]));
             let mut total = 0.0;
             let before = |w: &&f64| {
@@ -245,7 +242,7 @@ impl Mixture {
             };
             let mode = self.weights.iter().take_while(before).count().min(self.modes() - 1);
             if let (Some(row), Some(s)) = (row.as_slice_mut(), self.std.get(mode)) {
-                key.fill_f64(Address { stream: STREAM, step: 0, sample }, 0, row);
+                key.fill_f64(Address { stream: stream::DATA, step: 0, sample }, 0, row);
                 row.iter_mut().zip(self.means.row(mode)).for_each(|(x, m)| *x = m + s * *x);
             }
         }

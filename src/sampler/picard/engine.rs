@@ -175,21 +175,22 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
         for k in 0..count {
             let node = span.lo + 1 + k;
             let change = self.work.change(first, k);
-            let (mut accepted, rms) = self.accepts(node, &change);
+            let (accepted, rms) = self.accepts(node, &change);
             // a node whose inputs are final is exact, whatever it did
             let settled = exact;
             exact &= self.exact(node, &change);
-            let sweeps = (self.round - self.entered(span.slot, node)) as usize;
-            if !accepted && !settled && self.settings.max_sweeps.is_some_and(|most| sweeps >= most) {
-                if self.settings.on_stall == OnStall::Error {
-                    return Err(self.not_converged(span, first, k, sweeps));
-                }
-                accepted = change.finite;
-                progress.stalled |= accepted;
-            }
             if !(accepted || exact) {
-                progress.nodes = k + 1;
-                break;
+                // the nodes behind it must be swept again, unless the next one has been as often as allowed
+                let sweeps = (self.round - self.entered(span.slot, node + 1)) as usize;
+                let stalled = k + 1 < count && self.settings.max_sweeps.is_some_and(|most| sweeps >= most);
+                if !(stalled && change.finite) {
+                    progress.nodes = k + 1;
+                    break;
+                }
+                if self.settings.on_stall == OnStall::Error {
+                    return Err(self.not_converged(span, first, k + 1, sweeps));
+                }
+                progress.stalled = true;
             }
             if !settled {
                 progress.residual = progress.residual.max(rms);

@@ -9,13 +9,16 @@ use crate::scheme::Node;
 /// change is not yet an error: the error to the sequential path depends on how fast the iteration contracts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Tolerance {
     /// In units of the state.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub absolute: f64,
     /// In units of sigma at the node.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub relative: f64,
     /// In units of the standard deviation of DDPM's posterior over the node's step: ParaDiGMS's criterion.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub posterior: f64,
 }
 
