@@ -292,17 +292,12 @@ impl<T: Real> Shared<'_, T> {
                 Plane::Memory => block.memory.row_mut(at - block.slot * self.memory_rows),
                 _ => block.state.row_mut(at - block.slot * self.state_rows),
             };
-            for ((p, c), old) in plain.iter_mut().zip(correction.iter()).zip(out.iter_mut()) {
+            let Some(out) = out.as_slice_mut() else { continue };
+            for (p, c) in plain.iter_mut().zip(correction.iter()) {
                 *p += *c;
-                std::mem::swap(p, old);
             }
-            // `plain` now holds the old row: compare, and put back what must not be replaced
-            if let Some(out) = out.as_slice_mut() {
-                for ((leaf_change, old), new) in leaves.iter_mut().zip(plain.chunks_mut(LEAF)).zip(out.chunks_mut(LEAF))
-                {
-                    *leaf_change = compare(old, new);
-                }
-            }
+            let leaves = leaves.iter_mut().zip(plain.chunks_mut(LEAF)).zip(out.chunks_mut(LEAF));
+            leaves.for_each(|((change, new), out)| *change = replace(out, new));
         }
     }
 
@@ -331,16 +326,31 @@ impl<T: Real> Shared<'_, T> {
     }
 }
 
-/// What a leaf did; elements that are not finite go back to their old value. `old` is overwritten.
-fn compare<T: Real>(old: &mut [T], new: &mut [T]) -> LeafChange<T> {
-    let (mut moved, mut broken) = (false, false);
-    for (old, new) in old.iter_mut().zip(new.iter_mut()) {
-        let finite = new.is_finite();
-        broken |= !finite;
-        *new = if finite { *new } else { *old };
-        moved |= !new.same_bits(*old);
-        let e = *new - *old;
-        *old = e * e;
+/// Replaces a leaf by its new elements and says what that changed; elements that are not finite keep their old value. `new` is
+/// overwritten.
+fn replace<T: Real>(out: &mut [T], new: &mut [T]) -> LeafChange<T> {
+    let mut square = [T::zero(); LEAF];
+    let mut change = |out: &[T], new: &[T]| {
+        for ((s, new), old) in square.iter_mut().zip(new).zip(out) {
+            let e = *new - *old;
+            *s = e * e;
+        }
+        leaf(&square[..out.len()])
+    };
+    let mut sum = change(out, new);
+    let mut broken = false;
+    // a finite sum of squares comes from finite elements only
+    if !sum.is_finite() {
+        for (new, old) in new.iter_mut().zip(out.iter()) {
+            if !new.is_finite() {
+                broken = true;
+                *new = *old;
+            }
+        }
+        sum = change(out, new);
     }
-    LeafChange { sum: leaf(old), moved, broken }
+    // the square of a tiny change is 0
+    let moved = sum > T::zero() || new.iter().zip(out.iter()).any(|(new, old)| !new.same_bits(*old));
+    out.copy_from_slice(new);
+    LeafChange { sum, moved, broken }
 }
