@@ -91,3 +91,10 @@ pub use sampler::{
 pub use schedule::{Discrete, Edm, Flow, NoiseSchedule, Ou, Ve, VpCosine, VpLinear};
 pub use scheme::{DdpmVariance, Discretisation, Form, Level, Node, NodeTerms, Scheme};
 pub use score::{Chunked, Clip, EdmPrecondition, Guided, Mixture, Pair, Rows, ScoreFn, Threshold, score_fn, score_map};
+
+#[doc = include_str!("../README.md")]
+#[cfg(doctest)]
+struct ReadmeExamples;
+#[doc = include_str!("../docs/writing-a-score.md")]
+#[cfg(doctest)]
+struct ScoreExamples;

@@ -1,0 +1,74 @@
+//! What the solver itself costs: whole runs with a score that only copies, a row of normals, the mixture's score.
+//!
+//! `cargo bench --bench sampler`; compare figures within one run only.
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use ndarray::Array2;
+use piadm::noise::{Address, stream};
+use piadm::{
+    Cpu, Entry, Linearisation, Mixture, NoiseKey, OnStall, Ou, Picard, Policy, Prediction, Problem, Rows, Sampler,
+    Scheme, ScoreFn, TimeGrid, Tolerance, Window, score_fn,
+};
+use std::hint::black_box;
+
+/// Six sweeps of blocks of 64 steps: elements a second, one element being one row element of one sweep.
+fn sweeps(c: &mut Criterion) {
+    let mut group = c.benchmark_group("sweep");
+    group.sample_size(10);
+    for (samples, dim) in [(64, 2), (8, 784), (1, 12_288)] {
+        for (name, linearisation) in [("identity", Linearisation::Identity), ("frozen", Linearisation::FrozenScore)] {
+            let mut copy = score_fn::<f32>(Prediction::Data, |x, _, mut out| {
+                out.assign(&x);
+                Ok(())
+            });
+            let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 256).expect("a good grid");
+            let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::default(), (samples, dim)).seed(1);
+            let sampler = Picard {
+                policy: Policy::Blocks,
+                window: Window::Steps(64),
+                linearisation,
+                entry: Entry::Copy,
+                tolerance: Tolerance::ZERO,
+                max_sweeps: Some(6),
+                on_stall: OnStall::Accept,
+                ..Picard::default()
+            };
+            let rows = sampler.sample(&problem, &mut copy).expect("a run").report.score_rows;
+            group.throughput(Throughput::Elements((rows * dim) as u64));
+            group.bench_function(BenchmarkId::new(name, format!("{samples}x{dim}")), |b| {
+                b.iter(|| sampler.sample(black_box(&problem), &mut copy));
+            });
+        }
+    }
+}
+
+fn normals(c: &mut Criterion) {
+    let mut group = c.benchmark_group("normals");
+    let mut row = vec![0.0f32; 1 << 14];
+    group.throughput(Throughput::Elements(row.len() as u64));
+    group.bench_function("f32", |b| {
+        let address = Address { stream: stream::DYNAMICS, step: 1, sample: 0 };
+        b.iter(|| NoiseKey::new(black_box(1)).fill_f32(address, 0, &mut row));
+    });
+}
+
+fn mixture(c: &mut Criterion) {
+    let mut group = c.benchmark_group("mixture");
+    for (modes, dim) in [(8, 64), (16, 1024)] {
+        let means = Array2::from_shape_fn((modes, dim), |(k, i)| ((k * 31 + i * 17) % 13) as f64 / 6.0 - 1.0);
+        let mut score = Mixture::new(vec![1.0; modes], means, vec![0.3; modes]).expect("a good mixture");
+        let rows = 256;
+        let x = Array2::from_shape_fn((rows, dim), |(i, j)| ((i * 7 + j * 3) % 11) as f32 / 5.0 - 1.0);
+        let (t, alpha, sigma) = (vec![1.0; rows], vec![0.607; rows], vec![0.795; rows]);
+        let (sample, slot) = (vec![0; rows], vec![0; rows]);
+        let rows = Rows::new(&t, &alpha, &sigma, &sample, &slot).expect("equal lengths");
+        let mut out = Array2::zeros(x.dim());
+        group.throughput(Throughput::Elements(x.len() as u64));
+        group.bench_function(BenchmarkId::from_parameter(format!("{modes} modes of {dim}")), |b| {
+            b.iter(|| ScoreFn::<Cpu<f32>>::eval(&mut score, black_box(x.view()), &rows, out.view_mut()));
+        });
+    }
+}
+
+criterion_group!(benches, sweeps, normals, mixture);
+criterion_main!(benches);
