@@ -29,7 +29,7 @@ pub enum Dynamics {
 /// | `h`, block length | O(1) | 1 |
 /// | `eps`, step | SDE O(1/d), ODE O(1/sqrt d) | 1/(2d), at most 1/8; 1/(2 sqrt d), at most 1/4; steps are eps min(1, t) |
 /// | `t_min`, early stop | delta | delta; raised to the score's trained range |
-/// | `depth`, sweeps a block | O(log(d/delta^2)) | the integer above ln(d) + 2 ln(1/delta), at least 4 |
+/// | `depth`, sweeps a block | O(log(d/delta^2)) | 3 + half of ln(d) + 2 ln(1/delta), rounded up: measured to leave an error to the sequential path below delta/10 |
 ///
 /// Every field that is `None` takes its default.
 ///
@@ -125,7 +125,7 @@ impl Piadm {
             Dynamics::Ode => 0.0,
         };
         let sampler = match (self.tolerance, self.depth) {
-            (None, depth) => Picard::piadm(h, Some(depth.unwrap_or(horizon.ceil().max(4.0) as usize))),
+            (None, depth) => Picard::piadm(h, Some(depth.unwrap_or((3.0 + (0.5 * horizon).max(0.0).ceil()) as usize))),
             (Some(tolerance), max_sweeps) => {
                 Picard { tolerance, max_sweeps, on_stall: OnStall::Accept, ..Picard::piadm(h, None) }
             }

@@ -1,0 +1,82 @@
+//! The paper's recipe by its documented defaults.
+
+mod common;
+
+use common::mixture;
+use piadm::{Cpu, Dynamics, Linearisation, Ou, Piadm, Picard, Policy, Problem, Sampler, Sequential, VpLinear, Window};
+
+/// At the default depth the block iteration has converged far below the accuracy that was asked for.
+#[test]
+fn the_default_depth_is_enough() {
+    for dynamics in [Dynamics::Sde, Dynamics::Ode] {
+        for (dim, delta) in [(4, 0.3), (4, 0.01), (64, 0.1), (256, 0.1)] {
+            let recipe = Piadm::new(dim, delta, dynamics).recipe(&Ou, None).unwrap();
+            let problem = Problem::new(Cpu::<f64>::new(), &Ou, recipe.grid, recipe.scheme, (4, dim)).seed(2);
+            let mut score = mixture(8, dim, 0.3, 0.91, 4);
+            let sequential = Sequential.sample(&problem, &mut score).unwrap();
+            let parallel = recipe.sampler.sample(&problem, &mut score).unwrap();
+            let square = (&parallel.samples - &sequential.samples).mapv(|e| e * e);
+            let worst = square.rows().into_iter().map(|r| r.mean().unwrap().sqrt()).fold(0.0, f64::max);
+            let (steps, rounds) = (sequential.report.rounds, parallel.report.rounds);
+            println!("{dynamics:?} d = {dim}, delta = {delta}: {steps} steps, {rounds} rounds, error {worst:.1e}");
+            assert!(worst < 0.1 * delta);
+            assert!(dim < 64 || 2 * rounds < steps);
+        }
+    }
+}
+
+/// All times are Ornstein-Uhlenbeck times: another clock gives the same trajectories.
+#[test]
+fn every_vp_schedule_gives_the_same_samples() {
+    let vp = VpLinear::default();
+    let piadm = Piadm::new(8, 0.1, Dynamics::Sde);
+    let samples = |schedule: &dyn piadm::NoiseSchedule| {
+        let recipe = piadm.recipe(schedule, None).unwrap();
+        let problem = Problem::new(Cpu::<f64>::new(), schedule, recipe.grid, recipe.scheme, (3, 8)).seed(2);
+        let solution = recipe.sampler.sample(&problem, &mut mixture(5, 8, 0.3, 0.91, 4)).unwrap();
+        (solution.samples, solution.report.rounds, solution.report.sweeps)
+    };
+    let (ou, vp) = (samples(&Ou), samples(&vp));
+    assert!((&ou.0 - &vp.0).iter().all(|e| e.abs() < 1e-9));
+    assert_eq!((ou.1, ou.2), (vp.1, vp.2));
+}
+
+#[test]
+fn every_parameter_can_be_given() {
+    let piadm = Piadm {
+        t_max: Some(5.0),
+        t_min: Some(0.02),
+        h: Some(0.5),
+        eps: Some(0.05),
+        depth: Some(7),
+        ..Piadm::new(100, 0.1, Dynamics::Ode)
+    };
+    let recipe = piadm.recipe(&Ou, None).unwrap();
+    let times = recipe.grid.times();
+    assert_eq!((times[0], times[times.len() - 1]), (5.0, 0.02));
+    // steps eps min(1, t), and a block end every 0.5
+    for pair in times.windows(2) {
+        assert!(pair[0] - pair[1] <= 0.05 * pair[0].min(1.0) * (1.0 + 1e-9));
+    }
+    for block in 0..10 {
+        let end = 5.0 - 0.5 * f64::from(block);
+        assert!(times.iter().any(|t| (t - end).abs() < 1e-9), "no grid point at {end}");
+    }
+    assert_eq!(recipe.sampler, Picard { ..Picard::piadm(0.5, Some(7)) });
+    assert_eq!((recipe.sampler.policy, recipe.sampler.linearisation), (Policy::Blocks, Linearisation::FrozenScore));
+    assert_eq!(recipe.sampler.window, Window::OuTime { ou_time: 0.5 });
+    let steps = Piadm { steps: Some(123), eps: None, ..piadm }.recipe(&Ou, None).unwrap();
+    assert_eq!(steps.grid.steps(), 123);
+}
+
+/// Samples stay the same from release to release.
+#[test]
+fn values_do_not_change() {
+    let recipe = Piadm { steps: Some(60), ..Piadm::new(2, 0.1, Dynamics::Sde) }.recipe(&Ou, None).unwrap();
+    let problem = Problem::new(Cpu::<f32>::new(), &Ou, recipe.grid, recipe.scheme, (3, 2)).seed(2024);
+    let means = ndarray::array![[1.0, 0.0], [-0.5, 0.8]];
+    let mut score = piadm::Mixture::new(vec![0.4, 0.6], means, vec![0.2, 0.3]).unwrap();
+    let solution = Sequential.sample(&problem, &mut score).unwrap();
+    let expected: [f32; 6] = [-1.0788352, 1.0432413, 1.0238398, -0.2673162, 1.2591238, -0.45067677];
+    assert_eq!(solution.samples.as_slice().unwrap(), expected);
+}
