@@ -89,7 +89,7 @@ pub use sampler::{
     Round, Sampler, Save, Sequential, Solution, Stop, Tolerance, Window, on_round,
 };
 pub use schedule::{Discrete, Edm, Flow, NoiseSchedule, Ou, Ve, VpCosine, VpLinear};
-pub use scheme::{DdpmVariance, Discretisation, Form, Level, Node, NodeTerms, Scheme};
+pub use scheme::{DdpmVariance, Discretisation, Form, Langevin, Level, Node, NodeTerms, Scheme};
 pub use score::{Chunked, Clip, EdmPrecondition, Guided, Mixture, Pair, Rows, ScoreFn, Threshold, score_fn, score_map};
 
 #[doc = include_str!("../README.md")]

@@ -144,6 +144,18 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
             backend.upload(x, &mut states, slot * capacity * list.components())?;
             path.set(list.first_step(), slot, &x.to_owned());
         }
+        if list.components() == 2 {
+            // velocities start from N(0, I)
+            let step = list.first_step() as u32;
+            let velocities: Vec<NoiseRow> = (0..slots)
+                .zip(problem.ids())
+                .map(|(slot, &sample)| NoiseRow {
+                    row: (slot * capacity * 2 + 1) as u32,
+                    address: Address { stream: stream::CORRECTOR_START, step, sample },
+                })
+                .collect();
+            backend.normals(problem.key(), &velocities, &mut states)?;
+        }
         let report = Report {
             sampler: sampler.to_owned(),
             steps: list.steps(),
@@ -384,7 +396,8 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
                     if let Some(given) = self.problem.given_noise(step, slot) {
                         self.problem.backend().upload(given, &mut self.noise, row as usize)?;
                     } else {
-                        let stream = stream::DYNAMICS + k as u32;
+                        let base = if self.list.components() == 2 { stream::CORRECTOR_1 } else { stream::DYNAMICS };
+                        let stream = base + k as u32;
                         wanted.push(NoiseRow { row, address: Address { stream, step: step as u32, sample } });
                     }
                 }

@@ -121,6 +121,13 @@ impl Discretisation {
         })
     }
 
+    /// The same list with its start at `step` in place of 0, for runs that are a part of a longer one.
+    pub fn numbered_from(mut self, step: usize) -> Self {
+        let first = self.first_step();
+        self.nodes.iter_mut().for_each(|node| node.step = node.step - first + step);
+        self
+    }
+
     /// Adds a node at `level`: the end of a step (`solution`), or a stage of the step that the next solution node ends.
     ///
     /// # Errors
@@ -232,8 +239,7 @@ pub(super) struct Assembler {
 
 impl Assembler {
     pub(super) fn new(start: Level, first_step: usize, lookback: usize, prediction: Prediction) -> Result<Self> {
-        let mut list = Discretisation::empty(start, lookback, 1, 1)?;
-        list.nodes.iter_mut().for_each(|node| node.step = first_step);
+        let list = Discretisation::empty(start, lookback, 1, 1)?.numbered_from(first_step);
         Ok(Assembler { list, prediction, a: vec![0.0; lookback], b: vec![0.0; lookback] })
     }
 

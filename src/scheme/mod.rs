@@ -8,8 +8,10 @@ mod ancestral;
 mod discretisation;
 mod dpm_solver;
 mod exponential;
+mod langevin;
 
 pub use discretisation::{Discretisation, Level, Node, NodeTerms};
+pub use langevin::Langevin;
 
 use crate::error::{Error, Result};
 use crate::grid::TimeGrid;
