@@ -85,8 +85,9 @@ pub use ndarray;
 pub use noise::NoiseKey;
 pub use prediction::Prediction;
 pub use sampler::{
-    Coupling, Dynamics, Entry, Linearisation, Observer, OnStall, Path, Piadm, Picard, Policy, Problem, Recipe, Report,
-    Round, Sampler, Save, Sequential, Solution, Stop, Tolerance, Window, on_round,
+    Correction, Coupling, Dynamics, Entry, Linearisation, Observer, OnStall, Path, Piadm, Picard, Policy,
+    PredictorCorrector, Problem, Recipe, Report, Round, Sampler, Save, Sequential, Solution, Stop, Tolerance, Window,
+    on_round,
 };
 pub use schedule::{Discrete, Edm, Flow, NoiseSchedule, Ou, Ve, VpCosine, VpLinear};
 pub use scheme::{DdpmVariance, Discretisation, Form, Langevin, Level, Node, NodeTerms, Scheme};

@@ -80,3 +80,20 @@ fn values_do_not_change() {
     let expected: [f32; 6] = [-1.0788352, 1.0432413, 1.0238398, -0.2673162, 1.2591238, -0.45067677];
     assert_eq!(solution.samples.as_slice().unwrap(), expected);
 }
+
+/// PIADM-ODE: at the default depth the corrected run, too, is the sequential one.
+#[test]
+fn the_corrected_recipe_converges() {
+    let recipe = Piadm::new(16, 0.1, Dynamics::Ode).recipe(&Ou, None).unwrap();
+    let corrected = recipe.corrected.unwrap();
+    let problem = Problem::new(Cpu::<f64>::new(), &Ou, recipe.grid, recipe.scheme, (4, 16)).seed(2);
+    let mut score = mixture(8, 16, 0.3, 0.91, 4);
+    let parallel = corrected.sample(&problem, &mut score).unwrap();
+    let (block, correction) = (corrected.block, corrected.correction);
+    let sequential = piadm::PredictorCorrector { block, predictor: Sequential, correction, corrector: Sequential };
+    let sequential = sequential.sample(&problem, &mut score).unwrap();
+    let worst = (&parallel.samples - &sequential.samples).fold(0.0, |a: f64, e| a.max(e.abs()));
+    println!("{} rounds for {}, error {worst:.1e}", parallel.report.rounds, sequential.report.rounds);
+    assert!(worst < 1e-2);
+    assert!(Piadm::new(16, 0.1, Dynamics::Sde).recipe(&Ou, None).unwrap().corrected.is_none());
+}

@@ -1,5 +1,6 @@
 //! Samplers: one trait, a sequential reference, and the parallel engine.
 
+mod corrector;
 mod piadm;
 mod picard;
 mod problem;
@@ -9,6 +10,7 @@ mod sequential;
 mod solution;
 mod workspace;
 
+pub use corrector::{Correction, PredictorCorrector};
 pub use piadm::{Dynamics, Piadm, Recipe};
 pub use picard::{Coupling, Entry, Linearisation, OnStall, Picard, Policy, Tolerance, Window};
 pub use problem::{Problem, Save};

@@ -1,6 +1,6 @@
 //! The paper's recipe: from the dimension and the accuracy to grid, scheme and sampler.
 
-use super::{OnStall, Picard, Tolerance};
+use super::{Correction, OnStall, Picard, PredictorCorrector, Tolerance, Window};
 use crate::error::{Error, Result};
 use crate::grid::{Resolution, TimeGrid};
 use crate::schedule::NoiseSchedule;
@@ -29,6 +29,7 @@ pub enum Dynamics {
 /// | `h`, block length | O(1) | 1 |
 /// | `eps`, step | SDE O(1/d), ODE O(1/sqrt d) | 1/(2d), at most 1/8; 1/(2 sqrt d), at most 1/4; steps are eps min(1, t) |
 /// | `t_min`, early stop | delta | delta; raised to the score's trained range |
+/// | `correction`, after each block (ODE) | friction O(sqrt L), time O(1/sqrt L), steps O(1/sqrt d) of it | [`Correction::for_dim`] |
 /// | `depth`, sweeps a block | O(log(d/delta^2)) | 3 + half of ln(d) + 2 ln(1/delta), rounded up: measured to leave an error to the sequential path below delta/10 |
 ///
 /// Every field that is `None` takes its default.
@@ -64,19 +65,23 @@ pub struct Piadm {
     pub steps: Option<usize>,
     /// Sweeps a block.
     pub depth: Option<usize>,
+    /// The corrector of PIADM-ODE.
+    pub correction: Option<Correction>,
     /// Sweeps until this tolerance in place of a fixed depth; `depth`, where given too, is then the most sweeps a block may take.
     pub tolerance: Option<Tolerance>,
 }
 
-/// What [`Piadm`] decides: three plain values, to be used as they are or changed.
+/// What [`Piadm`] decides: plain values, to be used as they are or changed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recipe {
     /// The paper's grid: uniform, then geometric near the data, cut at block ends.
     pub grid: TimeGrid,
     /// Exponential integrator in score form.
     pub scheme: Scheme,
-    /// Blocks with a barrier.
+    /// Blocks with a barrier: the whole of PIADM-SDE, the predictor of PIADM-ODE.
     pub sampler: Picard,
+    /// PIADM-ODE: the predictor followed, block by block, by the parallel underdamped Langevin corrector. `None` for the SDE.
+    pub corrected: Option<PredictorCorrector>,
 }
 
 impl Piadm {
@@ -92,6 +97,7 @@ impl Piadm {
             eps: None,
             steps: None,
             depth: None,
+            correction: None,
             tolerance: None,
         }
     }
@@ -130,7 +136,18 @@ impl Piadm {
                 Picard { tolerance, max_sweeps, on_stall: OnStall::Accept, ..Picard::piadm(h, None) }
             }
         };
+        let corrected = (self.dynamics == Dynamics::Ode).then(|| {
+            let correction = self.correction.unwrap_or(Correction::for_dim(self.dim));
+            let window = Window::Steps(correction.steps.max(1));
+            PredictorCorrector {
+                block: sampler.window,
+                predictor: sampler.clone(),
+                correction,
+                corrector: Picard { window, ..sampler.clone() },
+            }
+        });
         Ok(Recipe {
+            corrected,
             grid: TimeGrid::piadm(schedule, t_max, t_min, h, resolution)?,
             scheme: Scheme::Exponential { form: Form::Score, stochasticity },
             sampler,

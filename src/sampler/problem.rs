@@ -174,8 +174,45 @@ impl<'a, B: Backend> Problem<'a, B> {
         self.key
     }
 
-    pub(super) fn save(&self) -> &Save {
-        &self.save
+    /// The steps whose states are to be kept, ascending.
+    pub(super) fn saved_steps(&self, list: &Discretisation) -> Vec<usize> {
+        match &self.save {
+            Save::Nothing => Vec::new(),
+            Save::All => (list.first_step()..=list.last_step()).collect(),
+            Save::Steps(steps) => {
+                let mut steps = steps.clone();
+                steps.sort_unstable();
+                steps.dedup();
+                steps
+            }
+        }
+    }
+
+    /// The part of the problem between two grid points, from given states.
+    pub(super) fn segment<'b>(
+        &'b self,
+        prediction: Prediction,
+        steps: std::ops::Range<usize>,
+        x: ArrayView2<'b, B::Elem>,
+        save: Vec<usize>,
+    ) -> Result<Problem<'b, B>> {
+        let Source::Scheme { schedule, grid, scheme } = &self.source else {
+            return Err(Error::setting(
+                "problem",
+                "a list of nodes",
+                "a schedule, a grid and a scheme, to be cut into blocks",
+            ));
+        };
+        let start = Start::State { step: steps.start, x };
+        let list = Discretisation::for_steps(*schedule, grid, scheme, prediction, steps)?;
+        Ok(Problem { source: Source::List(list), start, save: Save::Steps(save), ..self.clone() })
+    }
+
+    /// Other nodes for the same samples, from given states.
+    pub(super) fn correction<'b>(&'b self, list: Discretisation, x: ArrayView2<'b, B::Elem>) -> Problem<'b, B> {
+        let start = Start::State { step: list.first_step(), x };
+        let source = Source::List(list);
+        Problem { source, start, save: Save::Nothing, noise: None, path: None, ..self.clone() }
     }
 
     /// The nodes, from where the trajectories start.
@@ -186,7 +223,7 @@ impl<'a, B: Backend> Problem<'a, B> {
         };
         match &self.source {
             Source::Scheme { schedule, grid, scheme } => {
-                Discretisation::from_step(*schedule, grid, scheme, prediction, first)
+                Discretisation::for_steps(*schedule, grid, scheme, prediction, first..grid.steps())
             }
             Source::List(list) if list.steps() == 0 || !list.nodes().last().is_some_and(|n| n.solution) => {
                 Err(Error::setting(
@@ -219,7 +256,12 @@ impl<'a, B: Backend> Problem<'a, B> {
         }
         if let Some(noise) = &self.noise {
             let what = "the given noise";
-            let expected = vec![list.last_step(), self.ids.len(), self.dim];
+            // a part of a longer run has the noise of the whole
+            let steps = match &self.source {
+                Source::Scheme { grid, .. } => grid.steps(),
+                Source::List(_) => list.last_step().max(noise.len_of(Axis(0))),
+            };
+            let expected = vec![steps, self.ids.len(), self.dim];
             if noise.shape() != expected.as_slice() {
                 return Err(Error::Shape { what, found: noise.shape().to_vec(), expected });
             }

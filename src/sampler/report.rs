@@ -39,6 +39,9 @@ pub struct Report {
     pub score_calls: usize,
     /// Rows given to the score.
     pub score_rows: usize,
+    /// Rounds that went into corrections, part of `rounds`.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub corrector_rounds: usize,
     /// Sweeps of each block, the most over samples; empty for other policies.
     pub sweeps: Vec<usize>,
     /// Last rms change of each sample's last node.
@@ -77,6 +80,9 @@ impl fmt::Display for Report {
         line("steps", format!("{} for {} samples", self.steps, self.samples))?;
         let mean = self.sample_rounds.iter().sum::<usize>() as f64 / self.sample_rounds.len().max(1) as f64;
         line("rounds", format!("{} (mean over samples {mean:.1})", self.rounds))?;
+        if self.corrector_rounds > 0 {
+            line("", format!("{} of them in corrections", self.corrector_rounds))?;
+        }
         line(
             "score rows",
             format!("{} in {} calls, {:.2} a step", self.score_rows, self.score_calls, self.rows_per_step()),

@@ -3,7 +3,7 @@
 //! Nodes of a slot live in a ring of `capacity` rows, so memory depends on the window and not on the number of steps.
 
 use super::picard::{Entry, Linearisation};
-use super::{Path, Problem, Report, Save, Solution};
+use super::{Path, Problem, Report, Solution};
 use crate::backend::{Backend, Change, NoiseRow, Planes, Program, Real};
 use crate::error::{Error, Result};
 use crate::noise::{Address, stream};
@@ -125,17 +125,7 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
         })?;
         let backend = problem.backend();
         let zero = <B::Elem as Real>::of(0.0);
-        let steps = match problem.save() {
-            Save::Nothing => Vec::new(),
-            Save::All => (list.first_step()..=list.last_step()).collect(),
-            Save::Steps(steps) => {
-                let mut steps = steps.clone();
-                steps.sort_unstable();
-                steps.dedup();
-                steps
-            }
-        };
-        let mut path = Path::for_steps(steps, slots, dim)?;
+        let mut path = Path::for_steps(problem.saved_steps(&list), slots, dim)?;
         let capacity = window + list.lookback();
         let mut states = backend.alloc("states", state, dim, zero)?;
         let start = problem.initial(&list)?;

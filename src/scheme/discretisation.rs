@@ -70,7 +70,8 @@ pub struct NodeTerms<'a> {
 ///
 /// [`Discretisation::new`] makes it from a schedule, a grid and a scheme. A list of your own starts with
 /// [`Discretisation::empty`] and grows by [`Discretisation::push`]; it may look back further and have two components a state
-/// (position and velocity), of which the network sees the first.
+/// (position and velocity), of which the network sees the first. One-component lists take their normals from the stream of the dynamics,
+/// two-component lists from those of the corrector, where the second component starts from N(0, I): see [`stream`](crate::noise::stream).
 ///
 /// ```
 /// use piadm::{Discretisation, Level, NodeTerms, Ou};

@@ -241,24 +241,26 @@ impl Discretisation {
     /// [`Error::GridRange`] for a grid outside the schedule, [`Error::Setting`] for settings outside their range and for steps
     /// in which the log-SNR does not rise, and [`Error::Singular`] where a formula divides by an alpha that is 0.
     pub fn new(schedule: &dyn NoiseSchedule, grid: &TimeGrid, scheme: &Scheme, prediction: Prediction) -> Result<Self> {
-        Self::from_step(schedule, grid, scheme, prediction, 0)
+        Self::for_steps(schedule, grid, scheme, prediction, 0..grid.steps())
     }
 
-    /// The same from grid point `first` on, as if the points before it had never been: steps keep the full grid's numbers, and
-    /// with them their noise.
+    /// The same between grid points `steps.start` and `steps.end`, as if the points outside had never been: steps keep the full
+    /// grid's numbers, and with them their noise.
     ///
     /// # Errors
-    /// As [`Discretisation::new`], and [`Error::Setting`] where no step is left.
-    pub fn from_step(
+    /// As [`Discretisation::new`], and [`Error::Setting`] where no step is left of the grid.
+    pub fn for_steps(
         schedule: &dyn NoiseSchedule,
         grid: &TimeGrid,
         scheme: &Scheme,
         prediction: Prediction,
-        first: usize,
+        steps: std::ops::Range<usize>,
     ) -> Result<Self> {
         scheme.check()?;
         grid.check(schedule)?;
-        let levels: Vec<Level> = grid.times().iter().skip(first).map(|&t| Level::at(schedule, t)).collect();
+        let first = steps.start;
+        let times = grid.times().iter().take(steps.end.saturating_add(1)).skip(first);
+        let levels: Vec<Level> = times.map(|&t| Level::at(schedule, t)).collect();
         let Some(&start) = levels.first().filter(|_| levels.len() > 1) else {
             return Err(Error::setting("start step", first, "less than the number of steps of the grid"));
         };
@@ -271,7 +273,7 @@ impl Discretisation {
                     return Err(Error::setting("log-SNR step", value, "a number above 0: take longer steps"));
                 }
                 let before = m.checked_sub(1).and_then(|i| levels.get(i)).copied();
-                let step = StepEnds { before, t, u, last: m + 2 == levels.len() };
+                let step = StepEnds { before, t, u, last: first + m + 1 == grid.steps() };
                 scheme.push_step(&mut list, schedule, &step)?;
             }
         }

@@ -108,10 +108,13 @@ fn two_components_and_two_normals() {
     let samples = Sequential.sample(&problem, &mut network()).unwrap().samples;
     let mut normals = Array3::<f64>::zeros((STEPS + 1, 2, 3));
     for sample in 0..2 {
+        // The second component starts from normals of a stream of its own.
+        let mut start = [0.0; 3];
+        key.fill_f64(Address { stream: stream::CORRECTOR_START, step: 0, sample }, 0, &mut start);
         for step in 1..=STEPS {
             for normal in 0..2 {
                 // A second independent normal of a step takes the next stream.
-                let stream = stream::DYNAMICS + normal as u32;
+                let stream = stream::CORRECTOR_1 + normal as u32;
                 let address = Address { stream, step: step as u32, sample };
                 let mut row = [0.0; 3];
                 key.fill_f64(address, 0, &mut row);
@@ -119,7 +122,7 @@ fn two_components_and_two_normals() {
             }
         }
         for k in 0..3 {
-            let mut states = vec![[x[[sample as usize, k]], 0.0]];
+            let mut states = vec![[x[[sample as usize, k]], start[k]]];
             for j in 1..=STEPS {
                 let component = |to: usize| {
                     let noise: f64 = (0..2).map(|n| c(j, to, n) * normals[[j, n, k]]).sum();

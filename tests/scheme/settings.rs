@@ -93,7 +93,7 @@ fn a_list_from_a_later_step_is_the_tail() {
             let kind = Prediction::Velocity;
             let whole = Discretisation::new(&*schedule, &grid, &scheme, kind).unwrap();
             for first in [0, 1, 7, grid.steps() - 1] {
-                let tail = Discretisation::from_step(&*schedule, &grid, &scheme, kind, first).unwrap();
+                let tail = Discretisation::for_steps(&*schedule, &grid, &scheme, kind, first..grid.steps()).unwrap();
                 assert_eq!(tail.nodes().len(), grid.steps() - first + 1);
                 assert_eq!((tail.first_step(), tail.last_step()), (first, grid.steps()));
                 assert_eq!(tail.steps(), grid.steps() - first);
@@ -111,7 +111,7 @@ fn a_list_from_a_later_step_is_the_tail() {
 fn a_multistep_list_restarts_with_first_order() {
     let grid = TimeGrid::log_snr(&Ou, 4.0, 0.1, 10).unwrap();
     let scheme = sde_two_m(1.0, false);
-    let from = |first| Discretisation::from_step(&Ou, &grid, &scheme, Prediction::Noise, first).unwrap();
+    let from = |first| Discretisation::for_steps(&Ou, &grid, &scheme, Prediction::Noise, first..grid.steps()).unwrap();
     let (whole, tail) = (from(0), from(4));
     assert_eq!(tail.b(1, 2, 0), 0.0);
     assert_ne!(row(&tail, 1), row(&whole, 5));
@@ -125,7 +125,7 @@ fn a_multistep_list_restarts_with_first_order() {
 fn a_start_must_leave_a_step() {
     let grid = TimeGrid::uniform(2.0, 1.0, 4).unwrap();
     for first in [4, 5, usize::MAX] {
-        let list = Discretisation::from_step(&Ou, &grid, &Scheme::default(), Prediction::Data, first);
+        let list = Discretisation::for_steps(&Ou, &grid, &Scheme::default(), Prediction::Data, first..grid.steps());
         assert!(matches!(list, Err(Error::Setting { name: "start step", .. })));
     }
 }

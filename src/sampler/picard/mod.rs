@@ -14,7 +14,7 @@ use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::scheme::Discretisation;
 use crate::score::ScoreFn;
-use window::Extent;
+pub(super) use window::Extent;
 
 /// Whether samples wait for each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

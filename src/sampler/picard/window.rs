@@ -38,7 +38,7 @@ impl Default for Window {
 }
 
 /// Where windows end on a given list of nodes.
-pub(super) struct Extent {
+pub(in crate::sampler) struct Extent {
     window: Window,
     /// Index of the solution node that ends each step, the start first.
     solutions: Vec<usize>,
@@ -48,7 +48,7 @@ pub(super) struct Extent {
 }
 
 impl Extent {
-    pub(super) fn new(window: Window, list: &Discretisation) -> Result<Self> {
+    pub(in crate::sampler) fn new(window: Window, list: &Discretisation) -> Result<Self> {
         match window {
             Window::Steps(0) => return Err(Error::setting("window", 0, "at least 1 step")),
             Window::OuTime { ou_time } if ou_time.is_nan() || ou_time <= 0.0 => {
@@ -66,7 +66,7 @@ impl Extent {
     }
 
     /// The last node of a window whose final node `lo` belongs to `step` (a stage belongs to the step it is part of).
-    pub(super) fn end(&self, step: usize, solution: bool) -> usize {
+    pub(in crate::sampler) fn end(&self, step: usize, solution: bool) -> usize {
         // index of the last finished solution node
         let at = step - self.first_step - usize::from(!solution);
         let last = self.solutions.len() - 1;
@@ -83,7 +83,7 @@ impl Extent {
     }
 
     /// The most guesses a window can hold.
-    pub(super) fn most_nodes(&self) -> usize {
+    pub(in crate::sampler) fn most_nodes(&self) -> usize {
         let ends = self.solutions.iter().enumerate().take(self.solutions.len() - 1);
         ends.map(|(i, &lo)| self.end(self.first_step + i, true) - lo).max().unwrap_or(1)
     }
