@@ -50,6 +50,8 @@
 //! | fewer rounds for one sample or a few | [`Picard::default`] |
 //! | the sequential samples bit for bit | [`Picard`] with [`Tolerance::ZERO`] |
 //! | the paper's grid, integrator and blocks from (d, delta) | [`Piadm::recipe`] |
+//! | PIADM-ODE with its corrector | [`Recipe::corrected`], or [`PredictorCorrector`] on any problem |
+//! | to sample a fixed log density | [`Langevin`] |
 //! | ParaDiGMS, for comparison | [`Picard::paradigms`] |
 //!
 //! Schedules ([`schedule`]), grids ([`grid`]), schemes ([`scheme`]), scores ([`score`]) and samplers ([`sampler`]) are independent choices. Noise
