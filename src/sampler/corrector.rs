@@ -187,10 +187,12 @@ impl<B: Backend, S: Sampler<B>> Sampler<B> for PredictorCorrector<S> {
                 report.corrector_rounds += corrected.report.rounds;
                 reached = corrected.samples;
             }
-            x = problem.backend().download(&reached, 0..slots)?;
-            keep(&mut path, end, &x);
+            if report.stop != Stop::Cancelled {
+                x = problem.backend().download(&reached, 0..slots)?;
+                keep(&mut path, end, &x);
+                start = end;
+            }
             samples = Some(reached);
-            start = end;
         }
         let Some(samples) = samples else {
             return Err(Error::setting("steps", 0, "at least 1 step"));
@@ -200,6 +202,7 @@ impl<B: Backend, S: Sampler<B>> Sampler<B> for PredictorCorrector<S> {
                 observer.on_sample(slot, id, problem.backend().view(&samples, slot..slot + 1));
             }
         }
+        path.truncate(start);
         Ok(Solution { samples, path, report })
     }
 }

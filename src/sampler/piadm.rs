@@ -114,6 +114,11 @@ impl Piadm {
         if !(self.delta > 0.0 && self.delta < 1.0) {
             return Err(Error::setting("delta", self.delta, "a number between 0 and 1"));
         }
+        for (name, given) in [("t_max", self.t_max), ("t_min", self.t_min)] {
+            if let Some(t) = given.filter(|t| !(*t > 0.0 && t.is_finite())) {
+                return Err(Error::setting(name, t, "a finite time above 0"));
+            }
+        }
         let d = self.dim as f64;
         let horizon = d.ln() - 2.0 * self.delta.ln();
         let ou = |t| Level::at(schedule, t).ou_time();

@@ -265,6 +265,9 @@ impl<'a, B: Backend> Problem<'a, B> {
             if noise.shape() != expected.as_slice() {
                 return Err(Error::Shape { what, found: noise.shape().to_vec(), expected });
             }
+            if let Some(bad) = noise.iter().find(|v| !num_traits::Float::is_finite(**v)) {
+                return Err(Error::setting(what, bad, "finite numbers"));
+            }
             if list.normals() > 1 {
                 return Err(Error::setting("normals", list.normals(), "at most 1 a step where noise is given"));
             }

@@ -107,11 +107,13 @@ impl<B: Backend> Workspace<'_, '_, B> {
                 };
                 for from in 0..n {
                     let weight = linearisation.weight(&self.list, j, lag, (to, from), self.prediction);
-                    if weight != 0.0 {
+                    let coef = <B::Elem as Real>::of(weight);
+                    // a slope beyond the number format is no help: then the change is not handed on
+                    if weight != 0.0 && num_traits::Float::is_finite(coef) {
                         let row = RowRef { plane: Plane::State, row: self.state_row(span.slot, i, from) };
                         let stride = if plane == Plane::Point { self.row_limit as u32 } else { 1 };
                         let minus = Some(RowRef { plane, row: old + from as u32 * stride });
-                        self.program.terms.push(Term { coef: <B::Elem as Real>::of(weight), row, minus });
+                        self.program.terms.push(Term { coef, row, minus });
                     }
                 }
             }

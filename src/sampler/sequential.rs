@@ -61,7 +61,7 @@ impl<B: Backend> Sampler<B> for Sequential {
             let report = &work.report;
             let rows = report.score_rows - before;
             let round = Round { round: report.rounds, rows, finished: &finished, steps, residual: 0.0 };
-            if observer.on_round(&round).is_break() {
+            if observer.on_round(&round).is_break() && j < last {
                 work.report.stop = Stop::Cancelled;
                 break;
             }

@@ -80,6 +80,15 @@ impl<T: Real> Path<T> {
         Ok(Path { states: Array3::from_shape_vec(shape, data).map_err(|_| too_large())?, steps })
     }
 
+    /// Drops the steps after `last`.
+    pub(super) fn truncate(&mut self, last: usize) {
+        let kept = self.steps.partition_point(|s| *s <= last);
+        if kept < self.steps.len() {
+            self.steps.truncate(kept);
+            self.states.slice_axis_inplace(Axis(0), ndarray::Slice::from(..kept));
+        }
+    }
+
     pub(super) fn check(&self, samples: usize, dim: usize) -> Result<()> {
         let expected = vec![self.steps.len(), samples, dim];
         if self.states.shape() != expected.as_slice() || self.steps.is_empty() {

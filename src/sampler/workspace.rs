@@ -289,15 +289,7 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
             return Ok(());
         }
         // the cause is either the score, or a state that grew beyond the number format
-        if let Some(row) = self.problem.backend().first_not_finite(&self.output, 0..self.batch.slot.len())? {
-            let node = self.batch.node.get(row).copied().unwrap_or_default();
-            return Err(Error::ScoreNotFinite {
-                round: self.report.rounds,
-                node,
-                time: self.node(node).map_or(f64::NAN, |n| n.level.t),
-                sample: self.batch.sample.get(row).copied().unwrap_or_default(),
-            });
-        }
+        self.check_outputs()?;
         let mut first = 0;
         for span in spans {
             if !self.change(first, 0).finite {
@@ -307,6 +299,20 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
             first += span.hi - span.lo;
         }
         Ok(())
+    }
+
+    /// An error for the first output of this round that is not finite.
+    fn check_outputs(&self) -> Result<()> {
+        let Some(row) = self.problem.backend().first_not_finite(&self.output, 0..self.batch.slot.len())? else {
+            return Ok(());
+        };
+        let node = self.batch.node.get(row).copied().unwrap_or_default();
+        Err(Error::ScoreNotFinite {
+            round: self.report.rounds,
+            node,
+            time: self.node(node).map_or(f64::NAN, |n| n.level.t),
+            sample: self.batch.sample.get(row).copied().unwrap_or_default(),
+        })
     }
 
     /// What the last sweep did to guess `k` of the windows that start at guess `first` of the sweep, over all components.
@@ -349,6 +355,10 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
         }
         if !self.program.targets.is_empty() {
             self.run_program()?;
+            // an output that no node of the window used is still remembered for later ones
+            if self.changes.iter().any(|c| !c.finite) {
+                self.check_outputs()?;
+            }
         }
         for m in moves {
             self.use_guesses(m)?;
@@ -436,6 +446,9 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
     /// Ends the run with every sample at node `at(slot)`.
     pub fn finish(mut self, at: impl Fn(usize) -> usize) -> Result<Solution<B>> {
         let slots = self.problem.samples();
+        // of a cancelled run the path holds the steps that all samples have reached
+        let reached = (0..slots).map(|slot| self.finished_steps(at(slot))).min().unwrap_or(0) + self.list.first_step();
+        self.path.truncate(reached);
         let zero = <B::Elem as Real>::of(0.0);
         let mut samples = self.problem.backend().alloc("samples", slots, self.problem.dim(), zero)?;
         let rows: Vec<u32> = (0..slots).map(|slot| self.state_row(slot, at(slot), 0)).collect();

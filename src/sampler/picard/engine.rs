@@ -9,14 +9,14 @@ use crate::sampler::{Observer, Problem, Round, Solution, Stop};
 use crate::score::ScoreFn;
 
 /// How far a window may move after a sweep.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Progress {
-    /// Nodes that became final.
+    /// Nodes that become final.
     nodes: usize,
-    /// Largest change with which one of them was accepted without being exact.
+    /// The first guess behind which nodes were accepted only because they had been swept as often as allowed.
+    stalled_at: Option<usize>,
+    /// Largest change with which one of the nodes left without being exact.
     residual: f64,
-    /// Whether one of them was accepted only because it had been swept as often as allowed.
-    stalled: bool,
 }
 
 /// What the engine keeps a sample.
@@ -69,7 +69,7 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
         let last = self.work.last();
         let steps = self.work.list.steps();
         let mut spans: Vec<Span> = self.tracks.iter().map(|t| t.span).collect();
-        let mut progress = vec![Progress { nodes: 0, residual: 0.0, stalled: false }; spans.len()];
+        let mut progress = vec![Progress::default(); spans.len()];
         let mut moves = Vec::with_capacity(spans.len());
         let mut finished = vec![0; spans.len()];
         self.move_windows(&spans, &progress, &mut moves)?;
@@ -95,7 +95,7 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
             let report = &self.work.report;
             let rows = report.score_rows - before;
             let round = Round { round: report.rounds, rows, finished: &finished, steps, residual };
-            if observer.on_round(&round).is_break() {
+            if observer.on_round(&round).is_break() && self.tracks.iter().any(|t| t.span.lo < last) {
                 self.work.report.stop = Stop::Cancelled;
                 break;
             }
@@ -117,8 +117,10 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
                 Policy::Sliding => self.judge_sliding(span, first)?,
                 Policy::Blocks => self.judge_block(span, first)?,
             };
-            let last = self.work.change(first, span.hi - span.lo - 1);
-            let rms = self.work.rms(&last);
+            // a guess that overflowed has kept its old value: it cannot leave
+            let broken = (1..progress.nodes).find(|&k| !self.work.change(first, k).finite);
+            progress.nodes = broken.unwrap_or(progress.nodes);
+            let rms = self.work.rms(&self.work.change(first, span.hi - span.lo - 1));
             if let Some(residual) = self.work.report.residuals.get_mut(span.slot) {
                 *residual = rms;
             }
@@ -129,10 +131,13 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
         {
             progress.iter_mut().for_each(|p| p.nodes = least);
         }
-        for (span, p) in spans.iter().zip(progress.iter()) {
+        let mut first = 0;
+        for (span, p) in spans.iter().zip(progress.iter_mut()) {
+            p.residual = self.residual(span, first, p.nodes);
+            first += span.hi - span.lo;
             let report = &mut self.work.report;
             report.max_residual = report.max_residual.max(p.residual);
-            if p.stalled {
+            if p.stalled_at.is_some_and(|k| k + 1 < p.nodes) {
                 report.stop = Stop::Depth;
             }
             if let Some(track) = self.tracks.get_mut(span.slot) {
@@ -140,6 +145,20 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
             }
         }
         Ok(())
+    }
+
+    /// Largest change among the nodes that leave without being exact. The last one does not count where it failed: it was computed
+    /// from accepted nodes after its change was taken.
+    fn residual(&self, span: &Span, first: usize, nodes: usize) -> f64 {
+        let mut exact = true;
+        (0..nodes).fold(0.0, |max, k| {
+            let node = span.lo + 1 + k;
+            let change = self.work.change(first, k);
+            let (accepted, rms) = self.accepts(node, &change);
+            let counts = !exact && (accepted || k + 1 < nodes);
+            exact &= self.exact(node, &change);
+            if counts { f64::max(max, rms) } else { max }
+        })
     }
 
     /// Whether a guess is as good as final: (accepted, its rms change).
@@ -170,31 +189,26 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
     /// 1 + the number of consecutive accepted nodes: the first failing one was computed from accepted ones.
     fn judge_sliding(&self, span: &Span, first: usize) -> Result<Progress> {
         let count = span.hi - span.lo;
-        let mut progress = Progress { nodes: count, residual: 0.0, stalled: false };
+        let mut progress = Progress { nodes: count, ..Progress::default() };
         let mut exact = true;
         for k in 0..count {
             let node = span.lo + 1 + k;
             let change = self.work.change(first, k);
-            let (accepted, rms) = self.accepts(node, &change);
-            // a node whose inputs are final is exact, whatever it did
-            let settled = exact;
+            // a node whose inputs are final is exact, and hands on its exactness where its output was taken at its final state
             exact &= self.exact(node, &change);
-            if !(accepted || exact) {
-                // the nodes behind it must be swept again, unless the next one has been as often as allowed
-                let sweeps = (self.round - self.entered(span.slot, node + 1)) as usize;
-                let stalled = k + 1 < count && self.settings.max_sweeps.is_some_and(|most| sweeps >= most);
-                if !(stalled && change.finite) {
-                    progress.nodes = k + 1;
-                    break;
-                }
-                if self.settings.on_stall == OnStall::Error {
-                    return Err(self.not_converged(span, first, k + 1, sweeps));
-                }
-                progress.stalled = true;
+            if exact || self.accepts(node, &change).0 {
+                continue;
             }
-            if !settled {
-                progress.residual = progress.residual.max(rms);
+            // the nodes behind it must be swept again, unless the next one has been as often as allowed
+            let sweeps = (self.round - self.entered(span.slot, node + 1)) as usize;
+            if k + 1 == count || self.settings.max_sweeps.is_none_or(|most| sweeps < most) {
+                progress.nodes = k + 1;
+                break;
             }
+            if self.settings.on_stall == OnStall::Error {
+                return Err(self.not_converged(span, first, k + 1, sweeps));
+            }
+            progress.stalled_at = progress.stalled_at.or(Some(k));
         }
         Ok(progress)
     }
@@ -203,26 +217,19 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
     fn judge_block(&self, span: &Span, first: usize) -> Result<Progress> {
         let count = span.hi - span.lo;
         let sweeps = self.tracks.get(span.slot).map_or(0, |t| t.sweeps) + 1;
-        let changes = (0..count).map(|k| (k, self.work.change(first, k)));
-        let exact = 1 + changes.clone().take_while(|(k, c)| self.exact(span.lo + 1 + k, c)).count();
-        if exact >= count {
-            return Ok(Progress { nodes: count, residual: 0.0, stalled: false });
-        }
-        let judged = changes.map(|(k, c)| (k, self.accepts(span.lo + 1 + k, &c), c.finite));
-        let residual = judged.clone().skip(exact).fold(0.0, |max, (_, (_, rms), _)| f64::max(max, rms));
-        let failing = judged.clone().find(|(_, (accepted, _), _)| !accepted).map(|(k, ..)| k);
-        let Some(failing) = failing else {
-            return Ok(Progress { nodes: count, residual, stalled: false });
-        };
-        if self.settings.max_sweeps.is_some_and(|most| sweeps >= most) {
-            if self.settings.on_stall == OnStall::Error {
-                return Err(self.not_converged(span, first, failing, sweeps));
+        let changes = (0..count).map(|k| (span.lo + 1 + k, self.work.change(first, k)));
+        let exact = 1 + changes.clone().take_while(|(node, c)| self.exact(*node, c)).count();
+        let failing = changes.clone().position(|(node, c)| !self.accepts(node, &c).0);
+        let stalled = self.settings.max_sweeps.is_some_and(|most| sweeps >= most);
+        match failing {
+            Some(_) if exact >= count => Ok(Progress { nodes: count, ..Progress::default() }),
+            Some(k) if stalled && self.settings.on_stall == OnStall::Error => {
+                Err(self.not_converged(span, first, k, sweeps))
             }
-            if judged.clone().all(|(.., finite)| finite) {
-                return Ok(Progress { nodes: count, residual, stalled: true });
-            }
+            Some(k) if stalled => Ok(Progress { nodes: count, stalled_at: Some(k), ..Progress::default() }),
+            Some(_) => Ok(Progress { nodes: exact, ..Progress::default() }),
+            None => Ok(Progress { nodes: count, ..Progress::default() }),
         }
-        Ok(Progress { nodes: exact, residual: 0.0, stalled: false })
     }
 
     /// Moves the windows of `spans` and lets new nodes enter.
