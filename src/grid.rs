@@ -5,8 +5,10 @@ use crate::schedule::NoiseSchedule;
 
 mod index;
 mod piadm;
+mod scheduler;
 
 pub use piadm::Resolution;
+pub use scheduler::Spacing;
 
 /// The largest number of steps of a grid.
 pub const MAX_STEPS: usize = 1 << 24;

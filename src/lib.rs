@@ -54,7 +54,7 @@
 //! | to sample a fixed log density | [`Langevin`] |
 //! | ParaDiGMS, for comparison | [`Picard::paradigms`] |
 //!
-//! Schedules ([`schedule`]), grids ([`grid`]), schemes ([`scheme`]), scores ([`score`]) and samplers ([`sampler`]) are independent choices. Noise
+//! [`quality`] measures samples against a target or against each other. Schedules ([`schedule`]), grids ([`grid`]), schemes ([`scheme`]), scores ([`score`]) and samplers ([`sampler`]) are independent choices. Noise
 //! is addressed ([`noise`]): a sample depends on its seed and id, never on its batch.
 //!
 //! # Features
@@ -75,6 +75,7 @@ pub mod grid;
 pub mod noise;
 mod portable;
 mod prediction;
+pub mod quality;
 pub mod sampler;
 pub mod schedule;
 pub mod scheme;
@@ -82,7 +83,7 @@ pub mod score;
 
 pub use backend::{Backend, Cpu, Real};
 pub use error::{BoxError, Error, Result};
-pub use grid::TimeGrid;
+pub use grid::{Spacing, TimeGrid};
 pub use ndarray;
 pub use noise::NoiseKey;
 pub use prediction::Prediction;

@@ -42,7 +42,7 @@ impl Listed {
             }
             "piadm" => {
                 let mut fields = Fields::new(name, settings)?;
-                let (h, depth) = (fields.or("h", 1.0)?, fields.optional("depth")?);
+                let (h, depth) = (fields.or("h", 1.0)?, fields.optional::<Option<usize>>("depth")?.flatten());
                 fields.finish()?;
                 Some(Picard::piadm(h, depth))
             }

@@ -65,6 +65,8 @@ pub mod stream {
     pub const CORRECTOR_2: u32 = 4;
     /// Exact samples of an analytic target, see [`Mixture::sample`](crate::Mixture::sample).
     pub const DATA: u32 = 5;
+    /// Random directions of quality measures.
+    pub const DIRECTIONS: u32 = 15;
     /// The first stream that this crate never uses.
     pub const USER: u32 = 16;
 }

@@ -106,7 +106,7 @@ impl<B: Backend> Workspace<'_, '_, B> {
                     From::State | From::Held => continue,
                 };
                 for from in 0..n {
-                    let weight = linearisation.weight(&self.list, j, lag, (to, from), self.prediction);
+                    let weight = linearisation.weight(&self.list, j, lag, (to, from), i < span.lo, self.prediction);
                     let coef = <B::Elem as Real>::of(weight);
                     // a slope beyond the number format is no help: then the change is not handed on
                     if weight != 0.0 && num_traits::Float::is_finite(coef) {

@@ -9,6 +9,7 @@ mod discretisation;
 mod dpm_solver;
 mod exponential;
 mod langevin;
+mod presets;
 
 pub use discretisation::{Discretisation, Level, Node, NodeTerms};
 pub use langevin::Langevin;

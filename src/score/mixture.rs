@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::noise::{Address, MAX_ELEMENTS, NoiseKey, NormalPrecision, stream};
 use crate::portable::{exp_f64, ln_f64};
 use crate::prediction::Prediction;
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, ArrayView2};
 use oracle::lanes_of;
 
 /// An isotropic Gaussian mixture, sum_k w_k N(m_k, s_k^2 I), and the exact oracle of the data it describes.
@@ -143,6 +143,39 @@ impl Mixture {
     /// ```
     pub fn modes(&self) -> usize {
         self.std.len()
+    }
+
+    /// The weights of the modes; their sum is 1.
+    ///
+    /// ```
+    /// # use piadm::{Mixture, ndarray::array};
+    /// assert_eq!(Mixture::new([1.0, 3.0], array![[0.0], [1.0]], [0.1, 0.2])?.weights(), [0.25, 0.75]);
+    /// # Ok::<(), piadm::Error>(())
+    /// ```
+    pub fn weights(&self) -> &[f64] {
+        &self.weights
+    }
+
+    /// The means of the modes, one a row.
+    ///
+    /// ```
+    /// # use piadm::{Mixture, ndarray::array};
+    /// assert_eq!(Mixture::new([1.0, 3.0], array![[0.0], [1.0]], [0.1, 0.2])?.means(), array![[0.0], [1.0]]);
+    /// # Ok::<(), piadm::Error>(())
+    /// ```
+    pub fn means(&self) -> ArrayView2<'_, f64> {
+        self.means.view()
+    }
+
+    /// The standard deviations of the modes.
+    ///
+    /// ```
+    /// # use piadm::{Mixture, ndarray::array};
+    /// assert_eq!(Mixture::new([1.0, 3.0], array![[0.0], [1.0]], [0.1, 0.2])?.std(), [0.1, 0.2]);
+    /// # Ok::<(), piadm::Error>(())
+    /// ```
+    pub fn std(&self) -> &[f64] {
+        &self.std
     }
 
     /// The mean of the data, sum_k w_k m_k.

@@ -36,19 +36,23 @@ impl Linearisation {
         }
     }
 
-    /// W from component `from` of node j - lag to component `to` of node j.
+    /// W from component `from` of node j - lag to component `to` of node j. Under the identity a node that has left the window hands
+    /// its accepted state on with a frozen score, in all lags: otherwise a step would mix the accepted and the evaluated state.
     pub(in crate::sampler) fn weight(
         &self,
         list: &Discretisation,
         j: usize,
         lag: usize,
         (to, from): (usize, usize),
+        left: bool,
         prediction: Prediction,
     ) -> f64 {
         let Some(level) = j.checked_sub(lag).and_then(|i| list.nodes().get(i)).map(|n| n.level) else { return 0.0 };
         let slope = match *self {
-            Linearisation::Identity => return f64::from(u8::from(lag == 1 && to == from)),
-            Linearisation::FrozenScore => prediction.slope_from_score(level.alpha, level.sigma, 0.0),
+            Linearisation::Identity if !left => return f64::from(u8::from(lag == 1 && to == from)),
+            Linearisation::Identity | Linearisation::FrozenScore => {
+                prediction.slope_from_score(level.alpha, level.sigma, 0.0)
+            }
             Linearisation::Gaussian { variance } => prediction.gaussian_slope(level.alpha, level.sigma, variance),
         };
         // singular only where alpha = 0, at the start, which never moves

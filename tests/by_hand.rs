@@ -1,0 +1,462 @@
+//! Small problems whose sweeps, residuals and counters are worked out by hand: each of these tests turns red under a wrong index,
+//! a wrong comparison or a missing term of the engine that other tests do not see.
+
+use ndarray::*;
+use piadm::*;
+use std::ops::ControlFlow;
+type V<'a> = ArrayView2<'a, f32>;
+type W<'a> = ArrayViewMut2<'a, f32>;
+fn lv(m: usize, n: usize) -> Level {
+    Level::at(&Ou, 3.0 * (1.0 - m as f64 / (n as f64 + 0.5)))
+}
+
+/// x_m = x_{m-1} + f/4 with f = 1: copied guesses of a window of four change by 1/4, 1/2, 3/4, 1 in the first sweep.
+fn staircase() -> Discretisation {
+    let mut list = Discretisation::empty(lv(0, 4), 1, 1, 1).unwrap();
+    for m in 1..=4 {
+        list.push(lv(m, 4), true, NodeTerms { a: &[1.0], b: &[0.25], c: &[0.0] }).unwrap();
+    }
+    list
+}
+fn ones() -> impl ScoreFn<Cpu<f32>> {
+    score_fn(Prediction::Score, |_: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
+        out.fill(1.0);
+        Ok(())
+    })
+}
+fn stairs(policy: Policy, tolerance: Tolerance) -> Picard {
+    Picard { policy, entry: Entry::Copy, linearisation: Linearisation::FrozenScore, tolerance, ..Picard::default() }
+}
+#[test]
+fn tolerances_and_residuals_by_hand() {
+    let init = Array2::<f32>::zeros((1, 3));
+    let list = staircase();
+    let p = Problem::from_list(Cpu::<f32>::new(), list.clone(), (1, 3)).with_init(init.view());
+    let node = list.nodes()[3];
+    for t in [
+        Tolerance::absolute(0.75),
+        Tolerance { relative: 0.75 / node.level.sigma * (1.0 + 1e-12), ..Tolerance::ZERO },
+        Tolerance { posterior: 0.75 / node.posterior_std * (1.0 + 1e-12), ..Tolerance::ZERO },
+    ] {
+        let less =
+            Tolerance { absolute: t.absolute * 0.99, relative: t.relative * 0.99, posterior: t.posterior * 0.99 };
+        let r = stairs(Policy::Sliding, t).sample(&p, &mut ones()).unwrap().report;
+        if t.absolute > 0.0 {
+            assert_eq!((r.rounds, r.max_residual, r.residuals[0]), (1, 0.75, 1.0), "{t:?}");
+        }
+        assert!(stairs(Policy::Sliding, less).sample(&p, &mut ones()).unwrap().report.rounds >= r.rounds);
+    }
+    // relative and posterior at one node only: tolerances that admit node 3, and just not
+    for (name, scale) in [("relative", list.nodes()[3].level.sigma), ("posterior", list.nodes()[3].posterior_std)] {
+        let of = |x: f64| {
+            if name == "relative" {
+                Tolerance { relative: x, ..Tolerance::ZERO }
+            } else {
+                Tolerance { posterior: x, ..Tolerance::ZERO }
+            }
+        };
+        // node 2 must pass as well
+        let two = if name == "relative" { list.nodes()[2].level.sigma } else { list.nodes()[2].posterior_std };
+        let need = (0.75 / scale).max(0.5 / two);
+        assert_eq!(
+            stairs(Policy::Sliding, of(need * 1.001)).sample(&p, &mut ones()).unwrap().report.rounds,
+            1,
+            "{name}"
+        );
+        assert_eq!(
+            stairs(Policy::Sliding, of(need * 0.999)).sample(&p, &mut ones()).unwrap().report.rounds,
+            2,
+            "{name}"
+        );
+    }
+    let r = stairs(Policy::Blocks, Tolerance::absolute(1.0)).sample(&p, &mut ones()).unwrap().report;
+    assert_eq!((r.rounds, r.max_residual, r.residuals[0]), (1, 1.0, 1.0));
+    let depth = Picard { max_sweeps: Some(1), ..stairs(Policy::Blocks, Tolerance::absolute(0.6)) };
+    match depth.sample(&p, &mut ones()) {
+        Err(Error::NotConverged { residuals, node: 3, sweeps: 1, residual, sample: 0 }) => {
+            assert_eq!((residual, residuals), (0.75, vec![0.75, 1.0]))
+        }
+        e => panic!("{e:?}"),
+    }
+    match (Picard { max_sweeps: Some(1), ..stairs(Policy::Sliding, Tolerance::absolute(0.6)) }).sample(&p, &mut ones())
+    {
+        Err(Error::NotConverged { residuals, .. }) => assert_eq!(residuals.last(), Some(&1.0)),
+        e => panic!("{e:?}"),
+    }
+    // an exact window has no residual, however far its nodes moved
+    let r = Picard { window: Window::Steps(1), ..stairs(Policy::Sliding, Tolerance::absolute(9.0)) }
+        .sample(&p, &mut ones())
+        .unwrap()
+        .report;
+    assert_eq!((r.rounds, r.max_residual), (4, 0.0));
+    let r = Picard { window: Window::Steps(2), ..stairs(Policy::Blocks, Tolerance::absolute(0.5)) }
+        .sample(&p, &mut ones())
+        .unwrap()
+        .report;
+    assert_eq!((r.rounds, r.max_residual, r.sweeps.as_slice()), (2, 0.5, [1, 1].as_slice()));
+    let mut most = 0.0f64;
+    let mut w = on_round(|r: &Round<'_>| {
+        most = most.max(r.residual);
+        ControlFlow::Continue(())
+    });
+    stairs(Policy::Sliding, Tolerance::absolute(0.75)).run(&p, &mut ones(), &mut w).unwrap();
+    drop(w);
+    assert_eq!(most, 0.75);
+}
+#[test]
+fn max_residual_is_the_largest_of_all_rounds() {
+    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 60).unwrap();
+    let p = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::default(), (2, 3)).seed(1);
+    let mut score = score_fn(Prediction::Score, |x: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
+        out.zip_mut_with(&x, |o, x| *o = -x + 0.5 * (3.0 * x).sin());
+        Ok(())
+    });
+    let mut most = 0.0f64;
+    let mut w = on_round(|r: &Round<'_>| {
+        most = most.max(r.residual);
+        ControlFlow::Continue(())
+    });
+    let s = Picard { window: Window::Steps(8), tolerance: Tolerance::absolute(0.05), ..Picard::default() }
+        .run(&p, &mut score, &mut w)
+        .unwrap();
+    drop(w);
+    assert!(most > 0.0);
+    assert_eq!(most, s.report.max_residual);
+}
+#[test]
+fn the_overflowing_sample_and_node_are_named() {
+    let p = Problem::from_list(Cpu::<f32>::new(), staircase(), (2, 3))
+        .with_ids(vec![4, 9])
+        .with_init(aview2(&[[0.0; 3], [1.0; 3]]));
+    let mut list = staircase();
+    let t = list.nodes()[2].level.t;
+    let _ = &mut list;
+    for s in [
+        &Sequential as &dyn Sampler<Cpu<f32>>,
+        &Picard::default(),
+        &Picard { window: Window::Steps(2), ..stairs(Policy::Blocks, Tolerance::ZERO) },
+    ] {
+        let mut big = Discretisation::empty(lv(0, 4), 1, 1, 1).unwrap();
+        for m in 1..=4 {
+            big.push(lv(m, 4), true, NodeTerms { a: &[1.0], b: &[if m == 3 { 1e10 } else { 0.25 }], c: &[0.0] })
+                .unwrap();
+        }
+        let q = Problem::from_list(Cpu::<f32>::new(), big, (2, 3))
+            .with_ids(vec![4, 9])
+            .with_init(aview2(&[[0.0; 3], [1.0; 3]]));
+        let mut score = score_fn(Prediction::Score, |_: V<'_>, r: &Rows<'_>, mut out: W<'_>| {
+            for (i, mut o) in out.rows_mut().into_iter().enumerate() {
+                o.fill(if r.slot[i] == 1 && r.t[i] == t { 1e35 } else { 0.0 });
+            }
+            Ok(())
+        });
+        let e = s.sample(&q, &mut score);
+        assert!(matches!(e, Err(Error::StateNotFinite { node: 3, sample: 9, .. })), "{e:?}");
+    }
+    let _ = p;
+}
+#[test]
+fn a_failing_chunk_is_named() {
+    let p = Problem::from_list(Cpu::<f32>::new(), staircase(), (2, 3)).with_ids(vec![4, 9]);
+    for (call, node, sample) in [(1, 0, 4), (2, 2, 4), (3, 0, 9), (4, 2, 9)] {
+        let mut calls = 0;
+        let score = score_fn(Prediction::Score, |_: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
+            calls += 1;
+            out.fill(0.0);
+            if calls == call { Err("no".into()) } else { Ok(()) }
+        });
+        let e = Picard::default().sample(&p, &mut Chunked::new(score, 2).unwrap());
+        match e {
+            Err(Error::Score { round: 1, node: n, sample: s, .. }) => assert_eq!((n, s), (node, sample)),
+            e => panic!("{e:?}"),
+        }
+    }
+}
+#[test]
+fn a_range_is_met_up_to_rounding() {
+    struct T((f64, f64));
+    impl ScoreFn<Cpu<f32>> for T {
+        fn prediction(&self) -> Prediction {
+            Prediction::Score
+        }
+        fn eval(&mut self, x: V<'_>, _: &Rows<'_>, mut out: W<'_>) -> std::result::Result<(), BoxError> {
+            out.zip_mut_with(&x, |o, x| *o = -x);
+            Ok(())
+        }
+        fn time_range(&self) -> Option<(f64, f64)> {
+            Some(self.0)
+        }
+    }
+    let grid = TimeGrid::uniform(6.0, 0.05, 10).unwrap();
+    let p = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::default(), (1, 3));
+    assert!(Sequential.sample(&p, &mut T((0.0, 6.0 * (1.0 - 1e-13)))).is_ok());
+    assert!(Sequential.sample(&p, &mut T((0.0, 6.0 * (1.0 - 1e-6)))).is_err());
+}
+#[test]
+fn long_rows_by_hand() {
+    // only one element of the last leaf moves, overflows, or counts
+    for at in [0, 130, 299] {
+        let init = Array2::from_shape_fn((1, 300), |(_, j)| if j == at { 1.0f32 } else { 0.0 });
+        let p = Problem::from_list(Cpu::<f32>::new(), staircase(), (1, 300)).with_init(init.view());
+        let mut score = score_fn(Prediction::Score, |x: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
+            out.zip_mut_with(&x, |o, x| *o = (3.0 * x).sin());
+            Ok(())
+        });
+        let seq = Sequential.sample(&p, &mut score).unwrap();
+        for policy in [Policy::Blocks, Policy::Sliding] {
+            assert_eq!(stairs(policy, Tolerance::ZERO).sample(&p, &mut score).unwrap().samples, seq.samples);
+        }
+        let mut grow = score_fn(Prediction::Score, |x: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
+            out.zip_mut_with(&x, |o, x| *o = (3e38 * x).clamp(-3e38, 3e38));
+            Ok(())
+        });
+        let mut big = Discretisation::empty(lv(0, 4), 1, 1, 1).unwrap();
+        for m in 1..=4 {
+            big.push(lv(m, 4), true, NodeTerms { a: &[1.0], b: &[if m == 1 { 10.0 } else { 1.0 }], c: &[0.0] })
+                .unwrap();
+        }
+        let q = Problem::from_list(Cpu::<f32>::new(), big, (1, 300)).with_init(init.view());
+        for s in [&Sequential as &dyn Sampler<Cpu<f32>>, &Picard::default()] {
+            assert!(matches!(s.sample(&q, &mut grow), Err(Error::StateNotFinite { node: 1, .. })));
+        }
+    }
+}
+#[test]
+fn residuals_are_canonical_sums() {
+    // one sweep of copied guesses: the change of node 2 is x_2 - x_0
+    for dim in [5, 127, 1000, 5000] {
+        let mut list = Discretisation::empty(lv(0, 4), 1, 1, 1).unwrap();
+        for m in 1..=2 {
+            list.push(lv(m, 4), true, NodeTerms { a: &[0.7], b: &[0.25], c: &[0.3] }).unwrap();
+        }
+        let p = Problem::from_list(Cpu::<f32>::new(), list, (1, dim)).seed(5).with_save(Save::All);
+        let mut score = score_fn(Prediction::Score, |x: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
+            out.zip_mut_with(&x, |o, x| *o = (3.0 * x).sin());
+            Ok(())
+        });
+        let s = Picard { max_sweeps: Some(1), on_stall: OnStall::Accept, ..stairs(Policy::Blocks, Tolerance::ZERO) }
+            .sample(&p, &mut score)
+            .unwrap();
+        let (x0, x2) = (s.path.at(0).unwrap().row(0).to_vec(), s.path.at(2).unwrap().row(0).to_vec());
+        let e: Vec<f32> = x0.iter().zip(&x2).map(|(a, b)| (b - a) * (b - a)).collect();
+        let mut total = 0.0f64;
+        for leaf in e.chunks(128) {
+            let at = |i: usize| leaf.get(i).copied().unwrap_or(0.0);
+            let mut t: Vec<f32> =
+                (0..32).map(|l| (at(4 * l) + at(4 * l + 1)) + (at(4 * l + 2) + at(4 * l + 3))).collect();
+            for d in [16, 8, 4, 2, 1] {
+                t = (0..32).map(|l| t[l] + t[l ^ d]).collect();
+            }
+            total += f64::from(t[0]);
+        }
+        assert_eq!(s.report.residuals[0].to_bits(), (total / dim as f64).sqrt().to_bits(), "{dim}");
+    }
+}
+#[test]
+fn long_noise_rows_and_the_prior() {
+    let grid = TimeGrid::karras(&Edm, 0.01, 80.0, 7.0, 3).unwrap();
+    let dim = 70_000;
+    let p = Problem::new(Cpu::<f32>::new(), &Edm, grid.clone(), Scheme::default(), (1, dim))
+        .seed(5)
+        .with_ids(vec![3])
+        .with_save(Save::All);
+    let mut score = score_fn(Prediction::Data, |x: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
+        out.zip_mut_with(&x, |o, x| *o = x.clamp(-1.0, 1.0));
+        Ok(())
+    });
+    let key = NoiseKey::new(5);
+    let mut noise = Array3::<f32>::zeros((3, 1, dim));
+    for m in 0..3 {
+        key.fill_f32(
+            noise::Address { stream: 1, step: m as u32 + 1, sample: 3 },
+            0,
+            noise.slice_mut(s![m, 0, ..]).as_slice_mut().unwrap(),
+        );
+    }
+    let given = p.clone().with_noise(noise.view());
+    for s in [&Sequential as &dyn Sampler<Cpu<f32>>, &Picard::default()] {
+        let (a, b) = (s.sample(&p, &mut score).unwrap(), s.sample(&given, &mut score).unwrap());
+        assert_eq!(a.path, b.path);
+        let mut xi = vec![0.0f32; dim];
+        key.fill_f32(noise::Address { stream: 0, step: 0, sample: 3 }, 0, &mut xi);
+        assert!(a.path.at(0).unwrap().iter().zip(&xi).all(|(x, xi)| *x == 80.0 * xi));
+    }
+}
+#[test]
+fn sweeps_and_rounds_of_a_batch() {
+    let grid = TimeGrid::uniform(4.0, 0.0 + 0.5, 35).unwrap();
+    let run = |ids: Vec<u32>| {
+        let p = Problem::new(Cpu::<f32>::new(), &Ou, grid.clone(), Scheme::default(), (1, 3)).with_ids(ids);
+        // sample 1 is much harder than the others
+        let mut score = score_fn(Prediction::Score, |x: V<'_>, r: &Rows<'_>, mut out: W<'_>| {
+            for (i, mut o) in out.rows_mut().into_iter().enumerate() {
+                let k = if r.sample[i] == 1 { 5.0 } else { 0.1 };
+                o.zip_mut_with(&x.row(i), |o, x| *o = -x + (k * x).sin());
+            }
+            Ok(())
+        });
+        Picard { coupling: Coupling::PerSample, ..Picard::piadm(1.0, None) }.sample(&p, &mut score).unwrap().report
+    };
+    let (easy, hard) = (run(vec![0]), run(vec![1]));
+    assert!(easy.sweeps.iter().zip(&hard.sweeps).all(|(a, b)| a < b), "{:?} {:?}", easy.sweeps, hard.sweeps);
+    assert_eq!(easy.sweeps.len(), 4, "3.5 units of time in blocks of 1");
+    for ids in [vec![0, 1], vec![1, 0]] {
+        let both = run(ids.clone());
+        assert_eq!(both.sweeps, hard.sweeps);
+        let of = |id: u32| if id == 1 { hard.rounds } else { easy.rounds };
+        assert_eq!(both.sample_rounds, [of(ids[0]), of(ids[1])]);
+    }
+}
+#[test]
+fn a_normal_that_only_the_velocity_uses() {
+    let mut list = Discretisation::empty(lv(0, 4), 1, 2, 1).unwrap();
+    for m in 1..=4 {
+        list.push(lv(m, 4), true, NodeTerms { a: &[1.0, 1.0, 0.0, 0.5], b: &[0.0, 0.1], c: &[0.0, 1.0] }).unwrap();
+    }
+    let p = Problem::from_list(Cpu::<f32>::new(), list, (1, 3)).seed(2);
+    let ones = Array3::<f32>::ones((4, 1, 3));
+    let mut score = score_fn(Prediction::Score, |x: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
+        out.zip_mut_with(&x, |o, x| *o = -x);
+        Ok(())
+    });
+    let a = Sequential.sample(&p, &mut score).unwrap().samples;
+    let b = Sequential.sample(&p.clone().seed(2).with_noise(ones.view()), &mut score).unwrap().samples;
+    assert_ne!(a, b);
+    let zero = Array3::<f32>::zeros((4, 1, 3));
+    assert_ne!(a, Sequential.sample(&p.with_noise(zero.view()), &mut score).unwrap().samples);
+}
+#[test]
+fn a_guess_of_minus_zero_is_not_zero() {
+    // the score tells -0 from +0, and a warm start brings a -0
+    let mut list = Discretisation::empty(lv(0, 4), 1, 1, 1).unwrap();
+    for m in 1..=4 {
+        list.push(lv(m, 4), true, NodeTerms { a: &[0.5], b: &[if m == 1 { 0.0 } else { 1.0 }], c: &[0.0] }).unwrap();
+    }
+    let init = Array2::<f32>::zeros((1, 3));
+    let p = Problem::from_list(Cpu::<f32>::new(), list, (1, 3)).with_init(init.view());
+    let score = || {
+        score_fn(Prediction::Score, |x: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
+            out.zip_mut_with(&x, |o, x| *o = if x.is_sign_negative() { -1.0 } else { 1.0 });
+            Ok(())
+        })
+    };
+    let seq = Sequential.sample(&p, &mut score()).unwrap();
+    // the sequential path for a score of -1: its states are the fixed point of sweeps that start from -0
+    let mut states = Array3::<f32>::zeros((5, 1, 3));
+    for m in 0..5 {
+        states.slice_mut(s![m, 0, ..]).fill([0.0, -0.0, -1.0, -1.5, -1.75][m]);
+    }
+    let path = Path::new((0..5).collect(), states).unwrap();
+    for policy in [Policy::Blocks, Policy::Sliding] {
+        assert_eq!(
+            stairs(policy, Tolerance::ZERO).sample(&p.clone().with_path(&path), &mut score()).unwrap().samples,
+            seq.samples
+        );
+    }
+}
+#[test]
+fn a_stage_does_not_finish_a_step() {
+    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 5).unwrap();
+    let p = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::Heun {}, (1, 3)).seed(1);
+    let mut score = score_fn(Prediction::Score, |x: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
+        out.zip_mut_with(&x, |o, x| *o = -x + 0.1 * x.sin());
+        Ok(())
+    });
+    let mut seen = vec![];
+    let mut w = on_round(|r: &Round<'_>| {
+        seen.push(r.finished[0]);
+        ControlFlow::Continue(())
+    });
+    Sequential.run(&p, &mut score, &mut w).unwrap();
+    drop(w);
+    assert_eq!(seen, [0, 1, 1, 2, 2, 3, 3, 4, 4, 5]);
+}
+#[test]
+fn either_component_may_overflow() {
+    for big in [0, 1] {
+        let mut list = Discretisation::empty(lv(0, 4), 1, 2, 0).unwrap();
+        let b = if big == 0 { [1e10, 0.1] } else { [0.1, 1e10] };
+        for _ in 1..=4 {
+            list.push(lv(1, 4), true, NodeTerms { a: &[1.0, 0.0, 0.0, 1.0], b: &b, c: &[] }).unwrap();
+        }
+        let p = Problem::from_list(Cpu::<f32>::new(), list, (1, 3)).seed(2);
+        let mut score = score_fn(Prediction::Score, |_: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
+            out.fill(1e35);
+            Ok(())
+        });
+        for s in [&Sequential as &dyn Sampler<Cpu<f32>>, &Picard::default()] {
+            assert!(matches!(s.sample(&p, &mut score), Err(Error::StateNotFinite { node: 1, .. })), "component {big}");
+        }
+    }
+}
+#[test]
+fn block_ends_survive_rounding() {
+    // times that are not exact in binary: ten steps of 0.1 are a block of length 1
+    let grid = TimeGrid::uniform(6.3, 0.3, 60).unwrap();
+    let p = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::default(), (1, 3)).seed(1);
+    let mut score = score_fn(Prediction::Score, |x: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
+        out.zip_mut_with(&x, |o, x| *o = -x);
+        Ok(())
+    });
+    let r = Picard::piadm(1.0, None).sample(&p, &mut score).unwrap().report;
+    assert_eq!(r.sweeps.len(), 6);
+}
+mod common;
+/// The same oracle in other words is the same iteration: first guesses, slopes and steps are converted, not re-defined.
+#[test]
+fn the_kind_of_output_does_not_matter() {
+    use common::{iterations, two_modes};
+    let grid = TimeGrid::log_snr(&Ou, 3.0, 0.1, 15).unwrap();
+    for scheme in [Scheme::default(), Scheme::Heun {}, Scheme::DpmSolverPp2M { lower_order_final: false }] {
+        for (linearisation, entry) in iterations() {
+            let run = |kind| {
+                let p = Problem::new(Cpu::<f64>::new(), &Ou, grid.clone(), scheme.clone(), (2, 3)).seed(4);
+                let s = Picard {
+                    policy: Policy::Blocks,
+                    window: Window::Steps(5),
+                    linearisation,
+                    entry,
+                    tolerance: Tolerance::ZERO,
+                    max_sweeps: Some(2),
+                    on_stall: OnStall::Accept,
+                    ..Picard::default()
+                };
+                s.sample(&p, &mut two_modes::<f64>(kind)).unwrap().samples
+            };
+            let score = run(Prediction::Score);
+            for kind in [Prediction::Noise, Prediction::Data, Prediction::Velocity, Prediction::Flow] {
+                let off = (&run(kind) - &score).iter().fold(0.0f64, |m, e| m.max(e.abs()));
+                assert!(off < 1e-9, "{kind:?} {scheme:?} {linearisation:?} {entry:?}: {off:e}");
+            }
+        }
+    }
+}
+#[test]
+fn nodes_without_evaluation_pass_exactness_on() {
+    let mut list = Discretisation::empty(lv(0, 8), 1, 1, 1).unwrap();
+    for m in 1..=8 {
+        list.push(lv(m, 8), true, NodeTerms { a: &[1.0], b: &[if m % 2 == 0 { 0.0 } else { 0.7 }], c: &[0.0] })
+            .unwrap();
+    }
+    assert_eq!(list.nodes().iter().filter(|n| n.evaluate).count(), 4);
+    let p = Problem::from_list(Cpu::<f32>::new(), list, (1, 3)).seed(2);
+    let mut score = score_fn(Prediction::Score, |x: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
+        out.zip_mut_with(&x, |o, x| *o = (40.0 * x).sin());
+        Ok(())
+    });
+    for policy in [Policy::Blocks, Policy::Sliding] {
+        let r = stairs(policy, Tolerance::ZERO).sample(&p, &mut score).unwrap().report;
+        assert!(r.rounds <= 4, "{policy:?}: {} rounds for 4 evaluated nodes", r.rounds);
+    }
+}
+#[test]
+fn the_residual_of_a_block_leaves_exact_nodes_out() {
+    let mut list = Discretisation::empty(lv(0, 4), 1, 1, 1).unwrap();
+    for b in [1.0, -0.5] {
+        list.push(lv(1, 4), true, NodeTerms { a: &[1.0], b: &[b], c: &[0.0] }).unwrap();
+    }
+    let init = Array2::<f32>::zeros((1, 3));
+    let p = Problem::from_list(Cpu::<f32>::new(), list, (1, 3)).with_init(init.view());
+    let r = stairs(Policy::Blocks, Tolerance::absolute(2.0)).sample(&p, &mut ones()).unwrap().report;
+    assert_eq!((r.rounds, r.max_residual), (1, 0.5));
+}
