@@ -10,8 +10,8 @@ mod picture;
 use mlp::Mlp;
 use ndarray::Array2;
 use piadm::{
-    BoxError, Coupling, Cpu, Dynamics, Entry, Observer, Ou, Piadm, Picard, Problem, Recipe, Round, Sampler, ScoreFn,
-    Sequential, Solution, Tolerance, Window,
+    BoxError, Coupling, Cpu, Dynamics, Entry, Linearisation, Observer, Ou, Piadm, Picard, Problem, Recipe, Round,
+    Sampler, ScoreFn, Sequential, Solution, Tolerance, Window,
 };
 use picture::Picture;
 use std::io::{IsTerminal, Write};
@@ -31,7 +31,8 @@ paper's grid and with the paper's integrator, and writes the pictures side by si
   --sampler NAME     sequential, piadm, sliding or paradigms; may be given several times (default: the first three).
                      sequential always runs, as the reference
   --window N         steps of a sliding window (default 64)
-  --tolerance X      rms change at which a node is accepted (default 0.003 sliding, 0.01 PIADM)
+  --tolerance X      sliding: estimated error of the samples; PIADM, ParaDiGMS: rms change at which a node is accepted
+                     (default 0.01)
   --depth K          sweeps of every PIADM block in place of a tolerance
   --output DIR       where the pictures go (default out)
   --format KIND      table (default), or json: one report a line on the standard output
@@ -133,14 +134,20 @@ impl Observer<Cpu<f32>> for Progress<'_> {
 fn sampler(name: &str, o: &Options, recipe: &Recipe) -> Result<Box<dyn Sampler<Cpu<f32>>>, BoxError> {
     let sliding = Picard {
         window: Window::Steps(o.window),
-        tolerance: o.tolerance.map_or(Tolerance::default(), Tolerance::absolute),
+        tolerance: o.tolerance.map_or(Tolerance::default(), Tolerance::error),
         ..Picard::default()
     };
     Ok(match name {
         "sequential" => Box::new(Sequential),
         "piadm" => Box::new(recipe.sampler.clone()),
         "sliding" => Box::new(sliding),
-        "paradigms" => Box::new(Picard { entry: Entry::Copy, coupling: Coupling::WholeBatch, ..sliding }),
+        "paradigms" => Box::new(Picard {
+            linearisation: Linearisation::Identity,
+            entry: Entry::Copy,
+            tolerance: Tolerance::absolute(o.tolerance.unwrap_or(1e-2)),
+            coupling: Coupling::WholeBatch,
+            ..sliding
+        }),
         other => return Err(format!("--sampler {other}: expected sequential, piadm, sliding or paradigms").into()),
     })
 }

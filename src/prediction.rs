@@ -83,6 +83,27 @@ impl Prediction {
             Prediction::Flow => -(1.0 + (alpha + sigma) * sigma * score_slope) / alpha,
         }
     }
+
+    /// Variance of Gaussian data for which the output has this slope; infinite where no Gaussian has one so large, NaN where
+    /// alpha or sigma is 0.
+    pub(crate) fn variance_of_slope(self, alpha: f64, sigma: f64, slope: f64) -> f64 {
+        let (p, q) = self.data_map(alpha, sigma);
+        let signal = alpha * (p + q * slope);
+        if signal >= 1.0 { f64::INFINITY } else { signal * sigma * sigma / (alpha * alpha * (1.0 - signal)) }
+    }
+
+    /// Bounds of the slope df/dx. The lower bound of the score's slope, -1/sigma^2, is exact, since its Jacobian is
+    /// alpha^2 Cov(x_0 | x) / sigma^4 - 1/sigma^2; the upper one, as far above 0, is a safeguard.
+    pub fn slope_bounds(self, alpha: f64, sigma: f64) -> (f64, f64) {
+        let bound = 1.0 / (sigma * sigma);
+        match self {
+            Prediction::Score => (-bound, bound),
+            Prediction::Noise => (-1.0 / sigma, 1.0 / sigma),
+            Prediction::Data => (0.0, 2.0 / alpha),
+            Prediction::Velocity => (-(alpha * alpha + 2.0 * sigma * sigma) / (alpha * sigma), alpha / sigma),
+            Prediction::Flow => (-(alpha + 2.0 * sigma) / (alpha * sigma), 1.0 / sigma),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -120,6 +141,19 @@ mod tests {
     }
 
     #[test]
+    fn bounds_of_slopes_are_those_of_the_score() {
+        for (alpha, sigma) in [(0.9, 0.4), (0.3, 0.7), (1.0, 5.0)] {
+            let bound = 1.0 / (sigma * sigma);
+            for kind in KINDS {
+                let ends = [-bound, bound].map(|s| kind.slope_from_score(alpha, sigma, s));
+                let (low, high) = kind.slope_bounds(alpha, sigma);
+                assert_relative_eq!(low, ends[0].min(ends[1]), max_relative = 1e-12, epsilon = 1e-12);
+                assert_relative_eq!(high, ends[0].max(ends[1]), max_relative = 1e-12);
+            }
+        }
+    }
+
+    #[test]
     fn slopes_are_those_of_the_gaussian_oracle() {
         for (alpha, sigma, v) in [(0.9, 0.4, 0.25), (0.3, 0.7, 1.0), (1.0, 5.0, 0.0)] {
             let var = alpha * alpha * v + sigma * sigma;
@@ -129,6 +163,12 @@ mod tests {
                 assert_relative_eq!(kind.gaussian_slope(alpha, sigma, v), slope, max_relative = 1e-12, epsilon = 1e-14);
                 let from_score = kind.slope_from_score(alpha, sigma, -1.0 / var);
                 assert_relative_eq!(from_score, slope, max_relative = 1e-12, epsilon = 1e-14);
+                assert_relative_eq!(
+                    kind.variance_of_slope(alpha, sigma, slope),
+                    v,
+                    max_relative = 1e-9,
+                    epsilon = 1e-12
+                );
             }
         }
     }

@@ -38,8 +38,12 @@ fn tolerances_and_residuals_by_hand() {
         Tolerance { relative: 0.75 / node.level.sigma * (1.0 + 1e-12), ..Tolerance::ZERO },
         Tolerance { posterior: 0.75 / node.posterior_std * (1.0 + 1e-12), ..Tolerance::ZERO },
     ] {
-        let less =
-            Tolerance { absolute: t.absolute * 0.99, relative: t.relative * 0.99, posterior: t.posterior * 0.99 };
+        let less = Tolerance {
+            error: 0.0,
+            absolute: t.absolute * 0.99,
+            relative: t.relative * 0.99,
+            posterior: t.posterior * 0.99,
+        };
         let r = stairs(Policy::Sliding, t).sample(&p, &mut ones()).unwrap().report;
         if t.absolute > 0.0 {
             assert_eq!((r.rounds, r.max_residual, r.residuals[0]), (1, 0.75, 1.0), "{t:?}");

@@ -31,6 +31,10 @@ pub enum Plane {
     Noise,
     /// Point and output of the last nodes that left each window (schemes with lookback).
     Memory,
+    /// `Point` of the round before.
+    EarlierPoint,
+    /// `Output` of the round before.
+    EarlierOutput,
 }
 
 /// A row of a plane.
@@ -52,6 +56,16 @@ pub struct Term<E> {
     /// The row it multiplies.
     pub row: RowRef,
     /// The row that is subtracted first.
+    pub minus: Option<RowRef>,
+}
+
+/// `row`, or `row - minus`: an operand of an inner product.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct Vector {
+    /// The row.
+    pub row: RowRef,
+    /// The row that is subtracted.
     pub minus: Option<RowRef>,
 }
 
@@ -123,6 +137,10 @@ pub struct Planes<'a, B: Backend> {
     /// Read.
     pub output: &'a B::Array,
     /// Read.
+    pub earlier_point: &'a B::Array,
+    /// Read.
+    pub earlier_output: &'a B::Array,
+    /// Read.
     pub noise: &'a B::Array,
     /// State rows a slot owns.
     pub state_rows: usize,
@@ -173,6 +191,17 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static + sealed::Sealed {
         planes: Planes<'_, Self>,
         scratch: &mut Self::Scratch,
         changes: &mut Vec<Change>,
+    ) -> Result<()>;
+    /// Inner products, each in the canonical order: of every group of `width` vectors those of `pairs`, group after group.
+    #[doc(hidden)]
+    fn products(
+        &self,
+        vectors: &[Vector],
+        width: usize,
+        pairs: &[(usize, usize)],
+        planes: Planes<'_, Self>,
+        scratch: &mut Self::Scratch,
+        products: &mut Vec<f64>,
     ) -> Result<()>;
     /// The first row of a range that holds a value that is not finite.
     #[doc(hidden)]

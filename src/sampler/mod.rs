@@ -1,5 +1,6 @@
 //! Samplers: one trait, a sequential reference, and the parallel engine.
 
+mod arrays;
 mod corrector;
 mod piadm;
 mod picard;
@@ -7,6 +8,7 @@ mod problem;
 mod recurrence;
 mod report;
 mod sequential;
+mod slopes;
 mod solution;
 mod workspace;
 

@@ -165,8 +165,8 @@ impl<'a, B: Backend> Problem<'a, B> {
     /// As the run itself, for bad settings.
     pub fn memory_estimate(&self, sampler: &Picard, prediction: Prediction) -> Result<usize> {
         let list = self.list(prediction)?;
-        let nodes = sampler.window_nodes(&list)?;
-        super::workspace::bytes::<B::Elem>(&list, nodes, self.samples(), self.dim)
+        let room = sampler.room(&list)?;
+        room.bytes::<B::Elem>(&list, self.samples(), self.dim)
             .ok_or_else(|| Error::TooLarge { what: "working memory", why: "more bytes than can be addressed".into() })
     }
 

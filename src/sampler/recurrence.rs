@@ -1,9 +1,10 @@
 //! How a sweep, the entry of nodes and the lookback's memory become programs for the backend: this is the one place where the
 //! recurrence is written.
 
-use super::picard::{Entry, Linearisation};
+use super::picard::{Entry, Linearisation, Place};
 use super::workspace::{Move, NO_ROW, Span, Workspace};
 use crate::backend::{Backend, Plane, Real, RowRef, Segment, Target, Term};
+use crate::scheme::Level;
 
 /// Where a node's contribution comes from.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +17,31 @@ enum From {
     Memory(usize),
     /// It has not been evaluated yet: the held prediction stands in.
     Held,
+}
+
+/// The centre of the data at an evaluated node: a point and an output, and what multiplies them.
+#[derive(Clone, Copy, Debug)]
+struct Centre {
+    row: u32,
+    on_point: f64,
+    on_output: f64,
+    log_snr: f64,
+}
+
+/// The prediction that stands in for outputs of nodes that have not been evaluated.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    last: Option<Centre>,
+    first: Option<Centre>,
+}
+
+impl Held {
+    /// The centre at a level: weights and what they multiply.
+    fn centres(&self, level: &Level) -> [Option<(f64, Centre)>; 2] {
+        let (Some(last), Some(first)) = (self.last, self.first) else { return [self.last.map(|c| (1.0, c)), None] };
+        let along = (level.log_snr - last.log_snr).min(1.0) / (last.log_snr - first.log_snr);
+        if along.is_finite() { [Some((1.0 + along, last)), Some((-along, first))] } else { [Some((1.0, last)), None] }
+    }
 }
 
 impl<B: Backend> Workspace<'_, '_, B> {
@@ -59,7 +85,7 @@ impl<B: Backend> Workspace<'_, '_, B> {
     pub(super) fn push_node(&mut self, span: &Span, j: usize, linearisation: &Linearisation, entry: Option<&Entry>) {
         let n = self.list.components();
         let lags = self.list.lookback().min(j);
-        let held = entry.and_then(|e| self.held(span, e));
+        let held = entry.map(|e| self.held(span, e));
         for to in 0..n {
             let first = self.program.terms.len();
             for lag in 1..=lags {
@@ -86,10 +112,11 @@ impl<B: Backend> Workspace<'_, '_, B> {
                     From::Row(r) => self.term(b, Plane::Output, r),
                     From::Memory(back) => self.term(b, Plane::Memory, self.memory_row(span.slot, back, n)),
                     From::Held => {
-                        if let Some((row, on_point, on_output)) = held {
-                            let centre = b * self.held_slope(entry, i).1;
-                            self.term(centre * on_point, Plane::Point, row);
-                            self.term(centre * on_output, Plane::Output, row);
+                        let centre = b * self.held_slope(entry, i).1;
+                        let level = self.node(i).map(|n| n.level);
+                        for (weight, c) in held.iter().zip(level).flat_map(|(h, level)| h.centres(&level)).flatten() {
+                            self.term(centre * weight * c.on_point, Plane::Point, c.row);
+                            self.term(centre * weight * c.on_output, Plane::Output, c.row);
                         }
                     }
                 }
@@ -105,13 +132,16 @@ impl<B: Backend> Workspace<'_, '_, B> {
                     From::Memory(back) => (Plane::Memory, self.memory_row(span.slot, back, 0)),
                     From::State | From::Held => continue,
                 };
+                let place = span.slot * self.capacity + i % self.capacity;
+                let measured = self.slopes.at(place);
                 for from in 0..n {
-                    let weight = linearisation.weight(&self.list, j, lag, (to, from), i < span.lo, self.prediction);
+                    let place = Place { j, lag, to, from, left: i < span.lo };
+                    let weight = linearisation.weight(&self.list, place, measured, self.prediction);
                     let coef = <B::Elem as Real>::of(weight);
                     // a slope beyond the number format is no help: then the change is not handed on
                     if weight != 0.0 && num_traits::Float::is_finite(coef) {
                         let row = RowRef { plane: Plane::State, row: self.state_row(span.slot, i, from) };
-                        let stride = if plane == Plane::Point { self.row_limit as u32 } else { 1 };
+                        let stride = if plane == Plane::Point { self.arrays.row_limit as u32 } else { 1 };
                         let minus = Some(RowRef { plane, row: old + from as u32 * stride });
                         self.program.terms.push(Term { coef, row, minus });
                     }
@@ -129,12 +159,21 @@ impl<B: Backend> Workspace<'_, '_, B> {
         }
     }
 
-    /// The centre of the held prediction from the last evaluated node: its row, and what multiplies its point and output.
-    fn held(&self, span: &Span, entry: &Entry) -> Option<(u32, f64, f64)> {
-        let last = (span.lo..span.hi).rev().find(|&i| self.node(i).is_some_and(|n| n.evaluate))?;
-        let From::Row(row) = self.source(span, last) else { return None };
-        let (on_point, on_output) = entry.centre(&self.node(last)?.level, self.prediction);
-        Some((row, on_point, on_output))
+    /// What the entry's prediction is made of: the centre at the last evaluated node and, to follow its motion, at an earlier one.
+    fn held(&self, span: &Span, entry: &Entry) -> Held {
+        let evaluated = |i: &usize| self.node(*i).is_some_and(|n| n.evaluate);
+        let centre = |i: usize| {
+            let (From::Row(row), Some(node)) = (self.source(span, i), self.node(i)) else { return None };
+            let (on_point, on_output) = entry.centre(&node.level, self.prediction);
+            Some(Centre { row, on_point, on_output, log_snr: node.level.log_snr })
+        };
+        let last = (span.lo..span.hi).rev().find(evaluated);
+        let first = last.filter(|_| entry.follows()).and_then(|last| {
+            // near enough to be on a line, far enough that the difference is not that of two errors
+            let back = ((span.hi - span.lo) / 4).max(2);
+            (span.lo.max(last.saturating_sub(back))..last).find(evaluated)
+        });
+        Held { last: last.and_then(centre), first: first.and_then(centre) }
     }
 
     /// What the held prediction at node `i` puts on its state and on the centre.

@@ -1,5 +1,6 @@
 //! One node after another: the reference of every parallel run.
 
+use super::arrays::Room;
 use super::picard::Linearisation;
 use super::workspace::{Move, Span, Workspace};
 use super::{Observer, Problem, Round, Sampler, Solution, Stop};
@@ -32,7 +33,7 @@ impl<B: Backend> Sampler<B> for Sequential {
     ) -> Result<Solution<B>> {
         let list = problem.list(score.prediction())?;
         problem.check(&list)?;
-        let mut work = Workspace::new(problem, list, &*score, 1, "sequential")?;
+        let mut work = Workspace::new(problem, list, &*score, Room { window: 1, earlier: false }, "sequential")?;
         let (last, steps) = (work.last(), work.list.steps());
         // corrections vanish in a window of one node: every linearisation gives the same
         let linearisation = Linearisation::FrozenScore;

@@ -1,10 +1,11 @@
 //! The arrays of a run and what samplers do with them: evaluate the score on windows of nodes, sweep, let nodes enter and leave.
 //!
-//! Nodes of a slot live in a ring of `capacity` rows, so memory depends on the window and not on the number of steps.
 
+use super::arrays::{Arrays, Room};
 use super::picard::{Entry, Linearisation};
+use super::slopes::Slopes;
 use super::{Path, Problem, Report, Solution};
-use crate::backend::{Backend, Change, NoiseRow, Planes, Program, Real};
+use crate::backend::{Backend, Change, NoiseRow, Program, Real};
 use crate::error::{Error, Result};
 use crate::noise::{Address, stream};
 use crate::prediction::Prediction;
@@ -62,55 +63,32 @@ impl Batch {
 }
 
 pub(super) struct Workspace<'p, 'a, B: Backend> {
-    problem: &'p Problem<'a, B>,
+    pub(super) problem: &'p Problem<'a, B>,
     pub list: Discretisation,
     pub report: Report,
     pub(super) prediction: Prediction,
     pub(super) capacity: usize,
-    pub(super) row_limit: usize,
-    state: B::Array,
-    memory: B::Array,
-    point: B::Array,
-    output: B::Array,
-    noise: B::Array,
+    pub(super) arrays: Arrays<B>,
     batch: Batch,
     pub(super) row_of: Vec<u32>,
+    pub(super) earlier_row_of: Vec<u32>,
+    pub(super) slopes: Slopes,
+    keeps_earlier: bool,
     noise_rows: Vec<NoiseRow>,
     pub(super) program: Program<B::Elem>,
     changes: Vec<Change>,
-    scratch: B::Scratch,
+    pub(super) scratch: B::Scratch,
     path: Path<B::Elem>,
     started: Instant,
 }
 
-/// Rows of each array for windows of at most `window` nodes: (state, memory, point, output, noise).
-fn rows(list: &Discretisation, window: usize, slots: usize) -> Option<[usize; 5]> {
-    let (n, kept) = (list.components(), list.lookback() - 1);
-    let capacity = window.checked_add(list.lookback())?;
-    let nodes = slots.checked_mul(capacity)?;
-    let evaluated = slots.checked_mul(window)?;
-    Some([
-        nodes.checked_mul(n)?,
-        slots.checked_mul(kept)?.checked_mul(n + 1)?,
-        evaluated.checked_mul(n)?,
-        evaluated,
-        nodes.checked_mul(list.normals())?,
-    ])
-}
-
-/// Bytes of all arrays.
-pub(super) fn bytes<E>(list: &Discretisation, window: usize, slots: usize, dim: usize) -> Option<usize> {
-    let rows = rows(list, window, slots)?.iter().try_fold(slots, |sum, r| sum.checked_add(*r))?;
-    rows.checked_mul(dim)?.checked_mul(size_of::<E>())
-}
-
 impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
-    /// Allocates for windows of at most `window` nodes and places every sample at its start.
+    /// Allocates and places every sample at its start.
     pub fn new(
         problem: &'p Problem<'a, B>,
         list: Discretisation,
         score: &dyn ScoreFn<B>,
-        window: usize,
+        room: Room,
         sampler: &str,
     ) -> Result<Self> {
         let started = Instant::now();
@@ -119,19 +97,14 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
             return Err(Error::setting("max_rows", 0, "at least 1 row a call"));
         }
         let (slots, dim) = (problem.samples(), problem.dim());
-        let [state, memory, point, output, noise] = rows(&list, window, slots).ok_or_else(|| Error::TooLarge {
-            what: "the window",
-            why: format!("{window} nodes of {slots} samples do not fit the address space"),
-        })?;
         let backend = problem.backend();
-        let zero = <B::Elem as Real>::of(0.0);
+        let mut arrays = Arrays::new(backend, &list, room, slots, dim)?;
         let mut path = Path::for_steps(problem.saved_steps(&list), slots, dim)?;
-        let capacity = window + list.lookback();
-        let mut states = backend.alloc("states", state, dim, zero)?;
+        let capacity = room.window + list.lookback();
         let start = problem.initial(&list)?;
         for (slot, x) in start.outer_iter().enumerate() {
             let x = x.insert_axis(ndarray::Axis(0));
-            backend.upload(x, &mut states, slot * capacity * list.components())?;
+            backend.upload(x, &mut arrays.state, slot * capacity * list.components())?;
             path.set(list.first_step(), slot, &x.to_owned());
         }
         if list.components() == 2 {
@@ -144,7 +117,7 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
                     address: Address { stream: stream::CORRECTOR_START, step, sample },
                 })
                 .collect();
-            backend.normals(problem.key(), &velocities, &mut states)?;
+            backend.normals(problem.key(), &velocities, &mut arrays.state)?;
         }
         let report = Report {
             sampler: sampler.to_owned(),
@@ -158,15 +131,12 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
             problem,
             prediction: score.prediction(),
             capacity,
-            row_limit: output,
-            state: states,
-            memory: backend.alloc("lookback", memory, dim, zero)?,
-            point: backend.alloc("evaluation points", point, dim, zero)?,
-            // NaN shows rows that a score forgets to write
-            output: backend.alloc("network outputs", output, dim, <B::Elem as Real>::of(f64::NAN))?,
-            noise: backend.alloc("noise", noise, dim, zero)?,
+            arrays,
             batch: Batch::default(),
             row_of: vec![NO_ROW; slots * capacity],
+            earlier_row_of: vec![NO_ROW; slots * capacity],
+            slopes: Slopes::new(slots, slots * capacity),
+            keeps_earlier: room.earlier,
             noise_rows: Vec::new(),
             program: Program::default(),
             changes: Vec::new(),
@@ -213,11 +183,15 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
     }
 
     pub(super) fn point_row(&self, row: u32, component: usize) -> u32 {
-        row + (component * self.row_limit) as u32
+        row + (component * self.arrays.row_limit) as u32
     }
 
     /// One round: the score on every node of the windows that needs it.
     pub fn evaluate(&mut self, score: &mut dyn ScoreFn<B>, spans: &[Span]) -> Result<()> {
+        if self.keeps_earlier {
+            self.arrays.turn();
+            self.earlier_row_of.copy_from_slice(&self.row_of);
+        }
         self.batch.clear();
         for span in spans {
             let id = self.problem.ids().get(span.slot).copied().unwrap_or_default();
@@ -246,7 +220,7 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
             let mut wanted = std::mem::take(&mut self.batch.state_rows);
             wanted.clear();
             wanted.extend(self.batch.slot.iter().zip(&self.batch.node).map(|(&s, &j)| self.state_row(s, j, component)));
-            backend.gather(&self.state, &wanted, &mut self.point, component * self.row_limit)?;
+            backend.gather(&self.arrays.state, &wanted, &mut self.arrays.point, component * self.arrays.row_limit)?;
             self.batch.state_rows = wanted;
         }
         let Batch { slot, node, sample, t, alpha, sigma, .. } = &self.batch;
@@ -256,8 +230,8 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
         let mut first = 0;
         while first < rows {
             let range = first..rows.min(first.saturating_add(chunk));
-            let x = backend.view(&self.point, range.clone());
-            let out = backend.view_mut(&mut self.output, range.clone());
+            let x = backend.view(&self.arrays.point, range.clone());
+            let out = backend.view_mut(&mut self.arrays.output, range.clone());
             let clock = Instant::now();
             let answer = score.eval(x, &all.range(range.clone()), out);
             spent += clock.elapsed();
@@ -303,7 +277,7 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
 
     /// An error for the first output of this round that is not finite.
     fn check_outputs(&self) -> Result<()> {
-        let Some(row) = self.problem.backend().first_not_finite(&self.output, 0..self.batch.slot.len())? else {
+        let Some(row) = self.problem.backend().first_not_finite(&self.arrays.output, 0..self.batch.slot.len())? else {
             return Ok(());
         };
         let node = self.batch.node.get(row).copied().unwrap_or_default();
@@ -346,7 +320,7 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
                 for j in m.from.hi + 1..=m.to.hi {
                     match entry {
                         Entry::Copy => self.push_copy(m.from.slot, m.from.hi, j),
-                        Entry::HeldData { .. } => self.push_node(&m.from, j, linearisation, Some(entry)),
+                        _ => self.push_node(&m.from, j, linearisation, Some(entry)),
                     }
                 }
             }
@@ -362,20 +336,20 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
         }
         for m in moves {
             self.use_guesses(m)?;
+            // only now: the new nodes take the places of nodes that the program still read
+            for j in m.from.hi + 1..=m.to.hi {
+                let place = m.from.slot * self.capacity + j % self.capacity;
+                if let Some(row) = self.row_of.get_mut(place) {
+                    *row = NO_ROW;
+                }
+                self.slopes.clear(place);
+            }
         }
         Ok(())
     }
 
     fn run_program(&mut self) -> Result<()> {
-        let planes = Planes {
-            state: &mut self.state,
-            memory: &mut self.memory,
-            point: &self.point,
-            output: &self.output,
-            noise: &self.noise,
-            state_rows: self.capacity * self.list.components(),
-            memory_rows: (self.list.lookback() - 1) * (self.list.components() + 1),
-        };
+        let planes = self.arrays.planes();
         self.problem.backend().run(&self.program, planes, &mut self.scratch, &mut self.changes)
     }
 
@@ -394,7 +368,7 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
                     }
                     let row = self.noise_row(slot, j, k);
                     if let Some(given) = self.problem.given_noise(step, slot) {
-                        self.problem.backend().upload(given, &mut self.noise, row as usize)?;
+                        self.problem.backend().upload(given, &mut self.arrays.noise, row as usize)?;
                     } else {
                         let base = if self.list.components() == 2 { stream::CORRECTOR_1 } else { stream::DYNAMICS };
                         let stream = base + k as u32;
@@ -404,7 +378,7 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
             }
         }
         wanted.sort_unstable_by_key(|r| r.row);
-        self.problem.backend().normals(self.problem.key(), &wanted, &mut self.noise)?;
+        self.problem.backend().normals(self.problem.key(), &wanted, &mut self.arrays.noise)?;
         self.noise_rows = wanted;
         Ok(())
     }
@@ -415,7 +389,7 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
             let step = self.node(j).map_or(0, |n| n.step);
             if let Some(guess) = self.problem.guess(step, m.from.slot) {
                 let row = self.state_row(m.from.slot, j, 0) as usize;
-                self.problem.backend().upload(guess, &mut self.state, row)?;
+                self.problem.backend().upload(guess, &mut self.arrays.state, row)?;
             }
         }
         Ok(())
@@ -430,7 +404,7 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
             let Some(node) = self.list.nodes().get(j).filter(|n| n.solution) else { continue };
             if self.path.at(node.step).is_some() {
                 let row = self.state_row(m.from.slot, j, 0) as usize;
-                let state = self.problem.backend().download(&self.state, row..row + 1)?;
+                let state = self.problem.backend().download(&self.arrays.state, row..row + 1)?;
                 self.path.set(node.step, m.from.slot, &state);
             }
         }
@@ -440,7 +414,7 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
     /// The state of a slot at a node, as the score's first component.
     pub fn view_state(&self, slot: usize, node: usize) -> B::View<'_> {
         let row = self.state_row(slot, node, 0) as usize;
-        self.problem.backend().view(&self.state, row..row + 1)
+        self.problem.backend().view(&self.arrays.state, row..row + 1)
     }
 
     /// Ends the run with every sample at node `at(slot)`.
@@ -452,7 +426,7 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
         let zero = <B::Elem as Real>::of(0.0);
         let mut samples = self.problem.backend().alloc("samples", slots, self.problem.dim(), zero)?;
         let rows: Vec<u32> = (0..slots).map(|slot| self.state_row(slot, at(slot), 0)).collect();
-        self.problem.backend().gather(&self.state, &rows, &mut samples, 0)?;
+        self.problem.backend().gather(&self.arrays.state, &rows, &mut samples, 0)?;
         self.report.solver_time = self.started.elapsed().saturating_sub(self.report.score_time);
         Ok(Solution { samples, path: self.path, report: self.report })
     }

@@ -207,6 +207,11 @@ impl Discretisation {
         self.normals
     }
 
+    /// Whether any step adds noise.
+    pub fn has_noise(&self) -> bool {
+        self.c.iter().any(|c| *c != 0.0)
+    }
+
     /// A_{j,l} from component `from` to component `to`; 0 outside the list.
     pub fn a(&self, node: usize, lag: usize, to: usize, from: usize) -> f64 {
         let n = self.components;

@@ -39,6 +39,9 @@ pub fn iterations() -> Vec<(Linearisation, Entry)> {
         (Linearisation::Identity, held),
         (gaussian, Entry::Copy),
         (gaussian, held),
+        (Linearisation::Secant, Entry::Copy),
+        (Linearisation::Secant, Entry::Auto),
+        (Linearisation::Secant, Entry::LinearData { variance: 0.1 }),
     ]
 }
 

@@ -1,6 +1,6 @@
 //! The rounds of a parallel run.
 
-use super::{Coupling, OnStall, Picard, Policy};
+use super::{Coupling, Entry, OnStall, Picard, Policy};
 use crate::backend::{Backend, Change};
 use crate::error::{Error, Result};
 use crate::sampler::picard::window::Extent;
@@ -30,11 +30,14 @@ struct Track {
 
 struct Engine<'s, 'p, 'a, B: Backend> {
     settings: &'s Picard,
+    entry: Entry,
     work: Workspace<'p, 'a, B>,
     extent: Extent,
     tracks: Vec<Track>,
     /// Round in which each node of each window entered, `slot * capacity + node % capacity`.
     entered: Vec<u32>,
+    /// Last change of each of them, NaN before there is one.
+    changes: Vec<f64>,
     capacity: usize,
     round: u32,
 }
@@ -49,13 +52,15 @@ pub(in crate::sampler) fn run<B: Backend>(
     let list = problem.list(score.prediction())?;
     problem.check(&list)?;
     let extent = Extent::new(settings.window, &list)?;
-    let nodes = extent.most_nodes();
-    let capacity = nodes + list.lookback();
-    let work = Workspace::new(problem, list, &*score, nodes, name)?;
+    let room = settings.room(&list)?;
+    let capacity = room.window + list.lookback();
+    let work = Workspace::new(problem, list, &*score, room, name)?;
     let slots = problem.samples();
     let tracks = (0..slots).map(|slot| Track { span: Span { slot, lo: 0, hi: 0 }, block: 0, sweeps: 0 }).collect();
     let entered = vec![0; slots * capacity];
-    let engine = Engine { settings, work, extent, tracks, entered, capacity, round: 0 };
+    let changes = vec![f64::NAN; slots * capacity];
+    let entry = settings.entry.on(&work.list);
+    let engine = Engine { settings, entry, work, extent, tracks, entered, changes, capacity, round: 0 };
     engine.run(problem, score, observer)
 }
 
@@ -81,6 +86,9 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
             }
             let before = self.work.report.score_rows;
             self.work.evaluate(score, &spans)?;
+            if self.settings.linearisation.is_measured() {
+                self.work.measure_slopes(&spans)?;
+            }
             self.work.sweep(&spans, &self.settings.linearisation)?;
             self.judge(&spans, &mut progress)?;
             self.move_windows(&spans, &progress, &mut moves)?;
@@ -134,6 +142,13 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
         let mut first = 0;
         for (span, p) in spans.iter().zip(progress.iter_mut()) {
             p.residual = self.residual(span, first, p.nodes);
+            for k in 0..span.hi - span.lo {
+                let rms = self.work.rms(&self.work.change(first, k));
+                let place = span.slot * self.capacity + (span.lo + 1 + k) % self.capacity;
+                if let Some(change) = self.changes.get_mut(place) {
+                    *change = rms;
+                }
+            }
             first += span.hi - span.lo;
             let report = &mut self.work.report;
             report.max_residual = report.max_residual.max(p.residual);
@@ -154,7 +169,7 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
         (0..nodes).fold(0.0, |max, k| {
             let node = span.lo + 1 + k;
             let change = self.work.change(first, k);
-            let (accepted, rms) = self.accepts(node, &change);
+            let (accepted, rms) = self.accepts(span.slot, node, &change);
             let counts = !exact && (accepted || k + 1 < nodes);
             exact &= self.exact(node, &change);
             if counts { f64::max(max, rms) } else { max }
@@ -162,11 +177,10 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
     }
 
     /// Whether a guess is as good as final: (accepted, its rms change).
-    fn accepts(&self, node: usize, change: &Change) -> (bool, f64) {
+    fn accepts(&self, slot: usize, node: usize, change: &Change) -> (bool, f64) {
+        let earlier = self.changes.get(slot * self.capacity + node % self.capacity).copied().filter(|c| !c.is_nan());
         let rms = self.work.rms(change);
-        let threshold = self.work.node(node).map_or(0.0, |n| self.settings.tolerance.threshold(n));
-        // with a tolerance of zero only unchanged elements count: the square of a tiny change is 0
-        let close = threshold > 0.0 && rms <= threshold;
+        let close = self.work.node(node).is_some_and(|n| self.settings.tolerance.accepts(n, rms, earlier));
         (change.finite && (!change.moved || close), rms)
     }
 
@@ -196,7 +210,7 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
             let change = self.work.change(first, k);
             // a node whose inputs are final is exact, and hands on its exactness where its output was taken at its final state
             exact &= self.exact(node, &change);
-            if exact || self.accepts(node, &change).0 {
+            if exact || self.accepts(span.slot, node, &change).0 {
                 continue;
             }
             // the nodes behind it must be swept again, unless the next one has been as often as allowed
@@ -219,7 +233,7 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
         let sweeps = self.tracks.get(span.slot).map_or(0, |t| t.sweeps) + 1;
         let changes = (0..count).map(|k| (span.lo + 1 + k, self.work.change(first, k)));
         let exact = 1 + changes.clone().take_while(|(node, c)| self.exact(*node, c)).count();
-        let failing = changes.clone().position(|(node, c)| !self.accepts(node, &c).0);
+        let failing = changes.clone().position(|(node, c)| !self.accepts(span.slot, node, &c).0);
         let stalled = self.settings.max_sweeps.is_some_and(|most| sweeps >= most);
         match failing {
             Some(_) if exact >= count => Ok(Progress { nodes: count, ..Progress::default() }),
@@ -259,12 +273,13 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
                 track.span = to;
             }
             for j in span.hi + 1..=hi {
-                if let Some(round) = self.entered.get_mut(span.slot * self.capacity + j % self.capacity) {
-                    *round = self.round;
+                let place = span.slot * self.capacity + j % self.capacity;
+                if let (Some(round), Some(change)) = (self.entered.get_mut(place), self.changes.get_mut(place)) {
+                    (*round, *change) = (self.round, f64::NAN);
                 }
             }
             moves.push(Move { from: *span, to });
         }
-        self.work.advance(moves, Some(&self.settings.entry), &self.settings.linearisation)
+        self.work.advance(moves, Some(&self.entry), &self.settings.linearisation)
     }
 }

@@ -6,9 +6,11 @@ mod tolerance;
 mod window;
 
 pub use linearisation::{Entry, Linearisation};
+pub(super) use linearisation::{FIRST_VARIANCE, Place};
 pub use tolerance::Tolerance;
 pub use window::{Policy, Window};
 
+use super::arrays::Room;
 use super::{Observer, Problem, Sampler, Solution};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
@@ -71,7 +73,7 @@ pub struct Picard {
     pub linearisation: Linearisation,
     /// First guess of a new node.
     pub entry: Entry,
-    /// When a node is accepted; default 3e-3 absolute.
+    /// When a node is accepted; default an estimated error of 1e-2.
     pub tolerance: Tolerance,
     /// The most sweeps a node may take; `None` (default) sweeps until it is accepted.
     pub max_sweeps: Option<usize>,
@@ -121,10 +123,11 @@ impl Picard {
         Ok(())
     }
 
-    /// The most nodes a window of this sampler holds.
-    pub(super) fn window_nodes(&self, list: &Discretisation) -> Result<usize> {
+    /// What the windows of this sampler need room for.
+    pub(super) fn room(&self, list: &Discretisation) -> Result<Room> {
         self.check()?;
-        Ok(Extent::new(self.window, list)?.most_nodes())
+        let window = Extent::new(self.window, list)?.most_nodes();
+        Ok(Room { window, earlier: self.linearisation.is_measured() })
     }
 }
 

@@ -3,8 +3,10 @@
 //! Work is cut recursively by slots and by columns at multiples of a leaf, so neither the number of threads nor the order of work
 //! changes a bit.
 
+mod products;
+
 use super::sum::{LEAF, leaf};
-use super::{Backend, Change, NoiseRow, Plane, Planes, Program, Real, RowRef, Segment};
+use super::{Backend, Change, NoiseRow, Plane, Planes, Program, Real, RowRef, Segment, Vector};
 use crate::error::{Error, Result};
 use crate::noise::NoiseKey;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, Slice};
@@ -45,6 +47,7 @@ struct LeafChange<T> {
 #[derive(Debug, Default)]
 pub struct CpuScratch<T> {
     leaves: Vec<LeafChange<T>>,
+    sums: Vec<T>,
 }
 
 impl<T: Real> Backend for Cpu<T> {
@@ -122,6 +125,8 @@ impl<T: Real> Backend for Cpu<T> {
             point: planes.point.view(),
             output: planes.output.view(),
             noise: planes.noise.view(),
+            earlier_point: planes.earlier_point.view(),
+            earlier_output: planes.earlier_output.view(),
             state_rows: planes.state_rows,
             memory_rows: planes.memory_rows,
         };
@@ -140,6 +145,19 @@ impl<T: Real> Backend for Cpu<T> {
             moved: row.iter().any(|l| l.moved),
             finite: !row.iter().any(|l| l.broken),
         }));
+        Ok(())
+    }
+
+    fn products(
+        &self,
+        vectors: &[Vector],
+        width: usize,
+        pairs: &[(usize, usize)],
+        planes: Planes<'_, Self>,
+        scratch: &mut CpuScratch<T>,
+        products: &mut Vec<f64>,
+    ) -> Result<()> {
+        products::products(vectors, width, pairs, &planes, &mut scratch.sums, products);
         Ok(())
     }
 
@@ -216,6 +234,8 @@ struct Shared<'a, T> {
     point: ArrayView2<'a, T>,
     output: ArrayView2<'a, T>,
     noise: ArrayView2<'a, T>,
+    earlier_point: ArrayView2<'a, T>,
+    earlier_output: ArrayView2<'a, T>,
     state_rows: usize,
     memory_rows: usize,
 }
@@ -321,6 +341,8 @@ impl<T: Real> Shared<'_, T> {
             Plane::Point => shared(&self.point),
             Plane::Output => shared(&self.output),
             Plane::Noise => shared(&self.noise),
+            Plane::EarlierPoint => shared(&self.earlier_point),
+            Plane::EarlierOutput => shared(&self.earlier_output),
         }
         .unwrap_or(&[])
     }

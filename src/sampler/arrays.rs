@@ -1,0 +1,110 @@
+//! The arrays of a run, and how much room they take.
+
+use crate::backend::{Backend, Planes, Real};
+use crate::error::{Error, Result};
+use crate::scheme::Discretisation;
+
+/// What a sampler needs room for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// The most nodes of a sample's window.
+    pub window: usize,
+    /// Whether the points and outputs of the round before are kept.
+    pub earlier: bool,
+}
+
+/// Rows of each array.
+#[derive(Clone, Copy, Debug)]
+struct RowCounts {
+    state: usize,
+    memory: usize,
+    point: usize,
+    output: usize,
+    noise: usize,
+}
+
+impl Room {
+    fn rows(self, list: &Discretisation, slots: usize) -> Option<RowCounts> {
+        let (n, kept) = (list.components(), list.lookback() - 1);
+        let capacity = self.window.checked_add(list.lookback())?;
+        let nodes = slots.checked_mul(capacity)?;
+        let evaluated = slots.checked_mul(self.window)?;
+        Some(RowCounts {
+            state: nodes.checked_mul(n)?,
+            memory: slots.checked_mul(kept)?.checked_mul(n + 1)?,
+            point: evaluated.checked_mul(n)?,
+            output: evaluated,
+            noise: nodes.checked_mul(list.normals())?,
+        })
+    }
+
+    /// Bytes of all arrays.
+    pub fn bytes<E>(self, list: &Discretisation, slots: usize, dim: usize) -> Option<usize> {
+        let RowCounts { state, memory, point, output, noise } = self.rows(list, slots)?;
+        let rounds = if self.earlier { 2 } else { 1 };
+        let evaluated = point.checked_add(output)?.checked_mul(rounds)?;
+        let rows = [memory, noise, evaluated, slots].iter().try_fold(state, |sum, r| sum.checked_add(*r))?;
+        rows.checked_mul(dim)?.checked_mul(size_of::<E>())
+    }
+}
+
+/// The arrays. Nodes of a slot live in a ring of `capacity` rows, so memory depends on the window and not on the number of steps.
+pub(super) struct Arrays<B: Backend> {
+    pub state: B::Array,
+    pub memory: B::Array,
+    pub point: B::Array,
+    pub output: B::Array,
+    /// Point and output of the round before, without rows where no linearisation needs them.
+    pub earlier_point: B::Array,
+    pub earlier_output: B::Array,
+    pub noise: B::Array,
+    /// Rows of `output`.
+    pub row_limit: usize,
+    /// Rows of `state` and of `memory` that a slot owns.
+    state_rows: usize,
+    memory_rows: usize,
+}
+
+impl<B: Backend> Arrays<B> {
+    pub fn new(backend: &B, list: &Discretisation, room: Room, slots: usize, dim: usize) -> Result<Self> {
+        let rows = room.rows(list, slots).ok_or_else(|| Error::TooLarge {
+            what: "the window",
+            why: format!("{} nodes of {slots} samples do not fit the address space", room.window),
+        })?;
+        let earlier = |rows: usize| if room.earlier { rows } else { 0 };
+        let (zero, nan) = (<B::Elem as Real>::of(0.0), <B::Elem as Real>::of(f64::NAN));
+        Ok(Arrays {
+            state: backend.alloc("states", rows.state, dim, zero)?,
+            memory: backend.alloc("lookback", rows.memory, dim, zero)?,
+            point: backend.alloc("evaluation points", rows.point, dim, zero)?,
+            // NaN shows rows that a score forgets to write
+            output: backend.alloc("network outputs", rows.output, dim, nan)?,
+            earlier_point: backend.alloc("earlier evaluation points", earlier(rows.point), dim, zero)?,
+            earlier_output: backend.alloc("earlier network outputs", earlier(rows.output), dim, nan)?,
+            noise: backend.alloc("noise", rows.noise, dim, zero)?,
+            row_limit: rows.output,
+            state_rows: (room.window + list.lookback()) * list.components(),
+            memory_rows: (list.lookback() - 1) * (list.components() + 1),
+        })
+    }
+
+    /// What was evaluated becomes the round before.
+    pub fn turn(&mut self) {
+        std::mem::swap(&mut self.point, &mut self.earlier_point);
+        std::mem::swap(&mut self.output, &mut self.earlier_output);
+    }
+
+    pub fn planes(&mut self) -> Planes<'_, B> {
+        Planes {
+            state: &mut self.state,
+            memory: &mut self.memory,
+            point: &self.point,
+            output: &self.output,
+            earlier_point: &self.earlier_point,
+            earlier_output: &self.earlier_output,
+            noise: &self.noise,
+            state_rows: self.state_rows,
+            memory_rows: self.memory_rows,
+        }
+    }
+}
