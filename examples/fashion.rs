@@ -10,8 +10,8 @@ mod picture;
 use mlp::Mlp;
 use ndarray::Array2;
 use piadm::{
-    BoxError, Coupling, Cpu, Dynamics, Entry, Linearisation, Observer, Ou, Piadm, Picard, Problem, Recipe, Round,
-    Sampler, ScoreFn, Sequential, Solution, Tolerance, Window,
+    BoxError, Coupling, Cpu, Dynamics, Entry, Linearisation, Observer, Ou, Piadm, Picard, PredictorCorrector, Problem,
+    Recipe, Round, Sampler, ScoreFn, Sequential, Solution, Tolerance, Window,
 };
 use picture::Picture;
 use std::io::{IsTerminal, Write};
@@ -28,6 +28,7 @@ paper's grid and with the paper's integrator, and writes the pictures side by si
   --samples N        images (default 64)
   --seed N           seed of all noise (default 0)
   --dynamics KIND    sde (default) or ode
+  --corrected        with --dynamics ode: the Langevin corrector after every block (PIADM-ODE), in all samplers
   --sampler NAME     sequential, piadm, sliding or paradigms; may be given several times (default: the first three).
                      sequential always runs, as the reference
   --window N         steps of a sliding window (default 64)
@@ -45,6 +46,7 @@ struct Options {
     samples: usize,
     seed: u64,
     dynamics: Dynamics,
+    corrected: bool,
     samplers: Vec<String>,
     window: usize,
     tolerance: Option<f64>,
@@ -61,6 +63,7 @@ fn options() -> Result<Option<Options>, BoxError> {
         samples: 64,
         seed: 0,
         dynamics: Dynamics::Sde,
+        corrected: false,
         samplers: Vec::new(),
         window: 64,
         tolerance: None,
@@ -79,6 +82,7 @@ fn options() -> Result<Option<Options>, BoxError> {
             Long("tolerance") => o.tolerance = Some(args.value()?.parse()?),
             Long("depth") => o.depth = Some(args.value()?.parse()?),
             Long("output") => o.output = args.value()?.into(),
+            Long("corrected") => o.corrected = true,
             Long("sampler") => o.samplers.push(args.value()?.string()?),
             Long("dynamics") => {
                 o.dynamics = match args.value()?.string()?.as_str() {
@@ -100,6 +104,9 @@ fn options() -> Result<Option<Options>, BoxError> {
             }
             other => return Err(other.unexpected().into()),
         }
+    }
+    if o.corrected && o.dynamics == Dynamics::Sde {
+        return Err("--corrected: the corrector belongs to --dynamics ode".into());
     }
     if o.samplers.is_empty() {
         o.samplers = ["sequential", "piadm", "sliding"].map(String::from).to_vec();
@@ -137,19 +144,37 @@ fn sampler(name: &str, o: &Options, recipe: &Recipe) -> Result<Box<dyn Sampler<C
         tolerance: o.tolerance.map_or(Tolerance::default(), Tolerance::error),
         ..Picard::default()
     };
-    Ok(match name {
-        "sequential" => Box::new(Sequential),
-        "piadm" => Box::new(recipe.sampler.clone()),
-        "sliding" => Box::new(sliding),
-        "paradigms" => Box::new(Picard {
+    let picard = match name {
+        "sequential" => return Ok(corrected(Sequential, o, recipe)),
+        "piadm" => recipe.sampler.clone(),
+        "sliding" => sliding,
+        "paradigms" => Picard {
             linearisation: Linearisation::Identity,
             entry: Entry::Copy,
             tolerance: Tolerance::absolute(o.tolerance.unwrap_or(1e-2)),
             coupling: Coupling::WholeBatch,
             ..sliding
-        }),
+        },
         other => return Err(format!("--sampler {other}: expected sequential, piadm, sliding or paradigms").into()),
-    })
+    };
+    Ok(corrected(picard, o, recipe))
+}
+
+/// The sampler itself or, if asked for, with the recipe's corrector after each of its blocks.
+fn corrected<S: Sampler<Cpu<f32>> + Clone + 'static>(
+    part: S,
+    o: &Options,
+    recipe: &Recipe,
+) -> Box<dyn Sampler<Cpu<f32>>> {
+    match &recipe.corrected {
+        Some(PredictorCorrector { block, correction, .. }) if o.corrected => Box::new(PredictorCorrector {
+            block: *block,
+            predictor: part.clone(),
+            correction: *correction,
+            corrector: part,
+        }),
+        _ => Box::new(part),
+    }
 }
 
 /// Root mean square difference of each sample.
