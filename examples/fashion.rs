@@ -2,12 +2,11 @@
 //!
 //! `cargo run --release --example fashion` (see `--help`)
 
-#[path = "support/mlp.rs"]
-mod mlp;
+#[path = "support/network.rs"]
+mod network;
 #[path = "support/picture.rs"]
 mod picture;
 
-use mlp::Mlp;
 use ndarray::Array2;
 use piadm::{
     BoxError, Coupling, Cpu, Dynamics, Entry, Linearisation, Observer, Ou, Piadm, Picard, PredictorCorrector, Problem,
@@ -23,7 +22,8 @@ const HELP: &str = "\
 Generates Fashion-MNIST images with a trained network: sequentially, with PIADM and with a sliding window, on the
 paper's grid and with the paper's integrator, and writes the pictures side by side.
 
-  --weights FILE     network of the same architecture (default data/fashion_mlp.safetensors)
+  --network NAME     mlp (default), or unet: cleaner images, 4 to 20 times the seconds a row
+  --weights FILE     another network of this architecture (default data/fashion_NAME.safetensors)
   --steps N          time steps (default 500)
   --samples N        images (default 64)
   --seed N           seed of all noise (default 0)
@@ -41,7 +41,8 @@ paper's grid and with the paper's integrator, and writes the pictures side by si
 
 /// What the command line asks for.
 struct Options {
-    weights: PathBuf,
+    network: String,
+    weights: Option<PathBuf>,
     steps: usize,
     samples: usize,
     seed: u64,
@@ -58,7 +59,8 @@ struct Options {
 fn options() -> Result<Option<Options>, BoxError> {
     use lexopt::prelude::*;
     let mut o = Options {
-        weights: PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/data/fashion_mlp.safetensors")),
+        network: "mlp".into(),
+        weights: None,
         steps: 500,
         samples: 64,
         seed: 0,
@@ -74,7 +76,8 @@ fn options() -> Result<Option<Options>, BoxError> {
     let mut args = lexopt::Parser::from_env();
     while let Some(arg) = args.next()? {
         match arg {
-            Long("weights") => o.weights = args.value()?.into(),
+            Long("network") => o.network = args.value()?.string()?,
+            Long("weights") => o.weights = Some(args.value()?.into()),
             Long("steps") => o.steps = args.value()?.parse()?,
             Long("samples") => o.samples = args.value()?.parse()?,
             Long("seed") => o.seed = args.value()?.parse()?,
@@ -195,7 +198,7 @@ fn median(values: &[f64]) -> f64 {
 
 fn main() -> Result<(), BoxError> {
     let Some(o) = options()? else { return Ok(()) };
-    let mut net = Mlp::load(&o.weights)?;
+    let mut net = network::load(&o.network, o.weights.as_deref())?;
     let dim = net.dim();
     let piadm = Piadm {
         steps: Some(o.steps),
@@ -214,7 +217,7 @@ fn main() -> Result<(), BoxError> {
     let rest = o.samplers.iter().map(String::as_str).filter(|n| *n != "sequential");
     for name in std::iter::once("sequential").chain(rest) {
         let mut watch = Progress { name, started: Instant::now(), shown: std::io::stderr().is_terminal() };
-        let solution = sampler(name, &o, &recipe)?.run(&problem, &mut net, &mut watch)?;
+        let solution = sampler(name, &o, &recipe)?.run(&problem, &mut *net, &mut watch)?;
         if watch.shown {
             eprintln!();
         }
@@ -259,7 +262,7 @@ fn main() -> Result<(), BoxError> {
     if !o.json {
         println!("side by side, in this order: {}", file.display());
         println!(
-            "A row's result of this network does not depend on the other rows (see support/linear.rs): with --tolerance 0"
+            "A row's result of these networks does not depend on the other rows (see support/linear.rs): with --tolerance 0"
         );
         println!("the path error is exactly 0.");
     }

@@ -3,12 +3,12 @@
 //! Laws are compared, not paths: energy and diagonal Frechet distance to samples of the same network from a fine grid, once of the images
 //! and once of their edges (differences of neighbouring pixels, which do not see the brightness that scatters most from image to image).
 
-#[path = "../examples/support/mlp.rs"]
+#[path = "../examples/support/network.rs"]
 #[allow(dead_code)]
-mod mlp;
+mod network;
 
-use mlp::Mlp;
 use ndarray::{Array2, Axis, s};
+use network::{Network, load};
 use piadm::grid::Resolution;
 use piadm::quality::{Estimate, energy_distance, frechet_diagonal};
 use piadm::{
@@ -23,8 +23,8 @@ const LONG: Correction = Correction { friction: 2.0, step: 0.1, steps: 20 };
 
 type Samples = Array2<f32>;
 
-fn network() -> Mlp {
-    Mlp::load(concat!(env!("CARGO_MANIFEST_DIR"), "/data/fashion_mlp.safetensors")).unwrap()
+fn network() -> Box<dyn Network> {
+    load("mlp", None).unwrap()
 }
 
 /// PIADM-ODE's predictor.
@@ -41,7 +41,7 @@ fn log_snr(steps: usize) -> TimeGrid {
 }
 
 /// Two independent sets of `n` from second-order schemes on a fine grid.
-fn target(scheme: Scheme, steps: usize, n: usize, net: &mut Mlp) -> [Samples; 2] {
+fn target(scheme: Scheme, steps: usize, n: usize, net: &mut dyn Network) -> [Samples; 2] {
     let problem = Problem::new(Cpu::<f32>::new(), &Ou, log_snr(steps), scheme, (2 * n, SIDE * SIDE)).seed(1000);
     let x = Sequential.sample(&problem, net).unwrap().samples;
     [x.slice(s![..n, ..]).to_owned(), x.slice(s![n.., ..]).to_owned()]
@@ -56,7 +56,7 @@ fn corrected<S: Clone>(correction: Correction, part: S) -> PredictorCorrector<S>
 }
 
 /// Samples of a run, and its evaluations of the network for a sample. Sequential: the trajectory that the parallel run converges to.
-fn run(grid: &TimeGrid, correction: Option<Correction>, n: usize, net: &mut Mlp) -> (Samples, usize) {
+fn run(grid: &TimeGrid, correction: Option<Correction>, n: usize, net: &mut dyn Network) -> (Samples, usize) {
     let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid.clone(), predictor(), (n, SIDE * SIDE)).seed(5);
     let solution = match correction {
         Some(correction) => corrected(correction, Sequential).sample(&problem, net).unwrap(),
@@ -66,7 +66,7 @@ fn run(grid: &TimeGrid, correction: Option<Correction>, n: usize, net: &mut Mlp)
 }
 
 /// Rounds of the parallel run of 8 samples at the default tolerance.
-fn rounds(grid: &TimeGrid, correction: Option<Correction>, net: &mut Mlp) -> usize {
+fn rounds(grid: &TimeGrid, correction: Option<Correction>, net: &mut dyn Network) -> usize {
     let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid.clone(), predictor(), (8, SIDE * SIDE)).seed(5);
     let solution = match correction {
         Some(correction) => PredictorCorrector::<Picard>::new(correction).sample(&problem, net).unwrap(),
@@ -110,20 +110,20 @@ fn print(name: &str, rounds: usize, rows: usize, found: &[Estimate; 4]) {
 fn correction_brings_the_samples_of_a_network_closer_to_its_law() {
     let mut net = network();
     let n = 1024;
-    let [reference, other] = target(sde(), 80, n, &mut net);
+    let [reference, other] = target(sde(), 80, n, net.as_mut());
     // the data have variance 1 over all pixels and images, about 0.65 from image to image
     let variance = other.var_axis(Axis(0), 0.0).mean().unwrap();
     assert!((0.55..0.75).contains(&variance), "{variance}");
     let floor = distances(&other, &reference);
     print("two halves of the reference", 0, 80, &floor);
-    let (x, rows) = run(&paper(8), None, n, &mut net);
+    let (x, rows) = run(&paper(8), None, n, net.as_mut());
     let plain = distances(&x, &reference);
     print("8 steps", 0, rows, &plain);
-    let (x, spent) = run(&paper(8), Some(LONG), n, &mut net);
+    let (x, spent) = run(&paper(8), Some(LONG), n, net.as_mut());
     let after = distances(&x, &reference);
     print("8 steps, corrected", 0, spent, &after);
     assert_eq!((rows, spent), (8, 8 + 8 * LONG.steps));
-    let (x, rows) = run(&paper(spent), None, n, &mut net);
+    let (x, rows) = run(&paper(spent), None, n, net.as_mut());
     let finer = distances(&x, &reference);
     print("as many evaluations, uncorrected", 0, rows, &finer);
     for (i, name) in STATISTICS.iter().enumerate() {
@@ -145,8 +145,8 @@ fn correction_brings_the_samples_of_a_network_closer_to_its_law() {
 fn table() {
     let mut net = network();
     let n = 1536;
-    let [ode, other_ode] = target(Scheme::DpmSolverPp2M { lower_order_final: false }, 120, n, &mut net);
-    let [sde, other_sde] = target(sde(), 240, n, &mut net);
+    let [ode, other_ode] = target(Scheme::DpmSolverPp2M { lower_order_final: false }, 120, n, net.as_mut());
+    let [sde, other_sde] = target(sde(), 240, n, net.as_mut());
     println!("{n} samples of each");
     println!("| to | grid, steps | rounds | evaluations | {} |", STATISTICS.join(" | "));
     println!("|---|---|---|---|---|---|---|---|");
@@ -162,8 +162,8 @@ fn table() {
                 if steps == 176 && correction.is_some() {
                     continue;
                 }
-                let rounds = rounds(&grid(steps), correction, &mut net);
-                let (x, rows) = run(&grid(steps), correction, n, &mut net);
+                let rounds = rounds(&grid(steps), correction, net.as_mut());
+                let (x, rows) = run(&grid(steps), correction, n, net.as_mut());
                 let found = [distances(&x, &ode), distances(&x, &sde)];
                 for (i, law) in ["ODE", "SDE"].into_iter().enumerate() {
                     print(&format!("{law} | {name} {steps}{label}"), rounds, rows, &found[i]);

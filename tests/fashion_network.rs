@@ -1,16 +1,21 @@
-//! The trained network of the `fashion` example against its reference file, and files that are no network.
+//! The trained networks of the examples against their reference files, and files that are no network.
 
-#[path = "../examples/support/mlp.rs"]
-mod mlp;
+#[path = "../examples/support/network.rs"]
+mod network;
 
-use mlp::Mlp;
-use ndarray::{Array2, Axis, concatenate, s};
-use piadm::{BoxError, Prediction, Rows, ScoreFn};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, concatenate, s};
+use network::{Network, load};
+use piadm::{
+    BoxError, Cpu, Dynamics, Ou, Piadm, Picard, Prediction, Problem, Rows, Sampler, Sequential, Solution, Tolerance,
+};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use std::path::{Path, PathBuf};
 
-const WEIGHTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/fashion_mlp.safetensors");
-const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/fashion_mlp_ref.safetensors");
+const NAMES: [&str; 2] = ["mlp", "unet"];
+
+fn data(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(file)
+}
 
 struct Reference {
     x: Array2<f32>,
@@ -18,8 +23,8 @@ struct Reference {
     eps: Array2<f32>,
 }
 
-fn reference() -> Result<Reference, BoxError> {
-    let bytes = std::fs::read(REFERENCE)?;
+fn reference(name: &str) -> Result<Reference, BoxError> {
+    let bytes = std::fs::read(data(&format!("fashion_{name}_ref.safetensors")))?;
     let file = SafeTensors::deserialize(&bytes)?;
     let values = |name: &str| -> Result<Vec<f32>, BoxError> {
         Ok(file.tensor(name)?.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect())
@@ -39,9 +44,14 @@ fn noise(x: &Array2<f32>, t: &[f64], v: &Array2<f32>) -> Array2<f64> {
     })
 }
 
-fn forward(net: &mut Mlp, x: &Array2<f32>, t: &[f64]) -> Result<Array2<f32>, BoxError> {
+fn eval(net: &mut dyn Network, x: ArrayView2<'_, f32>, t: &[f64], out: ArrayViewMut2<'_, f32>) -> Result<(), BoxError> {
+    let (unused, samples, slots) = (vec![0.0; t.len()], vec![0; t.len()], vec![0; t.len()]);
+    net.eval(x, &Rows::new(t, &unused, &unused, &samples, &slots).ok_or("lengths differ")?, out)
+}
+
+fn forward(net: &mut dyn Network, x: &Array2<f32>, t: &[f64]) -> Result<Array2<f32>, BoxError> {
     let mut out = Array2::from_elem(x.dim(), f32::NAN);
-    net.forward(x.view(), t, out.view_mut())?;
+    eval(net, x.view(), t, out.view_mut())?;
     Ok(out)
 }
 
@@ -58,93 +68,113 @@ fn many_rows(r: &Reference) -> Result<(Array2<f32>, Vec<f64>), BoxError> {
 }
 
 #[test]
-fn agrees_with_the_reference() -> Result<(), BoxError> {
-    let r = reference()?;
-    let mut net = Mlp::load(WEIGHTS)?;
-    assert_eq!(net.dim(), 784);
-    let (mean, std) = net.norm();
-    assert!((mean - 0.28604).abs() < 1e-5 && (std - 0.35302).abs() < 1e-5, "{mean} {std}");
+fn agree_with_the_references() -> Result<(), BoxError> {
+    for name in NAMES {
+        let r = reference(name)?;
+        let mut net = load(name, None)?;
+        assert_eq!((net.dim(), net.prediction(), net.time_range()), (784, Prediction::Velocity, Some((1e-3, 8.0))));
+        let (mean, std) = net.norm();
+        assert!((mean - 0.28604).abs() < 1e-5 && (std - 0.35302).abs() < 1e-5, "{mean} {std}");
 
-    let together = forward(&mut net, &r.x, &r.t)?;
-    let mut alone = Array2::zeros((0, 784));
-    for i in 0..16 {
-        alone.append(Axis(0), forward(&mut net, &r.x.slice(s![i..i + 1, ..]).to_owned(), &r.t[i..i + 1])?.view())?;
-    }
-    for v in [together, alone] {
-        let eps = noise(&r.x, &r.t, &v);
-        let worst = eps.iter().zip(&r.eps).map(|(a, b)| (a - f64::from(*b)).abs()).fold(0.0, f64::max);
-        assert!(worst < 1e-4, "largest difference {worst:e}");
+        let together = forward(&mut *net, &r.x, &r.t)?;
+        let mut alone = Array2::zeros((0, 784));
+        for i in 0..16 {
+            let row = forward(&mut *net, &r.x.slice(s![i..i + 1, ..]).to_owned(), &r.t[i..i + 1])?;
+            alone.append(Axis(0), row.view())?;
+        }
+        for v in [together, alone] {
+            let eps = noise(&r.x, &r.t, &v);
+            let worst = eps.iter().zip(&r.eps).map(|(a, b)| (a - f64::from(*b)).abs()).fold(0.0, f64::max);
+            println!("{name}: largest difference {worst:e}");
+            assert!(worst < 1e-4, "{name}: largest difference {worst:e}");
+        }
     }
     Ok(())
 }
 
 #[test]
 fn a_row_does_not_depend_on_the_others() -> Result<(), BoxError> {
-    let (x, t) = many_rows(&reference()?)?;
-    let mut net = Mlp::load(WEIGHTS)?;
-    let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    let all = pool(1)?.install(|| forward(&mut net, &x, &t))?;
-    for threads in [1, 2, 5] {
-        let pool = pool(threads)?;
-        for batch in [1, 2, 3, 5, 7, 11, 16, 100, 150] {
-            for first in (0..150).step_by(batch) {
-                let rows = first..(first + batch).min(150);
-                let part = x.slice(s![rows.clone(), ..]).to_owned();
-                let out = pool.install(|| forward(&mut net, &part, &t[rows.clone()]))?;
-                let expected = all.slice(s![rows.clone(), ..]).to_owned();
-                assert_eq!(bits(&out), bits(&expected), "{threads} threads, rows {rows:?}");
+    for name in NAMES {
+        let (x, t) = many_rows(&reference(name)?)?;
+        let mut net = load(name, None)?;
+        let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let all = pool(1)?.install(|| forward(&mut *net, &x, &t))?;
+        for threads in [1, 2, 5] {
+            let pool = pool(threads)?;
+            for batch in [1, 2, 3, 7, 16, 33, 100, 150] {
+                for first in (0..150).step_by(batch) {
+                    let rows = first..(first + batch).min(150);
+                    let part = x.slice(s![rows.clone(), ..]).to_owned();
+                    let out = pool.install(|| forward(&mut *net, &part, &t[rows.clone()]))?;
+                    let expected = all.slice(s![rows.clone(), ..]).to_owned();
+                    assert_eq!(bits(&out), bits(&expected), "{name}: {threads} threads, rows {rows:?}");
+                }
             }
         }
+        let reversed: Vec<f64> = t.iter().rev().copied().collect();
+        let out = forward(&mut *net, &x.slice(s![..;-1, ..]).as_standard_layout().into_owned(), &reversed)?;
+        assert_eq!(bits(&out), bits(&all.slice(s![..;-1, ..]).as_standard_layout().into_owned()), "{name}");
     }
-    let reversed: Vec<f64> = t.iter().rev().copied().collect();
-    let out = forward(&mut net, &x.slice(s![..;-1, ..]).as_standard_layout().into_owned(), &reversed)?;
-    assert_eq!(bits(&out), bits(&all.slice(s![..;-1, ..]).as_standard_layout().into_owned()));
     Ok(())
 }
 
 #[test]
-fn is_a_score() -> Result<(), BoxError> {
-    let r = reference()?;
-    let mut net = Mlp::load(WEIGHTS)?;
-    assert_eq!(net.prediction(), Prediction::Velocity);
-    assert_eq!(net.time_range(), Some((1e-3, 8.0)));
-    let (unused, slot) = ([0.0; 16], [0; 16]);
-    let rows = Rows::new(&r.t, &unused, &unused, &[0; 16], &slot).ok_or("lengths differ")?;
-    let mut out = Array2::zeros((16, 784));
-    net.eval(r.x.view(), &rows, out.view_mut())?;
-    assert_eq!(bits(&out), bits(&forward(&mut net, &r.x, &r.t)?));
+fn parallel_runs_have_the_bits_of_sequential_ones() -> Result<(), BoxError> {
+    for name in NAMES {
+        let mut net = load(name, None)?;
+        let piadm = Piadm {
+            steps: Some(24),
+            t_min: Some(0.01),
+            tolerance: Some(Tolerance::absolute(0.0)),
+            ..Piadm::new(784, 0.01, Dynamics::Sde)
+        };
+        let recipe = piadm.recipe(&Ou, net.time_range())?;
+        let problem =
+            Problem::new(Cpu::<f32>::new(), &Ou, recipe.grid.clone(), recipe.scheme.clone(), (3, 784)).seed(5);
+        let expected: Solution<Cpu<f32>> = Sequential.sample(&problem, &mut *net)?;
+        let sliding = Picard { tolerance: Tolerance::absolute(0.0), ..Picard::default() };
+        for solution in [sliding.sample(&problem, &mut *net)?, recipe.sampler.sample(&problem, &mut *net)?] {
+            assert_eq!(bits(&solution.samples), bits(&expected.samples), "{name}");
+            assert!(solution.report.rows_per_step() > 2.0, "{name}: a parallel run");
+        }
+    }
     Ok(())
 }
 
 #[test]
 fn bad_calls_are_errors() -> Result<(), BoxError> {
-    let r = reference()?;
-    let mut net = Mlp::load(WEIGHTS)?;
-    let mut out = Array2::zeros((16, 784));
-    assert!(net.forward(r.x.view(), &r.t[..15], out.view_mut()).is_err());
-    assert!(net.forward(r.x.slice(s![.., ..700]), &r.t, out.view_mut()).is_err());
-    assert!(net.forward(r.x.view(), &r.t, out.slice_mut(s![..3, ..])).is_err());
-    assert!(net.forward(r.x.slice(s![..;2, ..]), &r.t[..8], out.slice_mut(s![..8, ..])).is_err());
-    for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        let mut t = r.t.clone();
-        t[7] = bad;
-        assert!(net.forward(r.x.view(), &t, out.view_mut()).is_err(), "time {bad}");
+    for name in NAMES {
+        let r = reference(name)?;
+        let mut net = load(name, None)?;
+        let mut out = Array2::zeros((16, 784));
+        let mut fails =
+            |x: ArrayView2<'_, f32>, t: &[f64], out: ArrayViewMut2<'_, f32>| eval(&mut *net, x, t, out).is_err();
+        assert!(fails(r.x.view(), &r.t[..15], out.view_mut()));
+        assert!(fails(r.x.slice(s![.., ..700]), &r.t, out.view_mut()));
+        assert!(fails(r.x.view(), &r.t, out.slice_mut(s![..3, ..])));
+        assert!(fails(r.x.slice(s![..;2, ..]), &r.t[..8], out.slice_mut(s![..8, ..])));
+        for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            let mut t = r.t.clone();
+            t[7] = bad;
+            assert!(fails(r.x.view(), &t, out.view_mut()), "time {bad}");
+        }
+        eval(&mut *net, r.x.slice(s![..0, ..]), &[], out.slice_mut(s![..0, ..]))?;
     }
-    net.forward(r.x.slice(s![..0, ..]), &[], out.slice_mut(s![..0, ..]))
+    Ok(())
 }
 
 /// Writes a changed copy of the weights and returns the error that loading it gives.
-fn load_error(name: &str, bytes: &[u8]) -> Result<String, BoxError> {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+fn load_error(name: &str, file: &str, bytes: &[u8]) -> Result<String, BoxError> {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}_{file}"));
     std::fs::write(&path, bytes)?;
-    let error = Mlp::load(&path).err().ok_or("the file was accepted")?.to_string();
-    assert!(error.contains(name), "names the file: {error}");
+    let error = load(name, Some(&path)).err().ok_or("the file was accepted")?.to_string();
+    assert!(error.contains(file), "names the file: {error}");
     Ok(error)
 }
 
 /// The weights file with each tensor passed through `change`, which may give it another shape or drop it.
-fn changed(change: impl Fn(&str, &mut Vec<usize>) -> bool) -> Result<Vec<u8>, BoxError> {
-    let bytes = std::fs::read(WEIGHTS)?;
+fn changed(name: &str, change: impl Fn(&str, &mut Vec<usize>) -> bool) -> Result<Vec<u8>, BoxError> {
+    let bytes = std::fs::read(data(&format!("fashion_{name}.safetensors")))?;
     let file = SafeTensors::deserialize(&bytes)?;
     let mut tensors = Vec::new();
     for (name, view) in file.tensors() {
@@ -156,44 +186,60 @@ fn changed(change: impl Fn(&str, &mut Vec<usize>) -> bool) -> Result<Vec<u8>, Bo
     Ok(serialize(tensors, None)?)
 }
 
+/// `out.weight` with its dimensions in reverse order.
+fn reversed(tensor: &str, shape: &mut [usize]) -> bool {
+    if tensor == "out.weight" {
+        shape.reverse();
+    }
+    true
+}
+
 #[test]
 fn bad_files_are_errors_that_name_the_fault() -> Result<(), BoxError> {
-    let missing = Mlp::load(Path::new(env!("CARGO_TARGET_TMPDIR")).join("no_such_file")).err().ok_or("accepted")?;
-    assert!(missing.to_string().contains("no_such_file"), "{missing}");
+    for name in NAMES {
+        let missing = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no_such_file");
+        let error = load(name, Some(&missing)).err().ok_or("accepted")?.to_string();
+        assert!(error.contains("no_such_file"), "{error}");
 
-    let bytes = std::fs::read(WEIGHTS)?;
-    for length in [0, 7, 8, 100, bytes.len() / 2, bytes.len() - 1] {
-        load_error(&format!("truncated_{length}"), &bytes[..length])?;
-    }
-    load_error("not_safetensors", &[0xff; 1000])?;
+        let bytes = std::fs::read(data(&format!("fashion_{name}.safetensors")))?;
+        for length in [0, 7, 8, 100, bytes.len() / 2, bytes.len() - 1] {
+            load_error(name, &format!("truncated_{length}"), &bytes[..length])?;
+        }
+        load_error(name, "not_safetensors", &[0xff; 1000])?;
 
-    let all = changed(|_, _| true)?;
-    let file = SafeTensors::deserialize(&all)?;
-    for name in file.names() {
-        let error = load_error("missing_tensor", &changed(|n, _| n != name)?)?;
-        assert!(error.contains(name), "missing {name}: {error}");
-        let shape_error = load_error(
-            "wrong_shape",
-            &changed(|n, shape| {
-                if n == name {
-                    shape.push(1);
-                }
+        let all = changed(name, |_, _| true)?;
+        for tensor in SafeTensors::deserialize(&all)?.names() {
+            let error = load_error(name, "missing_tensor", &changed(name, |n, _| n != tensor)?)?;
+            assert!(error.contains(tensor), "missing {tensor}: {error}");
+            let longer = |n: &str, shape: &mut Vec<usize>| {
+                shape.extend((n == tensor).then_some(1));
                 true
-            })?,
-        )?;
-        assert!(shape_error.contains(name), "wrong shape of {name}: {shape_error}");
+            };
+            let error = load_error(name, "wrong_shape", &changed(name, longer)?)?;
+            assert!(error.contains(tensor), "wrong shape of {tensor}: {error}");
+        }
+        let error = load_error(name, "reversed", &changed(name, |n, shape| reversed(n, shape))?)?;
+        let shape = if name == "mlp" { "[384, 784]" } else { "[3, 3, 32, 4]" };
+        assert!(error.contains("out.weight") && error.contains(shape), "{error}");
+        let empty = serialize([("inp.weight", TensorView::new(Dtype::F32, vec![0, 784], &[])?)], None)?;
+        assert!(load_error(name, "empty", &empty)?.contains("inp.weight"));
     }
-    let transposed = load_error(
-        "transposed",
-        &changed(|n, shape| {
-            n != "out.weight" || {
-                shape.reverse();
-                true
-            }
-        })?,
-    )?;
-    assert!(transposed.contains("out.weight") && transposed.contains("[384, 784]"), "{transposed}");
-    let empty = serialize([("inp.weight", TensorView::new(Dtype::F32, vec![0, 784], &[])?)], None)?;
-    assert!(load_error("empty", &empty)?.contains("inp.weight"));
+    Ok(())
+}
+
+#[test]
+fn other_networks_are_refused() -> Result<(), BoxError> {
+    for (name, other) in [("mlp", "unet"), ("unet", "mlp")] {
+        let error = load(name, Some(&data(&format!("fashion_{other}.safetensors")))).err().ok_or("accepted")?;
+        assert!(error.to_string().contains(&format!("{other:?}")), "{error}");
+    }
+    assert!(load("resnet", None).err().ok_or("accepted")?.to_string().contains("resnet"));
+
+    // Channels that do not fill the blocks of the convolutions.
+    let zeros = vec![0; 48 * 36 * 4];
+    let tensor =
+        |shape: &[usize]| TensorView::new(Dtype::F32, shape.to_vec(), &zeros[..shape.iter().product::<usize>() * 4]);
+    let narrow = serialize([("inp.weight", tensor(&[48, 4, 3, 3])?), ("down.weight", tensor(&[32, 8, 2, 2])?)], None)?;
+    assert!(load_error("unet", "narrow", &narrow)?.contains("48 channels"));
     Ok(())
 }

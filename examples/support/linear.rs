@@ -1,4 +1,4 @@
-//! The matrix product of the network: `y = x W^T + b`, for one row or for many.
+//! The matrix product of the networks: `y = x W^T + b`, for one row or for many.
 //!
 //! Every output is summed as `b + x_0 w_0 + x_1 w_1 + ...` in this order, with a rounded product and a rounded sum each time,
 //! however many rows are computed together, by whichever thread and on whichever processor. So a row's result does not depend on
@@ -13,7 +13,7 @@ use pulp::{Arch, Simd, WithSimd, bytemuck};
 use rayon::prelude::*;
 
 /// Most threads that share one row; beyond a few, waking them costs more than they save.
-const MAX_PIECES: usize = 4;
+pub const MAX_PIECES: usize = 4;
 /// Bytes of a cache line: panels start on one.
 const LINE: usize = 64;
 
@@ -56,16 +56,32 @@ impl Linear {
         self.outputs
     }
 
-    /// Writes the results of the rows `x` to `out`. `packed` is scratch, its content does not matter.
-    pub fn apply(&self, x: &[f32], packed: &mut Vec<f32>, out: &mut [f32]) {
+    /// Outputs of a panel.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The bias of a panel, and its weights: two registers for every input.
+    #[inline(always)]
+    pub fn panel<S: Simd>(&self, panel: usize) -> ([S::f32s; 2], &[[S::f32s; 2]]) {
+        let (k, width) = (self.inputs, self.width);
+        let weights = &self.weight[self.start + panel * width * k..][..width * k];
+        let bias = S::as_simd_f32s(&self.bias[panel * width..]).0.as_chunks::<2>().0;
+        (bias[0], &S::as_simd_f32s(weights).0.as_chunks::<2>().0[..k])
+    }
+
+    /// Puts the results of the rows `x` into `out`. `packed` is scratch, its content does not matter.
+    pub fn apply(&self, x: &[f32], packed: &mut Vec<f32>, out: &mut Vec<f32>) {
         packed.resize(x.len(), 0.0);
+        out.resize(x.len() / self.inputs * self.outputs, 0.0);
         let arch = Arch::new();
         arch.dispatch(Pack { x, inputs: self.inputs, packed });
         arch.dispatch(Product { layer: self, first: 0, x: packed, out, stride: self.outputs });
     }
 
     /// The result of the single row `x`, shared among the threads of the current pool.
-    pub fn apply_shared(&self, x: &[f32], out: &mut [f32]) {
+    pub fn apply_shared(&self, x: &[f32], out: &mut Vec<f32>) {
+        out.resize(self.outputs, 0.0);
         let pieces = rayon::current_num_threads().min(MAX_PIECES);
         let panels = self.bias.len() / self.width;
         let each = panels.div_ceil(pieces);
@@ -192,19 +208,13 @@ fn multiply<S: Simd, const M: usize, const P: usize>(
     stride: usize,
 ) {
     let (k, width) = (layer.inputs, layer.width);
-    let panel = first + column / width;
-    let weights: [&[[S::f32s; 2]]; P] = std::array::from_fn(|p| {
-        let values = &layer.weight[layer.start + (panel + p) * width * k..][..width * k];
-        &S::as_simd_f32s(values).0.as_chunks::<2>().0[..k]
-    });
-    let bias = S::as_simd_f32s(&layer.bias[panel * width..]).0.as_chunks::<2>().0;
-    let start: [[S::f32s; 2]; P] = std::array::from_fn(|p| bias[p]);
-    let mut sums = [start; M];
+    let panels: [_; P] = std::array::from_fn(|p| layer.panel::<S>(first + column / width + p));
+    let mut sums = [panels.map(|(bias, _)| bias); M];
     for (q, values) in x.as_chunks::<M>().0[..k].iter().enumerate() {
         for i in 0..M {
             let value = simd.splat_f32s(values[i]);
             for p in 0..P {
-                let [low, high] = weights[p][q];
+                let [low, high] = panels[p].1[q];
                 sums[i][p][0] = simd.add_f32s(sums[i][p][0], simd.mul_f32s(value, low));
                 sums[i][p][1] = simd.add_f32s(sums[i][p][1], simd.mul_f32s(value, high));
             }
