@@ -9,6 +9,10 @@ use crate::scheme::Discretisation;
 pub(super) struct Room {
     /// The most nodes of a sample's window.
     pub window: usize,
+    /// Windows that are open at once.
+    pub lanes: usize,
+    /// The most nodes that a round evaluates.
+    pub rows: usize,
     /// Whether the points and outputs of the round before are kept.
     pub earlier: bool,
 }
@@ -24,23 +28,22 @@ struct RowCounts {
 }
 
 impl Room {
-    fn rows(self, list: &Discretisation, slots: usize) -> Option<RowCounts> {
+    fn rows(self, list: &Discretisation) -> Option<RowCounts> {
         let (n, kept) = (list.components(), list.lookback() - 1);
         let capacity = self.window.checked_add(list.lookback())?;
-        let nodes = slots.checked_mul(capacity)?;
-        let evaluated = slots.checked_mul(self.window)?;
+        let nodes = self.lanes.checked_mul(capacity)?;
         Some(RowCounts {
             state: nodes.checked_mul(n)?,
-            memory: slots.checked_mul(kept)?.checked_mul(n + 1)?,
-            point: evaluated.checked_mul(n)?,
-            output: evaluated,
+            memory: self.lanes.checked_mul(kept)?.checked_mul(n + 1)?,
+            point: self.rows.checked_mul(n)?,
+            output: self.rows,
             noise: nodes.checked_mul(list.normals())?,
         })
     }
 
     /// Bytes of all arrays.
     pub fn bytes<E>(self, list: &Discretisation, slots: usize, dim: usize) -> Option<usize> {
-        let RowCounts { state, memory, point, output, noise } = self.rows(list, slots)?;
+        let RowCounts { state, memory, point, output, noise } = self.rows(list)?;
         let rounds = if self.earlier { 2 } else { 1 };
         let evaluated = point.checked_add(output)?.checked_mul(rounds)?;
         let rows = [memory, noise, evaluated, slots].iter().try_fold(state, |sum, r| sum.checked_add(*r))?;
@@ -48,7 +51,7 @@ impl Room {
     }
 }
 
-/// The arrays. Nodes of a slot live in a ring of `capacity` rows, so memory depends on the window and not on the number of steps.
+/// The arrays. Nodes of a lane live in a ring of `capacity` rows, so memory depends on the window and not on the number of steps.
 pub(super) struct Arrays<B: Backend> {
     pub state: B::Array,
     pub memory: B::Array,
@@ -60,16 +63,16 @@ pub(super) struct Arrays<B: Backend> {
     pub noise: B::Array,
     /// Rows of `output`.
     pub row_limit: usize,
-    /// Rows of `state` and of `memory` that a slot owns.
+    /// Rows of `state` and of `memory` that a lane owns.
     state_rows: usize,
     memory_rows: usize,
 }
 
 impl<B: Backend> Arrays<B> {
-    pub fn new(backend: &B, list: &Discretisation, room: Room, slots: usize, dim: usize) -> Result<Self> {
-        let rows = room.rows(list, slots).ok_or_else(|| Error::TooLarge {
+    pub fn new(backend: &B, list: &Discretisation, room: Room, dim: usize) -> Result<Self> {
+        let rows = room.rows(list).ok_or_else(|| Error::TooLarge {
             what: "the window",
-            why: format!("{} nodes of {slots} samples do not fit the address space", room.window),
+            why: format!("{} nodes of {} samples do not fit the address space", room.window, room.lanes),
         })?;
         let earlier = |rows: usize| if room.earlier { rows } else { 0 };
         let (zero, nan) = (<B::Elem as Real>::of(0.0), <B::Elem as Real>::of(f64::NAN));

@@ -165,7 +165,7 @@ impl<'a, B: Backend> Problem<'a, B> {
     /// As the run itself, for bad settings.
     pub fn memory_estimate(&self, sampler: &Picard, prediction: Prediction) -> Result<usize> {
         let list = self.list(prediction)?;
-        let room = sampler.room(&list)?;
+        let room = sampler.room(&list, self.samples())?;
         room.bytes::<B::Elem>(&list, self.samples(), self.dim)
             .ok_or_else(|| Error::TooLarge { what: "working memory", why: "more bytes than can be addressed".into() })
     }

@@ -51,10 +51,10 @@ impl<B: Backend> Workspace<'_, '_, B> {
         self.program.terms.clear();
     }
 
-    pub(super) fn close_segment(&mut self, slot: usize, first: usize) {
+    pub(super) fn close_segment(&mut self, lane: usize, first: usize) {
         let end = self.program.targets.len();
         if end > first {
-            self.program.segments.push(Segment { slot, targets: first..end });
+            self.program.segments.push(Segment { slot: lane, targets: first..end });
         }
     }
 
@@ -75,7 +75,7 @@ impl<B: Backend> Workspace<'_, '_, B> {
             Some(node) if !node.evaluate => From::State,
             _ if i >= span.hi => From::Held,
             _ if i < span.lo => From::Memory(span.lo - i),
-            _ => From::Row(self.row_of.get(span.slot * self.capacity + i % self.capacity).copied().unwrap_or(NO_ROW)),
+            _ => From::Row(self.row_of.get(span.lane * self.capacity + i % self.capacity).copied().unwrap_or(NO_ROW)),
         }
     }
 
@@ -93,13 +93,13 @@ impl<B: Backend> Workspace<'_, '_, B> {
                 for from in 0..n {
                     let a = self.list.a(j, lag, to, from);
                     match self.source(span, i) {
-                        From::State => self.term(a, Plane::State, self.state_row(span.slot, i, from)),
+                        From::State => self.term(a, Plane::State, self.state_row(span.lane, i, from)),
                         From::Row(r) => self.term(a, Plane::Point, self.point_row(r, from)),
-                        From::Memory(back) => self.term(a, Plane::Memory, self.memory_row(span.slot, back, from)),
+                        From::Memory(back) => self.term(a, Plane::Memory, self.memory_row(span.lane, back, from)),
                         From::Held => {
                             let own =
                                 if from == 0 { self.list.b(j, lag, to) * self.held_slope(entry, i).0 } else { 0.0 };
-                            self.term(a + own, Plane::State, self.state_row(span.slot, i, from));
+                            self.term(a + own, Plane::State, self.state_row(span.lane, i, from));
                         }
                     }
                 }
@@ -110,7 +110,7 @@ impl<B: Backend> Workspace<'_, '_, B> {
                 match self.source(span, i) {
                     From::State => {}
                     From::Row(r) => self.term(b, Plane::Output, r),
-                    From::Memory(back) => self.term(b, Plane::Memory, self.memory_row(span.slot, back, n)),
+                    From::Memory(back) => self.term(b, Plane::Memory, self.memory_row(span.lane, back, n)),
                     From::Held => {
                         let centre = b * self.held_slope(entry, i).1;
                         let level = self.node(i).map(|n| n.level);
@@ -122,17 +122,17 @@ impl<B: Backend> Workspace<'_, '_, B> {
                 }
             }
             for k in 0..self.list.normals() {
-                self.term(self.list.c(j, to, k), Plane::Noise, self.noise_row(span.slot, j, k));
+                self.term(self.list.c(j, to, k), Plane::Noise, self.noise_row(span.lane, j, k));
             }
             // the start of a window is where its score was evaluated: no correction there
             for lag in (1..=lags).filter(|lag| j - lag != span.lo) {
                 let i = j - lag;
                 let (plane, old) = match self.source(span, i) {
                     From::Row(r) => (Plane::Point, self.point_row(r, 0)),
-                    From::Memory(back) => (Plane::Memory, self.memory_row(span.slot, back, 0)),
+                    From::Memory(back) => (Plane::Memory, self.memory_row(span.lane, back, 0)),
                     From::State | From::Held => continue,
                 };
-                let place = span.slot * self.capacity + i % self.capacity;
+                let place = span.lane * self.capacity + i % self.capacity;
                 let measured = self.slopes.at(place);
                 for from in 0..n {
                     let place = Place { j, lag, to, from, left: i < span.lo };
@@ -140,22 +140,22 @@ impl<B: Backend> Workspace<'_, '_, B> {
                     let coef = <B::Elem as Real>::of(weight);
                     // a slope beyond the number format is no help: then the change is not handed on
                     if weight != 0.0 && num_traits::Float::is_finite(coef) {
-                        let row = RowRef { plane: Plane::State, row: self.state_row(span.slot, i, from) };
+                        let row = RowRef { plane: Plane::State, row: self.state_row(span.lane, i, from) };
                         let stride = if plane == Plane::Point { self.arrays.row_limit as u32 } else { 1 };
                         let minus = Some(RowRef { plane, row: old + from as u32 * stride });
                         self.program.terms.push(Term { coef, row, minus });
                     }
                 }
             }
-            self.close_target(Plane::State, self.state_row(span.slot, j, to), first);
+            self.close_target(Plane::State, self.state_row(span.lane, j, to), first);
         }
     }
 
-    pub(super) fn push_copy(&mut self, slot: usize, from: usize, to: usize) {
+    pub(super) fn push_copy(&mut self, lane: usize, from: usize, to: usize) {
         for component in 0..self.list.components() {
             let first = self.program.terms.len();
-            self.term(1.0, Plane::State, self.state_row(slot, from, component));
-            self.close_target(Plane::State, self.state_row(slot, to, component), first);
+            self.term(1.0, Plane::State, self.state_row(lane, from, component));
+            self.close_target(Plane::State, self.state_row(lane, to, component), first);
         }
     }
 
@@ -187,7 +187,7 @@ impl<B: Backend> Workspace<'_, '_, B> {
     /// Keeps point and output of the last nodes before the new start; farther ones first, since they come from nearer places.
     pub(super) fn push_memory(&mut self, m: &Move) {
         let n = self.list.components();
-        let slot = m.from.slot;
+        let lane = m.from.lane;
         for back in (1..self.list.lookback()).rev() {
             let Some(i) = m.to.lo.checked_sub(back) else { continue };
             let source = self.source(&m.from, i);
@@ -196,13 +196,13 @@ impl<B: Backend> Workspace<'_, '_, B> {
                     From::Row(r) if component == n => (Plane::Output, r),
                     From::Row(r) => (Plane::Point, self.point_row(r, component)),
                     From::Memory(old) if old < self.list.lookback() && old != back => {
-                        (Plane::Memory, self.memory_row(slot, old, component))
+                        (Plane::Memory, self.memory_row(lane, old, component))
                     }
                     _ => continue,
                 };
                 let first = self.program.terms.len();
                 self.term(1.0, plane, row);
-                self.close_target(Plane::Memory, self.memory_row(slot, back, component), first);
+                self.close_target(Plane::Memory, self.memory_row(lane, back, component), first);
             }
         }
     }

@@ -33,11 +33,21 @@ impl<B: Backend> Sampler<B> for Sequential {
     ) -> Result<Solution<B>> {
         let list = problem.list(score.prediction())?;
         problem.check(&list)?;
-        let mut work = Workspace::new(problem, list, &*score, Room { window: 1, earlier: false }, "sequential")?;
+        let samples = problem.samples();
+        let mut work = Workspace::new(
+            problem,
+            list,
+            &*score,
+            Room { window: 1, lanes: samples, rows: samples, earlier: false },
+            "sequential",
+        )?;
         let (last, steps) = (work.last(), work.list.steps());
         // corrections vanish in a window of one node: every linearisation gives the same
         let linearisation = Linearisation::FrozenScore;
-        let mut spans: Vec<Span> = (0..problem.samples()).map(|slot| Span { slot, lo: 0, hi: 1 }).collect();
+        let mut spans: Vec<Span> = (0..samples).map(|slot| Span { slot, lane: slot, lo: 0, hi: 1 }).collect();
+        for span in &spans {
+            work.begin(span.slot, span.lane)?;
+        }
         let mut moves: Vec<Move> = spans.iter().map(|&to| Move { from: Span { hi: to.lo, ..to }, to }).collect();
         work.advance(&moves, None, &linearisation)?;
         let mut finished = vec![0; spans.len()];
@@ -47,15 +57,18 @@ impl<B: Backend> Sampler<B> for Sequential {
             work.evaluate(score, &spans)?;
             work.sweep(&spans, &linearisation)?;
             for (m, span) in moves.iter_mut().zip(&mut spans) {
-                let to = Span { slot: span.slot, lo: j, hi: (j + 1).min(last) };
+                let to = Span { lo: j, hi: (j + 1).min(last), ..*span };
                 *m = Move { from: *span, to };
                 *span = to;
             }
             work.advance(&moves, None, &linearisation)?;
             reached = j;
             if j == last {
+                for span in &spans {
+                    work.end(span)?;
+                }
                 for (slot, &id) in problem.ids().iter().enumerate() {
-                    observer.on_sample(slot, id, work.view_state(slot, last));
+                    observer.on_sample(slot, id, work.view_sample(slot));
                 }
             }
             finished.fill(work.finished_steps(j));
@@ -67,6 +80,11 @@ impl<B: Backend> Sampler<B> for Sequential {
                 break;
             }
         }
-        work.finish(|_| reached)
+        if reached < last {
+            for span in &spans {
+                work.end(span)?;
+            }
+        }
+        work.finish(|_| Some(reached))
     }
 }

@@ -14,19 +14,22 @@ pub(super) struct Slopes {
     values: Vec<f64>,
     /// Whether the slope was measured at the node itself.
     own: Vec<bool>,
-    /// Of every slot, the data variance that the last measured slope stands for.
+    /// Of every lane, the data variance that the last measured slope stands for.
     variances: Vec<f64>,
+    capacity: usize,
     measured: Vec<(usize, usize)>,
     vectors: Vec<Vector>,
     products: Vec<f64>,
 }
 
 impl Slopes {
-    pub fn new(slots: usize, places: usize) -> Self {
+    pub fn new(lanes: usize, capacity: usize) -> Self {
+        let places = lanes * capacity;
         Slopes {
             values: vec![f64::NAN; places],
             own: vec![false; places],
-            variances: vec![FIRST_VARIANCE; slots],
+            variances: vec![FIRST_VARIANCE; lanes],
+            capacity,
             measured: Vec::new(),
             vectors: Vec::new(),
             products: Vec::new(),
@@ -36,6 +39,14 @@ impl Slopes {
     /// The slope at a place, if there is one.
     pub fn at(&self, place: usize) -> Option<f64> {
         self.values.get(place).copied().filter(|s| s.is_finite())
+    }
+
+    /// A new sample takes the lane.
+    pub fn begin(&mut self, lane: usize) {
+        (lane * self.capacity..(lane + 1) * self.capacity).for_each(|place| self.clear(place));
+        if let Some(variance) = self.variances.get_mut(lane) {
+            *variance = FIRST_VARIANCE;
+        }
     }
 
     /// Forgets the slope of the node that had the place.
@@ -56,7 +67,7 @@ impl<B: Backend> Workspace<'_, '_, B> {
         slopes.measured.clear();
         for span in spans {
             for j in span.lo..span.hi {
-                let place = span.slot * self.capacity + j % self.capacity;
+                let place = span.lane * self.capacity + j % self.capacity;
                 let rows = (self.row_of.get(place), self.earlier_row_of.get(place));
                 let (Some(&now), Some(&before)) = rows else { continue };
                 if now == NO_ROW || before == NO_ROW {
@@ -89,9 +100,9 @@ impl<B: Backend> Workspace<'_, '_, B> {
             }
         }
         for span in spans {
-            let Some(variance) = slopes.variances.get_mut(span.slot) else { continue };
+            let Some(variance) = slopes.variances.get_mut(span.lane) else { continue };
             for (j, node) in self.list.nodes().iter().enumerate().take(span.hi).skip(span.lo) {
-                let place = span.slot * self.capacity + j % self.capacity;
+                let place = span.lane * self.capacity + j % self.capacity;
                 let (Some(value), Some(own)) = (slopes.values.get_mut(place), slopes.own.get(place)) else { continue };
                 let (alpha, sigma) = (node.level.alpha, node.level.sigma);
                 if !own {

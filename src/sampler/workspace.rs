@@ -1,5 +1,6 @@
-//! The arrays of a run and what samplers do with them: evaluate the score on windows of nodes, sweep, let nodes enter and leave.
+//! What samplers do with the arrays of a run: evaluate the score on windows of nodes, sweep, let nodes enter and leave.
 //!
+//! Spans and moves come in ascending order of their lanes.
 
 use super::arrays::{Arrays, Room};
 use super::picard::{Entry, Linearisation};
@@ -11,12 +12,14 @@ use crate::noise::{Address, stream};
 use crate::prediction::Prediction;
 use crate::scheme::{Discretisation, Node};
 use crate::score::{Rows, ScoreFn};
+use ndarray::{Array2, Axis, Slice};
 use std::time::{Duration, Instant};
 
-/// The window of one sample: node `lo` is final, nodes `lo + 1 ..= hi` are guesses.
+/// The window of one sample: node `lo` is final, nodes `lo + 1 ..= hi` are guesses. Its arrays are those of `lane`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
     pub slot: usize,
+    pub lane: usize,
     pub lo: usize,
     pub hi: usize,
 }
@@ -34,6 +37,7 @@ pub(super) const NO_ROW: u32 = u32::MAX;
 #[derive(Debug, Default)]
 struct Batch {
     slot: Vec<usize>,
+    lane: Vec<usize>,
     node: Vec<usize>,
     sample: Vec<u32>,
     t: Vec<f64>,
@@ -45,6 +49,7 @@ struct Batch {
 impl Batch {
     fn clear(&mut self) {
         self.slot.clear();
+        self.lane.clear();
         self.node.clear();
         self.sample.clear();
         self.t.clear();
@@ -52,8 +57,9 @@ impl Batch {
         self.sigma.clear();
     }
 
-    fn push(&mut self, slot: usize, id: u32, j: usize, node: &Node) {
-        self.slot.push(slot);
+    fn push(&mut self, span: &Span, id: u32, j: usize, node: &Node) {
+        self.slot.push(span.slot);
+        self.lane.push(span.lane);
         self.node.push(j);
         self.sample.push(id);
         self.t.push(node.level.t);
@@ -78,12 +84,16 @@ pub(super) struct Workspace<'p, 'a, B: Backend> {
     pub(super) program: Program<B::Elem>,
     changes: Vec<Change>,
     pub(super) scratch: B::Scratch,
+    /// Where every sample starts.
+    starts: Array2<B::Elem>,
+    /// Finished samples.
+    samples: B::Array,
     path: Path<B::Elem>,
     started: Instant,
 }
 
 impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
-    /// Allocates and places every sample at its start.
+    /// Allocates; samples then [`begin`](Self::begin).
     pub fn new(
         problem: &'p Problem<'a, B>,
         list: Discretisation,
@@ -98,26 +108,12 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
         }
         let (slots, dim) = (problem.samples(), problem.dim());
         let backend = problem.backend();
-        let mut arrays = Arrays::new(backend, &list, room, slots, dim)?;
+        let arrays = Arrays::new(backend, &list, room, dim)?;
         let mut path = Path::for_steps(problem.saved_steps(&list), slots, dim)?;
         let capacity = room.window + list.lookback();
-        let start = problem.initial(&list)?;
-        for (slot, x) in start.outer_iter().enumerate() {
-            let x = x.insert_axis(ndarray::Axis(0));
-            backend.upload(x, &mut arrays.state, slot * capacity * list.components())?;
-            path.set(list.first_step(), slot, &x.to_owned());
-        }
-        if list.components() == 2 {
-            // velocities start from N(0, I)
-            let step = list.first_step() as u32;
-            let velocities: Vec<NoiseRow> = (0..slots)
-                .zip(problem.ids())
-                .map(|(slot, &sample)| NoiseRow {
-                    row: (slot * capacity * 2 + 1) as u32,
-                    address: Address { stream: stream::CORRECTOR_START, step, sample },
-                })
-                .collect();
-            backend.normals(problem.key(), &velocities, &mut arrays.state)?;
+        let starts = problem.initial(&list)?;
+        for (slot, x) in starts.outer_iter().enumerate() {
+            path.set(list.first_step(), slot, &x.insert_axis(Axis(0)).to_owned());
         }
         let report = Report {
             sampler: sampler.to_owned(),
@@ -133,9 +129,9 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
             capacity,
             arrays,
             batch: Batch::default(),
-            row_of: vec![NO_ROW; slots * capacity],
-            earlier_row_of: vec![NO_ROW; slots * capacity],
-            slopes: Slopes::new(slots, slots * capacity),
+            row_of: vec![NO_ROW; room.lanes * capacity],
+            earlier_row_of: vec![NO_ROW; room.lanes * capacity],
+            slopes: Slopes::new(room.lanes, capacity),
             keeps_earlier: room.earlier,
             noise_rows: Vec::new(),
             program: Program::default(),
@@ -143,9 +139,51 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
             scratch: B::Scratch::default(),
             list,
             report,
+            samples: backend.alloc("samples", slots, dim, <B::Elem as Real>::of(0.0))?,
+            starts,
             path,
             started,
         })
+    }
+
+    /// Places a sample at its start, in a lane that is free.
+    pub fn begin(&mut self, slot: usize, lane: usize) -> Result<()> {
+        let backend = self.problem.backend();
+        let row = self.state_row(lane, 0, 0);
+        let start = self.starts.slice_axis(Axis(0), Slice::from(slot..slot + 1));
+        backend.upload(start, &mut self.arrays.state, row as usize)?;
+        if self.list.components() == 2 {
+            // velocities start from N(0, I)
+            let sample = self.problem.ids().get(slot).copied().unwrap_or_default();
+            let address = Address { stream: stream::CORRECTOR_START, step: self.list.first_step() as u32, sample };
+            backend.normals(self.problem.key(), &[NoiseRow { row: row + 1, address }], &mut self.arrays.state)?;
+        }
+        // what the last sample in this lane has left
+        let places = lane * self.capacity..(lane + 1) * self.capacity;
+        self.row_of.get_mut(places).into_iter().for_each(|rows| rows.fill(NO_ROW));
+        self.slopes.begin(lane);
+        Ok(())
+    }
+
+    /// Copies where a sample is to the samples that are returned.
+    pub fn end(&mut self, span: &Span) -> Result<()> {
+        let row = self.state_row(span.lane, span.lo, 0);
+        self.problem.backend().gather(&self.arrays.state, &[row], &mut self.samples, span.slot)
+    }
+
+    /// Ends the run: samples that have not begun are at their start, of the others [`end`](Self::end) was called, and all are at node
+    /// `at(slot)`.
+    pub fn finish(mut self, at: impl Fn(usize) -> Option<usize>) -> Result<Solution<B>> {
+        let slots = self.problem.samples();
+        for slot in (0..slots).filter(|slot| at(*slot).is_none()) {
+            let start = self.starts.slice_axis(Axis(0), Slice::from(slot..slot + 1));
+            self.problem.backend().upload(start, &mut self.samples, slot)?;
+        }
+        // of a cancelled run the path holds the steps that all samples have reached
+        let reached = (0..slots).map(|slot| self.finished_steps(at(slot).unwrap_or(0))).min().unwrap_or(0);
+        self.path.truncate(reached + self.list.first_step());
+        self.report.solver_time = self.started.elapsed().saturating_sub(self.report.score_time);
+        Ok(Solution { samples: self.samples, path: self.path, report: self.report })
     }
 
     pub fn node(&self, j: usize) -> Option<&Node> {
@@ -168,18 +206,18 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
         finished.saturating_sub(self.list.first_step())
     }
 
-    pub(super) fn state_row(&self, slot: usize, node: usize, component: usize) -> u32 {
-        (((slot * self.capacity) + node % self.capacity) * self.list.components() + component) as u32
+    pub(super) fn state_row(&self, lane: usize, node: usize, component: usize) -> u32 {
+        (((lane * self.capacity) + node % self.capacity) * self.list.components() + component) as u32
     }
 
-    pub(super) fn noise_row(&self, slot: usize, node: usize, normal: usize) -> u32 {
-        (((slot * self.capacity) + node % self.capacity) * self.list.normals() + normal) as u32
+    pub(super) fn noise_row(&self, lane: usize, node: usize, normal: usize) -> u32 {
+        (((lane * self.capacity) + node % self.capacity) * self.list.normals() + normal) as u32
     }
 
     /// Row of a component (or, after the last one, of the output) of the node `back` places before the window.
-    pub(super) fn memory_row(&self, slot: usize, back: usize, component: usize) -> u32 {
+    pub(super) fn memory_row(&self, lane: usize, back: usize, component: usize) -> u32 {
         let kept = self.list.lookback() - 1;
-        ((slot * kept + back - 1) * (self.list.components() + 1) + component) as u32
+        ((lane * kept + back - 1) * (self.list.components() + 1) + component) as u32
     }
 
     pub(super) fn point_row(&self, row: u32, component: usize) -> u32 {
@@ -192,16 +230,17 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
             self.arrays.turn();
             self.earlier_row_of.copy_from_slice(&self.row_of);
         }
+        self.row_of.fill(NO_ROW);
         self.batch.clear();
         for span in spans {
             let id = self.problem.ids().get(span.slot).copied().unwrap_or_default();
             for (j, node) in
                 self.list.nodes().iter().enumerate().take(span.hi).skip(span.lo).filter(|(_, n)| n.evaluate)
             {
-                if let Some(row) = self.row_of.get_mut(span.slot * self.capacity + j % self.capacity) {
+                if let Some(row) = self.row_of.get_mut(span.lane * self.capacity + j % self.capacity) {
                     *row = self.batch.slot.len() as u32;
                 }
-                self.batch.push(span.slot, id, j, node);
+                self.batch.push(span, id, j, node);
             }
         }
         let rows = self.batch.slot.len();
@@ -219,7 +258,7 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
         for component in 0..self.list.components() {
             let mut wanted = std::mem::take(&mut self.batch.state_rows);
             wanted.clear();
-            wanted.extend(self.batch.slot.iter().zip(&self.batch.node).map(|(&s, &j)| self.state_row(s, j, component)));
+            wanted.extend(self.batch.lane.iter().zip(&self.batch.node).map(|(&s, &j)| self.state_row(s, j, component)));
             backend.gather(&self.arrays.state, &wanted, &mut self.arrays.point, component * self.arrays.row_limit)?;
             self.batch.state_rows = wanted;
         }
@@ -256,7 +295,7 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
             for j in span.lo + 1..=span.hi {
                 self.push_node(span, j, linearisation, None);
             }
-            self.close_segment(span.slot, first);
+            self.close_segment(span.lane, first);
         }
         self.run_program()?;
         if self.changes.iter().all(|c| c.finite) {
@@ -319,13 +358,13 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
             if let Some(entry) = entry {
                 for j in m.from.hi + 1..=m.to.hi {
                     match entry {
-                        Entry::Copy => self.push_copy(m.from.slot, m.from.hi, j),
+                        Entry::Copy => self.push_copy(m.from.lane, m.from.hi, j),
                         _ => self.push_node(&m.from, j, linearisation, Some(entry)),
                     }
                 }
             }
             self.push_memory(m);
-            self.close_segment(m.from.slot, first);
+            self.close_segment(m.from.lane, first);
         }
         if !self.program.targets.is_empty() {
             self.run_program()?;
@@ -338,7 +377,7 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
             self.use_guesses(m)?;
             // only now: the new nodes take the places of nodes that the program still read
             for j in m.from.hi + 1..=m.to.hi {
-                let place = m.from.slot * self.capacity + j % self.capacity;
+                let place = m.from.lane * self.capacity + j % self.capacity;
                 if let Some(row) = self.row_of.get_mut(place) {
                     *row = NO_ROW;
                 }
@@ -358,7 +397,7 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
         wanted.clear();
         let normals = self.list.normals();
         for m in moves {
-            let slot = m.from.slot;
+            let Span { slot, lane, .. } = m.from;
             let sample = self.problem.ids().get(slot).copied().unwrap_or_default();
             for j in m.from.hi + 1..=m.to.hi {
                 let step = self.node(j).map_or(0, |n| n.step);
@@ -366,7 +405,7 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
                     if (0..self.list.components()).all(|to| self.list.c(j, to, k) == 0.0) {
                         continue;
                     }
-                    let row = self.noise_row(slot, j, k);
+                    let row = self.noise_row(lane, j, k);
                     if let Some(given) = self.problem.given_noise(step, slot) {
                         self.problem.backend().upload(given, &mut self.arrays.noise, row as usize)?;
                     } else {
@@ -388,7 +427,7 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
         for j in m.from.hi + 1..=m.to.hi {
             let step = self.node(j).map_or(0, |n| n.step);
             if let Some(guess) = self.problem.guess(step, m.from.slot) {
-                let row = self.state_row(m.from.slot, j, 0) as usize;
+                let row = self.state_row(m.from.lane, j, 0) as usize;
                 self.problem.backend().upload(guess, &mut self.arrays.state, row)?;
             }
         }
@@ -403,7 +442,7 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
         for j in m.from.lo + 1..=m.to.lo {
             let Some(node) = self.list.nodes().get(j).filter(|n| n.solution) else { continue };
             if self.path.at(node.step).is_some() {
-                let row = self.state_row(m.from.slot, j, 0) as usize;
+                let row = self.state_row(m.from.lane, j, 0) as usize;
                 let state = self.problem.backend().download(&self.arrays.state, row..row + 1)?;
                 self.path.set(node.step, m.from.slot, &state);
             }
@@ -411,24 +450,9 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
         Ok(())
     }
 
-    /// The state of a slot at a node, as the score's first component.
-    pub fn view_state(&self, slot: usize, node: usize) -> B::View<'_> {
-        let row = self.state_row(slot, node, 0) as usize;
-        self.problem.backend().view(&self.arrays.state, row..row + 1)
-    }
-
-    /// Ends the run with every sample at node `at(slot)`.
-    pub fn finish(mut self, at: impl Fn(usize) -> usize) -> Result<Solution<B>> {
-        let slots = self.problem.samples();
-        // of a cancelled run the path holds the steps that all samples have reached
-        let reached = (0..slots).map(|slot| self.finished_steps(at(slot))).min().unwrap_or(0) + self.list.first_step();
-        self.path.truncate(reached);
-        let zero = <B::Elem as Real>::of(0.0);
-        let mut samples = self.problem.backend().alloc("samples", slots, self.problem.dim(), zero)?;
-        let rows: Vec<u32> = (0..slots).map(|slot| self.state_row(slot, at(slot), 0)).collect();
-        self.problem.backend().gather(&self.arrays.state, &rows, &mut samples, 0)?;
-        self.report.solver_time = self.started.elapsed().saturating_sub(self.report.score_time);
-        Ok(Solution { samples, path: self.path, report: self.report })
+    /// A finished sample.
+    pub fn view_sample(&self, slot: usize) -> B::View<'_> {
+        self.problem.backend().view(&self.samples, slot..slot + 1)
     }
 }
 

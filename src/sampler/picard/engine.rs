@@ -22,11 +22,14 @@ struct Progress {
 /// What the engine keeps a sample.
 #[derive(Clone, Copy, Debug)]
 struct Track {
+    /// Its window; lane [`NO_LANE`] before it has begun and after it is done.
     span: Span,
     /// Block it works on, and how often it has swept it.
     block: usize,
     sweeps: usize,
 }
+
+const NO_LANE: usize = usize::MAX;
 
 struct Engine<'s, 'p, 'a, B: Backend> {
     settings: &'s Picard,
@@ -34,7 +37,11 @@ struct Engine<'s, 'p, 'a, B: Backend> {
     work: Workspace<'p, 'a, B>,
     extent: Extent,
     tracks: Vec<Track>,
-    /// Round in which each node of each window entered, `slot * capacity + node % capacity`.
+    /// Lanes without a sample, the next one last.
+    free: Vec<usize>,
+    /// Most rows of a round.
+    rows: usize,
+    /// Round in which each node of each window entered, `lane * capacity + node % capacity`.
     entered: Vec<u32>,
     /// Last change of each of them, NaN before there is one.
     changes: Vec<f64>,
@@ -52,15 +59,24 @@ pub(in crate::sampler) fn run<B: Backend>(
     let list = problem.list(score.prediction())?;
     problem.check(&list)?;
     let extent = Extent::new(settings.window, &list)?;
-    let room = settings.room(&list)?;
+    let slots = problem.samples();
+    let room = settings.room(&list, slots)?;
     let capacity = room.window + list.lookback();
     let work = Workspace::new(problem, list, &*score, room, name)?;
-    let slots = problem.samples();
-    let tracks = (0..slots).map(|slot| Track { span: Span { slot, lo: 0, hi: 0 }, block: 0, sweeps: 0 }).collect();
-    let entered = vec![0; slots * capacity];
-    let changes = vec![f64::NAN; slots * capacity];
-    let entry = settings.entry.on(&work.list);
-    let engine = Engine { settings, entry, work, extent, tracks, entered, changes, capacity, round: 0 };
+    let tracks = (0..slots).map(|slot| Track { span: Span { slot, lane: NO_LANE, lo: 0, hi: 0 }, block: 0, sweeps: 0 });
+    let engine = Engine {
+        settings,
+        entry: settings.entry.on(&work.list),
+        work,
+        extent,
+        tracks: tracks.collect(),
+        free: (0..room.lanes).rev().collect(),
+        rows: room.rows,
+        entered: vec![0; room.lanes * capacity],
+        changes: vec![f64::NAN; room.lanes * capacity],
+        capacity,
+        round: 0,
+    };
     engine.run(problem, score, observer)
 }
 
@@ -73,14 +89,13 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
     ) -> Result<Solution<B>> {
         let last = self.work.last();
         let steps = self.work.list.steps();
-        let mut spans: Vec<Span> = self.tracks.iter().map(|t| t.span).collect();
-        let mut progress = vec![Progress::default(); spans.len()];
-        let mut moves = Vec::with_capacity(spans.len());
-        let mut finished = vec![0; spans.len()];
-        self.move_windows(&spans, &progress, &mut moves)?;
-        loop {
-            spans.clear();
-            spans.extend(self.tracks.iter().map(|t| t.span).filter(|s| s.lo < last));
+        let mut spans: Vec<Span> = Vec::with_capacity(self.tracks.len());
+        let mut progress = vec![Progress::default(); self.tracks.len()];
+        let mut moves = Vec::with_capacity(self.tracks.len());
+        let mut finished = vec![0; self.tracks.len()];
+        let mut cancelled = false;
+        while !cancelled {
+            self.fill_round(&mut spans, &mut moves)?;
             if spans.is_empty() {
                 break;
             }
@@ -96,24 +111,71 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
             for (count, track) in finished.iter_mut().zip(&self.tracks) {
                 *count = self.work.finished_steps(track.span.lo);
             }
+            // in the order of the batch
+            moves.sort_unstable_by_key(|m| m.to.slot);
             for m in moves.iter().filter(|m| m.to.lo == last) {
+                self.work.end(&m.to)?;
+                self.free.push(m.to.lane);
+                if let Some(track) = self.tracks.get_mut(m.to.slot) {
+                    track.span.lane = NO_LANE;
+                }
                 let id = problem.ids().get(m.to.slot).copied().unwrap_or_default();
-                observer.on_sample(m.to.slot, id, self.work.view_state(m.to.slot, last));
+                observer.on_sample(m.to.slot, id, self.work.view_sample(m.to.slot));
             }
             let report = &self.work.report;
             let rows = report.score_rows - before;
             let round = Round { round: report.rounds, rows, finished: &finished, steps, residual };
-            if observer.on_round(&round).is_break() && self.tracks.iter().any(|t| t.span.lo < last) {
-                self.work.report.stop = Stop::Cancelled;
+            cancelled = observer.on_round(&round).is_break() && self.tracks.iter().any(|t| t.span.lo < last);
+        }
+        if cancelled {
+            self.work.report.stop = Stop::Cancelled;
+            for track in self.tracks.iter().filter(|t| t.span.lane != NO_LANE) {
+                self.work.end(&track.span)?;
+            }
+        }
+        // a sample that has not begun is at node 0
+        let tracks = self.tracks;
+        self.work.finish(|slot| tracks.get(slot).map(|t| t.span.lo).filter(|lo| *lo > 0))
+    }
+
+    /// The windows of the next round, in the order of their lanes: those of the first samples that fit.
+    fn fill_round(&mut self, spans: &mut Vec<Span>, moves: &mut Vec<Move>) -> Result<()> {
+        let last = self.work.last();
+        let first = self.extent.end(self.work.list.first_step(), true);
+        let mut rows = 0;
+        let mut begun = Vec::new();
+        spans.clear();
+        for track in self.tracks.iter_mut().filter(|t| t.span.lo < last) {
+            let begins = track.span.lane == NO_LANE;
+            let need = if begins { first } else { track.span.hi - track.span.lo };
+            if rows + need > self.rows {
+                continue;
+            }
+            if begins {
+                let Some(lane) = self.free.pop() else { continue };
+                track.span.lane = lane;
+                self.work.begin(track.span.slot, lane)?;
+                begun.push(track.span);
+            }
+            rows += need;
+            spans.push(track.span);
+            if rows == self.rows {
                 break;
             }
         }
-        let tracks = self.tracks;
-        self.work.finish(|slot| tracks.get(slot).map_or(0, |t| t.span.lo))
+        spans.sort_unstable_by_key(|s| s.lane);
+        if !begun.is_empty() {
+            begun.sort_unstable_by_key(|s| s.lane);
+            self.move_windows(&begun, &vec![Progress::default(); begun.len()], moves)?;
+            for span in spans.iter_mut() {
+                *span = self.tracks.get(span.slot).map_or(*span, |t| t.span);
+            }
+        }
+        Ok(())
     }
 
-    fn entered(&self, slot: usize, node: usize) -> u32 {
-        self.entered.get(slot * self.capacity + node % self.capacity).copied().unwrap_or(0)
+    fn entered(&self, lane: usize, node: usize) -> u32 {
+        self.entered.get(lane * self.capacity + node % self.capacity).copied().unwrap_or(0)
     }
 
     /// How far every window may move, by the changes of the last sweep.
@@ -144,7 +206,7 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
             p.residual = self.residual(span, first, p.nodes);
             for k in 0..span.hi - span.lo {
                 let rms = self.work.rms(&self.work.change(first, k));
-                let place = span.slot * self.capacity + (span.lo + 1 + k) % self.capacity;
+                let place = span.lane * self.capacity + (span.lo + 1 + k) % self.capacity;
                 if let Some(change) = self.changes.get_mut(place) {
                     *change = rms;
                 }
@@ -169,7 +231,7 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
         (0..nodes).fold(0.0, |max, k| {
             let node = span.lo + 1 + k;
             let change = self.work.change(first, k);
-            let (accepted, rms) = self.accepts(span.slot, node, &change);
+            let (accepted, rms) = self.accepts(span.lane, node, &change);
             let counts = !exact && (accepted || k + 1 < nodes);
             exact &= self.exact(node, &change);
             if counts { f64::max(max, rms) } else { max }
@@ -177,8 +239,8 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
     }
 
     /// Whether a guess is as good as final: (accepted, its rms change).
-    fn accepts(&self, slot: usize, node: usize, change: &Change) -> (bool, f64) {
-        let earlier = self.changes.get(slot * self.capacity + node % self.capacity).copied().filter(|c| !c.is_nan());
+    fn accepts(&self, lane: usize, node: usize, change: &Change) -> (bool, f64) {
+        let earlier = self.changes.get(lane * self.capacity + node % self.capacity).copied().filter(|c| !c.is_nan());
         let rms = self.work.rms(change);
         let close = self.work.node(node).is_some_and(|n| self.settings.tolerance.accepts(n, rms, earlier));
         (change.finite && (!change.moved || close), rms)
@@ -210,11 +272,11 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
             let change = self.work.change(first, k);
             // a node whose inputs are final is exact, and hands on its exactness where its output was taken at its final state
             exact &= self.exact(node, &change);
-            if exact || self.accepts(span.slot, node, &change).0 {
+            if exact || self.accepts(span.lane, node, &change).0 {
                 continue;
             }
             // the nodes behind it must be swept again, unless the next one has been as often as allowed
-            let sweeps = (self.round - self.entered(span.slot, node + 1)) as usize;
+            let sweeps = (self.round - self.entered(span.lane, node + 1)) as usize;
             if k + 1 == count || self.settings.max_sweeps.is_none_or(|most| sweeps < most) {
                 progress.nodes = k + 1;
                 break;
@@ -233,7 +295,7 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
         let sweeps = self.tracks.get(span.slot).map_or(0, |t| t.sweeps) + 1;
         let changes = (0..count).map(|k| (span.lo + 1 + k, self.work.change(first, k)));
         let exact = 1 + changes.clone().take_while(|(node, c)| self.exact(*node, c)).count();
-        let failing = changes.clone().position(|(node, c)| !self.accepts(span.slot, node, &c).0);
+        let failing = changes.clone().position(|(node, c)| !self.accepts(span.lane, node, &c).0);
         let stalled = self.settings.max_sweeps.is_some_and(|most| sweeps >= most);
         match failing {
             Some(_) if exact >= count => Ok(Progress { nodes: count, ..Progress::default() }),
@@ -258,7 +320,7 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
                 Policy::Blocks if done => self.extent.end(step, solution),
                 Policy::Blocks => span.hi,
             };
-            let to = Span { slot: span.slot, lo, hi };
+            let to = Span { lo, hi, ..*span };
             if let Some(track) = self.tracks.get_mut(span.slot) {
                 if self.settings.policy == Policy::Blocks && done && progress.nodes > 0 {
                     let sweeps = &mut self.work.report.sweeps;
@@ -273,7 +335,7 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
                 track.span = to;
             }
             for j in span.hi + 1..=hi {
-                let place = span.slot * self.capacity + j % self.capacity;
+                let place = span.lane * self.capacity + j % self.capacity;
                 if let (Some(round), Some(change)) = (self.entered.get_mut(place), self.changes.get_mut(place)) {
                     (*round, *change) = (self.round, f64::NAN);
                 }

@@ -81,6 +81,10 @@ pub struct Picard {
     pub on_stall: OnStall,
     /// Whether samples wait for each other; default no.
     pub coupling: Coupling,
+    /// The most score rows a round may hold: it takes whole windows of as many samples as fit, in the order of the batch, and a sample
+    /// that is done makes room for the next, so that a long queue keeps a device full and takes the memory of a few. `None`
+    /// (default) takes all samples at once.
+    pub row_budget: Option<usize>,
 }
 
 impl Picard {
@@ -96,6 +100,7 @@ impl Picard {
             max_sweeps: depth,
             on_stall: if depth.is_some() { OnStall::Accept } else { OnStall::Error },
             coupling: Coupling::WholeBatch,
+            row_budget: None,
         }
     }
 
@@ -124,10 +129,24 @@ impl Picard {
     }
 
     /// What the windows of this sampler need room for.
-    pub(super) fn room(&self, list: &Discretisation) -> Result<Room> {
+    pub(super) fn room(&self, list: &Discretisation, samples: usize) -> Result<Room> {
         self.check()?;
         let window = Extent::new(self.window, list)?.most_nodes();
-        Ok(Room { window, earlier: self.linearisation.is_measured() })
+        let earlier = self.linearisation.is_measured();
+        // what cannot be allocated is reported there
+        let all = Room { window, lanes: samples, rows: samples.saturating_mul(window), earlier };
+        match self.row_budget {
+            None => Ok(all),
+            Some(rows) if rows < window => {
+                Err(Error::setting("row_budget", rows, "at least the nodes of one window, or a shorter window"))
+            }
+            Some(rows) if rows >= all.rows => Ok(all),
+            Some(_) if self.coupling == Coupling::WholeBatch => {
+                Err(Error::setting("row_budget", "fewer rows than the batch", "none where samples wait for each other"))
+            }
+            // windows shrink at the end of a trajectory, so more may be open than fit as a whole
+            Some(rows) => Ok(Room { lanes: samples.min(2 * (rows / window) + 1), rows, ..all }),
+        }
     }
 }
 
