@@ -19,7 +19,7 @@ fn ou_problem<'a, T: Real>(scheme: Scheme, samples: usize, dim: usize) -> Proble
 /// Both policies, windows 1, 2, 7, steps and more than steps, all linearisations and entries.
 fn samplers() -> Vec<Picard> {
     let mut all = Vec::new();
-    for policy in [Policy::Blocks, Policy::Sliding] {
+    for policy in [Policy::Blocks, Policy::Sliding, Policy::Wavefront { blocks: 3 }] {
         for window in [1, 2, 7, STEPS, STEPS + 3] {
             all.extend(iterations().into_iter().map(|iteration| exact(policy, window, iteration)));
         }

@@ -125,7 +125,8 @@ impl<B: Backend> Workspace<'_, '_, B> {
                 self.term(self.list.c(j, to, k), Plane::Noise, self.noise_row(span.lane, j, k));
             }
             // the start of a window is where its score was evaluated: no correction there
-            for lag in (1..=lags).filter(|lag| j - lag != span.lo) {
+            let begins = self.barriers.get(j).copied();
+            for lag in (1..=lags).filter(|lag| j - lag != span.lo && begins.is_none_or(|b| j - lag > b)) {
                 let i = j - lag;
                 let (plane, old) = match self.source(span, i) {
                     From::Row(r) => (Plane::Point, self.point_row(r, 0)),

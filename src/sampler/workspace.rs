@@ -80,6 +80,8 @@ pub(super) struct Workspace<'p, 'a, B: Backend> {
     pub(super) earlier_row_of: Vec<u32>,
     pub(super) slopes: Slopes,
     keeps_earlier: bool,
+    /// Of every node, the node where its block begins, if changes are not handed on into blocks.
+    pub(super) barriers: Vec<usize>,
     noise_rows: Vec<NoiseRow>,
     pub(super) program: Program<B::Elem>,
     changes: Vec<Change>,
@@ -133,6 +135,7 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
             earlier_row_of: vec![NO_ROW; room.lanes * capacity],
             slopes: Slopes::new(room.lanes, capacity),
             keeps_earlier: room.earlier,
+            barriers: Vec::new(),
             noise_rows: Vec::new(),
             program: Program::default(),
             changes: Vec::new(),
@@ -184,6 +187,12 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
         self.path.truncate(reached + self.list.first_step());
         self.report.solver_time = self.started.elapsed().saturating_sub(self.report.score_time);
         Ok(Solution { samples: self.samples, path: self.path, report: self.report })
+    }
+
+    /// From now on changes are not handed on across these nodes.
+    pub fn set_barriers(&mut self, boundaries: &[usize]) {
+        let begins = |j: usize| boundaries.get(boundaries.partition_point(|b| *b < j).max(1) - 1).copied().unwrap_or(0);
+        self.barriers = (0..self.list.nodes().len()).map(begins).collect();
     }
 
     pub fn node(&self, j: usize) -> Option<&Node> {

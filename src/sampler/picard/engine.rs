@@ -24,9 +24,10 @@ struct Progress {
 struct Track {
     /// Its window; lane [`NO_LANE`] before it has begun and after it is done.
     span: Span,
-    /// Block it works on, and how often it has swept it.
+    /// The first open block, of policies that have blocks.
     block: usize,
-    sweeps: usize,
+    /// Rounds it has taken part in.
+    rounds: u32,
 }
 
 const NO_LANE: usize = usize::MAX;
@@ -36,17 +37,18 @@ struct Engine<'s, 'p, 'a, B: Backend> {
     entry: Entry,
     work: Workspace<'p, 'a, B>,
     extent: Extent,
+    /// Where blocks begin and end.
+    boundaries: Vec<usize>,
     tracks: Vec<Track>,
     /// Lanes without a sample, the next one last.
     free: Vec<usize>,
     /// Most rows of a round.
     rows: usize,
-    /// Round in which each node of each window entered, `lane * capacity + node % capacity`.
+    /// Round of its sample in which each node of each window entered, `lane * capacity + node % capacity`.
     entered: Vec<u32>,
     /// Last change of each of them, NaN before there is one.
     changes: Vec<f64>,
     capacity: usize,
-    round: u32,
 }
 
 pub(in crate::sampler) fn run<B: Backend>(
@@ -62,12 +64,17 @@ pub(in crate::sampler) fn run<B: Backend>(
     let slots = problem.samples();
     let room = settings.room(&list, slots)?;
     let capacity = room.window + list.lookback();
-    let work = Workspace::new(problem, list, &*score, room, name)?;
-    let tracks = (0..slots).map(|slot| Track { span: Span { slot, lane: NO_LANE, lo: 0, hi: 0 }, block: 0, sweeps: 0 });
+    let mut work = Workspace::new(problem, list, &*score, room, name)?;
+    let tracks = (0..slots).map(|slot| Track { span: Span { slot, lane: NO_LANE, lo: 0, hi: 0 }, block: 0, rounds: 0 });
+    let boundaries = if settings.policy.blocks().is_some() { extent.boundaries() } else { Vec::new() };
+    if let Policy::Wavefront { .. } = settings.policy {
+        work.set_barriers(&boundaries);
+    }
     let engine = Engine {
         settings,
         entry: settings.entry.on(&work.list),
         work,
+        boundaries,
         extent,
         tracks: tracks.collect(),
         free: (0..room.lanes).rev().collect(),
@@ -75,7 +82,6 @@ pub(in crate::sampler) fn run<B: Backend>(
         entered: vec![0; room.lanes * capacity],
         changes: vec![f64::NAN; room.lanes * capacity],
         capacity,
-        round: 0,
     };
     engine.run(problem, score, observer)
 }
@@ -174,18 +180,22 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
         Ok(())
     }
 
-    fn entered(&self, lane: usize, node: usize) -> u32 {
-        self.entered.get(lane * self.capacity + node % self.capacity).copied().unwrap_or(0)
+    /// How often a node of a window has been swept.
+    fn sweeps(&self, span: &Span, node: usize) -> usize {
+        let entered = self.entered.get(span.lane * self.capacity + node % self.capacity).copied().unwrap_or(0);
+        self.tracks.get(span.slot).map_or(0, |t| t.rounds - entered) as usize
     }
 
     /// How far every window may move, by the changes of the last sweep.
     fn judge(&mut self, spans: &[Span], progress: &mut [Progress]) -> Result<()> {
-        self.round += 1;
         let mut first = 0;
         for (span, progress) in spans.iter().zip(progress.iter_mut()) {
+            if let Some(track) = self.tracks.get_mut(span.slot) {
+                track.rounds += 1;
+            }
             *progress = match self.settings.policy {
                 Policy::Sliding => self.judge_sliding(span, first)?,
-                Policy::Blocks => self.judge_block(span, first)?,
+                Policy::Blocks | Policy::Wavefront { .. } => self.judge_blocks(span, first)?,
             };
             // a guess that overflowed has kept its old value: it cannot leave
             let broken = (1..progress.nodes).find(|&k| !self.work.change(first, k).finite);
@@ -216,9 +226,6 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
             report.max_residual = report.max_residual.max(p.residual);
             if p.stalled_at.is_some_and(|k| k + 1 < p.nodes) {
                 report.stop = Stop::Depth;
-            }
-            if let Some(track) = self.tracks.get_mut(span.slot) {
-                track.sweeps += 1;
             }
         }
         Ok(())
@@ -276,7 +283,7 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
                 continue;
             }
             // the nodes behind it must be swept again, unless the next one has been as often as allowed
-            let sweeps = (self.round - self.entered(span.lane, node + 1)) as usize;
+            let sweeps = self.sweeps(span, node + 1);
             if k + 1 == count || self.settings.max_sweeps.is_none_or(|most| sweeps < most) {
                 progress.nodes = k + 1;
                 break;
@@ -289,23 +296,64 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
         Ok(progress)
     }
 
-    /// The exact nodes, or the whole block where all its nodes are accepted.
-    fn judge_block(&self, span: &Span, first: usize) -> Result<Progress> {
-        let count = span.hi - span.lo;
-        let sweeps = self.tracks.get(span.slot).map_or(0, |t| t.sweeps) + 1;
-        let changes = (0..count).map(|k| (span.lo + 1 + k, self.work.change(first, k)));
-        let exact = 1 + changes.clone().take_while(|(node, c)| self.exact(*node, c)).count();
-        let failing = changes.clone().position(|(node, c)| !self.accepts(span.lane, node, &c).0);
-        let stalled = self.settings.max_sweeps.is_some_and(|most| sweeps >= most);
-        match failing {
-            Some(_) if exact >= count => Ok(Progress { nodes: count, ..Progress::default() }),
-            Some(k) if stalled && self.settings.on_stall == OnStall::Error => {
-                Err(self.not_converged(span, first, k, sweeps))
+    /// All blocks whose nodes are accepted, up to the first one that is not, and of that one the exact nodes.
+    fn judge_blocks(&self, span: &Span, first: usize) -> Result<Progress> {
+        let mut progress = Progress::default();
+        let block = self.tracks.get(span.slot).map_or(0, |t| t.block);
+        // whether the block starts from a state that is final and has been when it was swept
+        let mut settled = true;
+        for &end in self.boundaries.iter().skip(block + 1).take_while(|end| **end <= span.hi) {
+            let start = progress.nodes;
+            let count = end - span.lo - start;
+            let changes = (start..start + count).map(|k| (span.lo + 1 + k, self.work.change(first, k)));
+            let unmoved = changes.clone().take_while(|(node, c)| self.exact(*node, c)).count();
+            let exact = if settled { (1 + unmoved).min(count) } else { 0 };
+            let failing = changes.clone().position(|(node, c)| !self.accepts(span.lane, node, &c).0);
+            if let (Some(k), true) = (failing, exact < count) {
+                let sweeps = self.sweeps(span, end);
+                if self.settings.max_sweeps.is_none_or(|most| sweeps < most) {
+                    progress.nodes += exact;
+                    return Ok(progress);
+                }
+                if self.settings.on_stall == OnStall::Error {
+                    return Err(self.not_converged(span, first, start + k, sweeps));
+                }
+                progress.stalled_at = progress.stalled_at.or(Some(start + k));
             }
-            Some(k) if stalled => Ok(Progress { nodes: count, stalled_at: Some(k), ..Progress::default() }),
-            Some(_) => Ok(Progress { nodes: exact, ..Progress::default() }),
-            None => Ok(Progress { nodes: count, ..Progress::default() }),
+            progress.nodes += count;
+            settled &= unmoved == count;
+            // the next block has been swept from where this one ended before
+            if changes.clone().last().is_some_and(|(node, c)| !self.accepts(span.lane, node, &c).0) {
+                return Ok(progress);
+            }
         }
+        Ok(progress)
+    }
+
+    /// The last node of a window after its start has moved to `lo`.
+    fn end(&mut self, span: &Span, lo: usize) -> usize {
+        let Some(open) = self.settings.policy.blocks() else {
+            let (step, solution) = self.work.node(lo).map_or((0, true), |n| (n.step, n.solution));
+            return self.extent.end(step, solution).max(span.hi);
+        };
+        let mut block = self.tracks.get(span.slot).map_or(0, |t| t.block);
+        while let Some(&end) = self.boundaries.get(block + 1).filter(|end| **end <= lo) {
+            let swept = self.sweeps(span, end);
+            let sweeps = &mut self.work.report.sweeps;
+            if sweeps.len() <= block {
+                sweeps.resize(block + 1, 0);
+            }
+            if let Some(most) = sweeps.get_mut(block) {
+                *most = (*most).max(swept);
+            }
+            block += 1;
+        }
+        if let Some(track) = self.tracks.get_mut(span.slot) {
+            track.block = block;
+        }
+        // one more block, if so many may be open
+        let ends = self.boundaries.iter().skip(block + 1).take(open);
+        ends.copied().find(|end| *end > span.hi).unwrap_or(span.hi)
     }
 
     /// Moves the windows of `spans` and lets new nodes enter.
@@ -313,31 +361,15 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
         moves.clear();
         for (span, progress) in spans.iter().zip(progress) {
             let lo = span.lo + progress.nodes;
-            let (step, solution) = self.work.node(lo).map_or((0, true), |n| (n.step, n.solution));
-            let done = lo == span.hi;
-            let hi = match self.settings.policy {
-                Policy::Sliding => self.extent.end(step, solution).max(span.hi),
-                Policy::Blocks if done => self.extent.end(step, solution),
-                Policy::Blocks => span.hi,
-            };
+            let hi = self.end(span, lo);
             let to = Span { lo, hi, ..*span };
-            if let Some(track) = self.tracks.get_mut(span.slot) {
-                if self.settings.policy == Policy::Blocks && done && progress.nodes > 0 {
-                    let sweeps = &mut self.work.report.sweeps;
-                    if sweeps.len() <= track.block {
-                        sweeps.resize(track.block + 1, 0);
-                    }
-                    if let Some(most) = sweeps.get_mut(track.block) {
-                        *most = (*most).max(track.sweeps);
-                    }
-                    (track.block, track.sweeps) = (track.block + 1, 0);
-                }
-                track.span = to;
-            }
+            let Some(track) = self.tracks.get_mut(span.slot) else { continue };
+            track.span = to;
+            let rounds = track.rounds;
             for j in span.hi + 1..=hi {
                 let place = span.lane * self.capacity + j % self.capacity;
                 if let (Some(round), Some(change)) = (self.entered.get_mut(place), self.changes.get_mut(place)) {
-                    (*round, *change) = (self.round, f64::NAN);
+                    (*round, *change) = (rounds, f64::NAN);
                 }
             }
             moves.push(Move { from: *span, to });

@@ -118,10 +118,23 @@ impl Picard {
         }
     }
 
+    /// The wavefront of Zhou and Sugiyama (arXiv 2412.07435): PIADM's blocks of Ornstein-Uhlenbeck length `h`, each swept `depth`
+    /// times, but without a barrier: every round begins a block, so that N blocks take N + `depth` - 1 rounds.
+    pub fn zhou_sugiyama(h: f64, depth: usize) -> Self {
+        Picard {
+            policy: Policy::Wavefront { blocks: depth },
+            coupling: Coupling::PerSample,
+            ..Picard::piadm(h, Some(depth))
+        }
+    }
+
     fn check(&self) -> Result<()> {
         self.tolerance.check()?;
         self.linearisation.check()?;
         self.entry.check()?;
+        if self.policy.blocks() == Some(0) {
+            return Err(Error::setting("policy.wavefront.blocks", 0, "at least 1 open block"));
+        }
         if self.max_sweeps == Some(0) {
             return Err(Error::setting("max_sweeps", 0, "at least 1 sweep"));
         }
@@ -131,7 +144,7 @@ impl Picard {
     /// What the windows of this sampler need room for.
     pub(super) fn room(&self, list: &Discretisation, samples: usize) -> Result<Room> {
         self.check()?;
-        let window = Extent::new(self.window, list)?.most_nodes();
+        let window = Extent::new(self.window, list)?.most_nodes(self.policy);
         let earlier = self.linearisation.is_measured();
         // what cannot be allocated is reported there
         let all = Room { window, lanes: samples, rows: samples.saturating_mul(window), earlier };

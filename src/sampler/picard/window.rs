@@ -14,6 +14,23 @@ pub enum Policy {
     /// The window slides past every accepted node (ParaDiGMS).
     #[default]
     Sliding,
+    /// Blocks without a barrier: a new block begins in every round, up to a number of open ones; sweep j of a block starts from the
+    /// end of the block before it after that one's sweep j (Zhou and Sugiyama, arXiv 2412.07435).
+    Wavefront {
+        /// The most open blocks; 1 is `Blocks`.
+        blocks: usize,
+    },
+}
+
+impl Policy {
+    /// The most open blocks, of policies that have blocks.
+    pub(super) fn blocks(self) -> Option<usize> {
+        match self {
+            Policy::Blocks => Some(1),
+            Policy::Wavefront { blocks } => Some(blocks),
+            Policy::Sliding => None,
+        }
+    }
 }
 
 /// Length of a window or block.
@@ -82,8 +99,29 @@ impl Extent {
         self.solutions.get(end.min(last)).copied().unwrap_or(0)
     }
 
-    /// The most guesses a window can hold.
-    pub(in crate::sampler) fn most_nodes(&self) -> usize {
+    /// The nodes where blocks begin and, last, where they end.
+    pub(in crate::sampler) fn boundaries(&self) -> Vec<usize> {
+        let mut nodes = vec![0];
+        let mut at = 0;
+        while at + 1 < self.solutions.len() {
+            let end = self.end(self.first_step + at, true);
+            nodes.push(end);
+            at = self.solutions.partition_point(|node| *node < end);
+        }
+        nodes
+    }
+
+    /// The most guesses that are open at once.
+    pub(in crate::sampler) fn most_nodes(&self, policy: Policy) -> usize {
+        if let Some(blocks) = policy.blocks() {
+            let nodes = self.boundaries();
+            let last = nodes.len() - 1;
+            let open = nodes
+                .iter()
+                .enumerate()
+                .filter_map(|(i, lo)| Some(nodes.get(last.min(i.saturating_add(blocks)))? - lo));
+            return open.max().unwrap_or(1);
+        }
         let ends = self.solutions.iter().enumerate().take(self.solutions.len() - 1);
         ends.map(|(i, &lo)| self.end(self.first_step + i, true) - lo).max().unwrap_or(1)
     }
