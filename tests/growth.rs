@@ -7,7 +7,7 @@ mod common;
 
 use common::mixture;
 use piadm::grid::Resolution;
-use piadm::{Cpu, Form, Ou, Picard, Problem, Report, Sampler, Scheme, TimeGrid};
+use piadm::{Cpu, Form, Ou, Picard, Policy, Problem, Report, Sampler, Scheme, TimeGrid, Window};
 
 fn run(dim: usize, stochasticity: f64, steps: usize, sampler: &Picard, seed: u64) -> Report {
     let t_max = (dim as f64).ln() + 4.0;
@@ -49,6 +49,21 @@ fn a_thousand_times_the_dimension_takes_less_than_three_times_the_rounds() {
     assert_eq!((low.sweeps.len(), high.sweeps.len()), (6, 13));
     let mean = |r: &Report| r.sweeps.iter().sum::<usize>() as f64 / r.sweeps.len() as f64;
     assert!(mean(&high) < 1.35 * mean(&low));
+}
+
+/// The secant takes a fifth of the rounds of J = 0 (81), with the paper's barrier (32 are allowed), and fewer without it.
+#[test]
+fn measured_slopes_take_a_fifth_of_the_rounds() {
+    let blocks = Picard { policy: Policy::Blocks, window: Window::OuTime { ou_time: 1.0 }, ..Picard::default() };
+    let sliding = Picard { policy: Policy::Sliding, ..blocks.clone() };
+    let median = |sampler: &Picard| {
+        let mut rounds: Vec<usize> = (0..5).map(|seed| run(4096, 1.0, 4096, sampler, seed).rounds).collect();
+        println!("d = 4096, {:?}: {rounds:?}", sampler.policy);
+        rounds.sort_unstable();
+        rounds[2]
+    };
+    let (blocks, sliding) = (median(&blocks), median(&sliding));
+    assert!(blocks <= 24 && sliding < blocks, "{blocks} rounds with a barrier, {sliding} without");
 }
 
 /// Rounds and rows are part of the contract: a change of either is a change of the algorithm.
