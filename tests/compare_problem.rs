@@ -286,7 +286,9 @@ fn samplers_take_defaults_and_refuse_unknown_fields() {
         Some(Picard { window: Window::Steps(50), tolerance: Tolerance::absolute(1e-2), ..Picard::default() })
     );
     // what a line prints as settings is what the next command may be given
-    for text in ["picard", "piadm", "paradigms"] {
+    assert_eq!(picard("zhou_sugiyama"), Some(Picard::zhou_sugiyama(1.0, 8)));
+    assert_eq!(picard(r#"{"parataa": {"memory": 2}}"#), Some(Picard::parataa(64, 2, 1e-2)));
+    for text in ["picard", "piadm", "zhou_sugiyama", "paradigms", "parataa"] {
         let listed = Listed::parse(text).unwrap();
         let again = Listed::parse(&json!({ "picard": listed.settings() }).to_string()).unwrap();
         assert_eq!(again.picard, listed.picard);

@@ -24,6 +24,9 @@ fn samplers() -> Vec<Picard> {
             all.extend(iterations().into_iter().map(|iteration| exact(policy, window, iteration)));
         }
     }
+    for (policy, anderson) in [(Policy::Sliding, 2), (Policy::Blocks, 1), (Policy::Wavefront { blocks: 2 }, 6)] {
+        all.extend([0, 6].map(|i| Picard { anderson, ..exact(policy, 7, iterations()[i]) }));
+    }
     let by_time = |policy| Picard { window: Window::OuTime { ou_time: 1.0 }, ..exact(policy, 1, iterations()[5]) };
     all.extend([by_time(Policy::Blocks), by_time(Policy::Sliding)]);
     all.push(Picard { coupling: piadm::Coupling::WholeBatch, ..exact(Policy::Sliding, 7, iterations()[2]) });

@@ -5,8 +5,8 @@ mod common;
 use common::{bits, two_modes};
 use ndarray::{Array1, Array2, Axis};
 use piadm::{
-    Cpu, Form, NoiseKey, Ou, Picard, Policy, Prediction, Problem, Rows, Sampler, Save, Scheme, ScoreFn, TimeGrid,
-    Window,
+    Cpu, Form, NoiseKey, OnStall, Ou, Picard, Policy, Prediction, Problem, Rows, Sampler, Save, Scheme, ScoreFn,
+    TimeGrid, Tolerance, Window,
 };
 
 const DIM: usize = 3;
@@ -120,4 +120,109 @@ fn a_wavefront_of_one_block_has_a_barrier() {
             (b.report.rounds, b.report.sweeps, b.report.residuals)
         );
     }
+}
+
+/// Gaussian elimination with pivots.
+fn solve(mut a: Vec<Vec<f64>>, mut b: Vec<f64>) -> Vec<f64> {
+    let n = b.len();
+    for k in 0..n {
+        let pivot = (k..n).max_by(|i, j| a[*i][k].abs().total_cmp(&a[*j][k].abs())).unwrap();
+        a.swap(k, pivot);
+        b.swap(k, pivot);
+        for i in (0..n).filter(|i| *i != k) {
+            let factor = a[i][k] / a[k][k];
+            for j in 0..n {
+                a[i][j] -= factor * a[k][j];
+            }
+            b[i] -= factor * b[k];
+        }
+    }
+    (0..n).map(|k| b[k] / a[k][k]).collect()
+}
+
+/// Tang et al.: after sweep k node k is final; node j behind it goes on by the differences of the last m + 1 sweeps, combined so that the
+/// residuals of nodes k + 1 ..= j would be least.
+fn parataa(grid: &TimeGrid, memory: usize, sweeps: usize, ups: f64) -> (Vec<Array1<f64>>, usize) {
+    let times = grid.times();
+    let n = times.len() - 1;
+    let (x0, xi) = noise(n);
+    let mut y = vec![x0.clone(); n + 1];
+    let (mut g, mut r): (Vec<Vec<Array1<f64>>>, Vec<Vec<Array1<f64>>>) = Default::default();
+    let mut moved = 0;
+    for k in 1..=sweeps {
+        let swept = sweep(times, &x0, &y, &xi, 0, ups);
+        r.push(swept.iter().zip(&y).map(|(g, y)| g - y).collect());
+        y = swept.clone();
+        g.push(swept);
+        let columns = memory.min(k - 1);
+        if k == sweeps || columns == 0 {
+            continue;
+        }
+        let last = g.len() - 1;
+        let d = |of: &[Vec<Array1<f64>>], a: usize, j: usize| &of[last - a][j] - &of[last - a - 1][j];
+        for j in k + 1..=n {
+            let sum = |f: &dyn Fn(usize) -> f64| (k + 1..=j).map(f).sum::<f64>();
+            let mut m: Vec<Vec<f64>> =
+                (0..columns).map(|a| (0..columns).map(|b| sum(&|i| d(&r, a, i).dot(&d(&r, b, i)))).collect()).collect();
+            let trace: f64 = (0..columns).map(|a| m[a][a]).sum();
+            (0..columns).for_each(|a| m[a][a] += 1e-8 * trace);
+            let rhs = (0..columns).map(|a| sum(&|i| d(&r, a, i).dot(&r[last][i]))).collect();
+            // safeguard: not where the residual has risen
+            let size = |of: &[Array1<f64>]| (k + 1..=j).map(|i| of[i].dot(&of[i])).sum::<f64>();
+            if size(&r[last]) > size(&r[last - 1]) {
+                continue;
+            }
+            moved += 1;
+            for (a, theta) in solve(m, rhs).into_iter().enumerate() {
+                y[j] = &y[j] - &(d(&g, a, j) * theta);
+            }
+        }
+    }
+    (y, moved)
+}
+
+#[test]
+fn tang_and_others() {
+    let grid = TimeGrid::uniform(3.1, 0.1, 12).unwrap();
+    for (ups, memory, sweeps) in [(1.0, 1, 4), (0.0, 2, 5), (1.0, 3, 7), (0.5, 2, 3)] {
+        let preset = Picard {
+            policy: Policy::Blocks,
+            window: Window::Steps(12),
+            tolerance: Tolerance::ZERO,
+            max_sweeps: Some(sweeps),
+            on_stall: OnStall::Accept,
+            ..Picard::parataa(12, memory, 1e-3)
+        };
+        let run = preset.sample(&problem(&grid, ups), &mut two_modes::<f64>(Prediction::Score)).unwrap();
+        assert_eq!(run.report.rounds, sweeps);
+        let (expected, moved) = parataa(&grid, memory, sweeps, ups);
+        assert!(moved > 5, "{moved} nodes accelerated");
+        let plain =
+            Picard { anderson: 0, ..preset }.sample(&problem(&grid, ups), &mut two_modes::<f64>(Prediction::Score));
+        assert_ne!(bits(&plain.unwrap().samples), bits(&run.samples));
+        for (m, expected) in expected.iter().enumerate() {
+            let state = run.path.states().index_axis(Axis(0), m).row(0).to_owned();
+            let off = (&state - expected).iter().fold(0.0f64, |m, e| m.max(e.abs()));
+            assert!(off < 1e-7, "memory {memory}, step {m}: {off:e}");
+        }
+    }
+}
+
+#[test]
+fn acceleration_helps_the_frozen_score() {
+    let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 200).unwrap();
+    let problem = Problem::new(
+        Cpu::<f64>::new(),
+        &Ou,
+        grid,
+        Scheme::Exponential { form: Form::Data, stochasticity: 0.0 },
+        (4, 16),
+    )
+    .seed(5);
+    let mut score = common::mixture(8, 16, 0.3, 0.91, 2);
+    let with = Picard::parataa(200, 3, 1e-3);
+    let rounds = |s: &Picard, score: &mut dyn ScoreFn<Cpu<f64>>| s.sample(&problem, score).unwrap().report.rounds;
+    let (with, without) = (rounds(&with, &mut score), rounds(&Picard { anderson: 0, ..with.clone() }, &mut score));
+    println!("{with} rounds with, {without} without");
+    assert!(with < without);
 }

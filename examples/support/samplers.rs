@@ -8,11 +8,16 @@ use serde_json::Value;
 const PARADIGMS_WINDOW: usize = 64;
 /// Its tolerance, in standard deviations of the posterior: the published one for DDPM.
 const PARADIGMS_TOLERANCE: f64 = 0.1;
+/// Sweeps of a block of `zhou_sugiyama`.
+const WAVEFRONT_DEPTH: usize = 8;
+/// Past sweeps and tolerance of `parataa`.
+const PARATAA_MEMORY: usize = 3;
+const PARATAA_TOLERANCE: f64 = 1e-2;
 
 /// A sampler of the list.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listed {
-    /// sequential, piadm, paradigms or picard.
+    /// Which of the named samplers.
     pub name: String,
     /// The parallel sampler's settings; `None` is sequential sampling.
     pub picard: Option<Picard>,
@@ -53,8 +58,21 @@ impl Listed {
                 fields.finish()?;
                 Some(Picard::paradigms(window, tolerance))
             }
+            "zhou_sugiyama" => {
+                let mut fields = Fields::new(name, settings)?;
+                let (h, depth) = (fields.or("h", 1.0)?, fields.or("depth", WAVEFRONT_DEPTH)?);
+                fields.finish()?;
+                Some(Picard::zhou_sugiyama(h, depth))
+            }
+            "parataa" => {
+                let mut fields = Fields::new(name, settings)?;
+                let (window, memory) = (fields.or("window", PARADIGMS_WINDOW)?, fields.or("memory", PARATAA_MEMORY)?);
+                let tolerance = fields.or("tolerance", PARATAA_TOLERANCE)?;
+                fields.finish()?;
+                Some(Picard::parataa(window, memory, tolerance))
+            }
             _ => {
-                let known = "sequential, piadm, paradigms or picard";
+                let known = "sequential, piadm, zhou_sugiyama, paradigms, parataa or picard";
                 return Err(format!("unknown sampler {name:?}, expected {known}").into());
             }
         };

@@ -15,6 +15,8 @@ pub(super) struct Room {
     pub rows: usize,
     /// Whether the points and outputs of the round before are kept.
     pub earlier: bool,
+    /// Sweeps whose states and residuals are kept.
+    pub history: usize,
 }
 
 /// Rows of each array.
@@ -29,12 +31,14 @@ struct RowCounts {
 
 impl Room {
     fn rows(self, list: &Discretisation) -> Option<RowCounts> {
-        let (n, kept) = (list.components(), list.lookback() - 1);
+        let n = list.components();
         let capacity = self.window.checked_add(list.lookback())?;
+        let history = capacity.checked_mul(self.history)?.checked_mul(2 * n)?;
+        let memory = history.checked_add(lookback_rows(list))?;
         let nodes = self.lanes.checked_mul(capacity)?;
         Some(RowCounts {
             state: nodes.checked_mul(n)?,
-            memory: self.lanes.checked_mul(kept)?.checked_mul(n + 1)?,
+            memory: self.lanes.checked_mul(memory)?,
             point: self.rows.checked_mul(n)?,
             output: self.rows,
             noise: nodes.checked_mul(list.normals())?,
@@ -49,6 +53,11 @@ impl Room {
         let rows = [memory, noise, evaluated, slots].iter().try_fold(state, |sum, r| sum.checked_add(*r))?;
         rows.checked_mul(dim)?.checked_mul(size_of::<E>())
     }
+}
+
+/// Rows for point and output of the nodes before a window.
+pub(super) fn lookback_rows(list: &Discretisation) -> usize {
+    (list.lookback() - 1) * (list.components() + 1)
 }
 
 /// The arrays. Nodes of a lane live in a ring of `capacity` rows, so memory depends on the window and not on the number of steps.
@@ -87,8 +96,13 @@ impl<B: Backend> Arrays<B> {
             noise: backend.alloc("noise", rows.noise, dim, zero)?,
             row_limit: rows.output,
             state_rows: (room.window + list.lookback()) * list.components(),
-            memory_rows: (list.lookback() - 1) * (list.components() + 1),
+            memory_rows: rows.memory / room.lanes.max(1),
         })
+    }
+
+    /// Rows of `memory` that a lane owns: the lookback's, then the history.
+    pub fn memory_rows(&self) -> usize {
+        self.memory_rows
     }
 
     /// What was evaluated becomes the round before.

@@ -1,5 +1,6 @@
 //! Samplers: one trait, a sequential reference, and the parallel engine.
 
+mod anderson;
 mod arrays;
 mod corrector;
 mod piadm;

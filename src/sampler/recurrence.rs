@@ -65,7 +65,7 @@ impl<B: Backend> Workspace<'_, '_, B> {
         }
     }
 
-    fn close_target(&mut self, plane: Plane, row: u32, first_term: usize) {
+    pub(super) fn close_target(&mut self, plane: Plane, row: u32, first_term: usize) {
         let terms = first_term..self.program.terms.len();
         self.program.targets.push(Target { out: RowRef { plane, row }, terms });
     }

@@ -38,7 +38,7 @@ impl<B: Backend> Sampler<B> for Sequential {
             problem,
             list,
             &*score,
-            Room { window: 1, lanes: samples, rows: samples, earlier: false },
+            Room { window: 1, lanes: samples, rows: samples, earlier: false, history: 0 },
             "sequential",
         )?;
         let (last, steps) = (work.last(), work.list.steps());

@@ -2,7 +2,8 @@
 //!
 //! Spans and moves come in ascending order of their lanes.
 
-use super::arrays::{Arrays, Room};
+use super::anderson::Anderson;
+use super::arrays::{Arrays, Room, lookback_rows};
 use super::picard::{Entry, Linearisation};
 use super::slopes::Slopes;
 use super::{Path, Problem, Report, Solution};
@@ -79,6 +80,7 @@ pub(super) struct Workspace<'p, 'a, B: Backend> {
     pub(super) row_of: Vec<u32>,
     pub(super) earlier_row_of: Vec<u32>,
     pub(super) slopes: Slopes,
+    pub(super) anderson: Anderson,
     keeps_earlier: bool,
     /// Of every node, the node where its block begins, if changes are not handed on into blocks.
     pub(super) barriers: Vec<usize>,
@@ -134,6 +136,7 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
             row_of: vec![NO_ROW; room.lanes * capacity],
             earlier_row_of: vec![NO_ROW; room.lanes * capacity],
             slopes: Slopes::new(room.lanes, capacity),
+            anderson: Anderson::new(room.history.saturating_sub(1)),
             keeps_earlier: room.earlier,
             barriers: Vec::new(),
             noise_rows: Vec::new(),
@@ -225,8 +228,12 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
 
     /// Row of a component (or, after the last one, of the output) of the node `back` places before the window.
     pub(super) fn memory_row(&self, lane: usize, back: usize, component: usize) -> u32 {
-        let kept = self.list.lookback() - 1;
-        ((lane * kept + back - 1) * (self.list.components() + 1) + component) as u32
+        let row = (back - 1) * (self.list.components() + 1) + component;
+        (lane * self.arrays.memory_rows() + row) as u32
+    }
+
+    pub(super) fn lookback_rows(&self) -> usize {
+        lookback_rows(&self.list)
     }
 
     pub(super) fn point_row(&self, row: u32, component: usize) -> u32 {
@@ -396,7 +403,7 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
         Ok(())
     }
 
-    fn run_program(&mut self) -> Result<()> {
+    pub(super) fn run_program(&mut self) -> Result<()> {
         let planes = self.arrays.planes();
         self.problem.backend().run(&self.program, planes, &mut self.scratch, &mut self.changes)
     }

@@ -6,7 +6,7 @@ use crate::backend::{Cpu, Plane, Planes, Real, RowRef, Vector};
 use ndarray::ArrayView2;
 
 /// The most vectors of a group.
-const WIDTH: usize = 4;
+const WIDTH: usize = 8;
 
 /// What every job reads.
 struct Shared<'a, T> {

@@ -3,6 +3,7 @@
 use super::{Coupling, Entry, OnStall, Picard, Policy};
 use crate::backend::{Backend, Change};
 use crate::error::{Error, Result};
+use crate::sampler::anderson::Swept;
 use crate::sampler::picard::window::Extent;
 use crate::sampler::workspace::{Move, Span, Workspace};
 use crate::sampler::{Observer, Problem, Round, Solution, Stop};
@@ -110,8 +111,15 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
             if self.settings.linearisation.is_measured() {
                 self.work.measure_slopes(&spans)?;
             }
+            if self.settings.anderson > 0 {
+                let tracks = &self.tracks;
+                self.work.keep_states(&spans, |slot| tracks.get(slot).map_or(0, |t| t.rounds as usize + 1))?;
+            }
             self.work.sweep(&spans, &self.settings.linearisation)?;
             self.judge(&spans, &mut progress)?;
+            if self.settings.anderson > 0 {
+                self.accelerate(&spans, &progress)?;
+            }
             self.move_windows(&spans, &progress, &mut moves)?;
             let residual = progress.iter().take(spans.len()).fold(0.0, |max, p| f64::max(max, p.residual));
             for (count, track) in finished.iter_mut().zip(&self.tracks) {
@@ -178,6 +186,18 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
             }
         }
         Ok(())
+    }
+
+    /// Anderson's step for the nodes that stay.
+    fn accelerate(&mut self, spans: &[Span], progress: &[Progress]) -> Result<()> {
+        let swept = spans.iter().zip(progress).map(|(span, p)| Swept {
+            span: *span,
+            lo: span.lo + p.nodes,
+            now: self.tracks.get(span.slot).map_or(0, |t| t.rounds as usize),
+            sweeps: (span.lo + 1..=span.hi).map(|j| self.sweeps(span, j)).collect(),
+        });
+        let swept: Vec<Swept> = swept.collect();
+        self.work.accelerate(&swept)
     }
 
     /// How often a node of a window has been swept.

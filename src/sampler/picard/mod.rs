@@ -10,6 +10,7 @@ pub(super) use linearisation::{FIRST_VARIANCE, Place};
 pub use tolerance::Tolerance;
 pub use window::{Policy, Window};
 
+use super::anderson::MOST_MEMORY;
 use super::arrays::Room;
 use super::{Observer, Problem, Sampler, Solution};
 use crate::backend::Backend;
@@ -85,6 +86,9 @@ pub struct Picard {
     /// that is done makes room for the next, so that a long queue keeps a device full and takes the memory of a few. `None`
     /// (default) takes all samples at once.
     pub row_budget: Option<usize>,
+    /// Triangular Anderson acceleration over this many past sweeps, at most 6 (ParaTAA); 0 (default) is none. It helps
+    /// slow iterations such as `FrozenScore`, not the secant.
+    pub anderson: usize,
 }
 
 impl Picard {
@@ -101,6 +105,7 @@ impl Picard {
             on_stall: if depth.is_some() { OnStall::Accept } else { OnStall::Error },
             coupling: Coupling::WholeBatch,
             row_budget: None,
+            anderson: 0,
         }
     }
 
@@ -114,6 +119,20 @@ impl Picard {
             entry: Entry::Copy,
             tolerance: Tolerance { posterior: tolerance, ..Tolerance::ZERO },
             coupling: Coupling::WholeBatch,
+            ..Picard::default()
+        }
+    }
+
+    /// ParaTAA (arXiv 2402.09970): J = 0, triangular Anderson acceleration over `memory` sweeps (published: 2 to 3), a sliding window with
+    /// copied entry; `tolerance` bounds the change in units of the state.
+    pub fn parataa(window: usize, memory: usize, tolerance: f64) -> Self {
+        Picard {
+            policy: Policy::Sliding,
+            window: Window::Steps(window),
+            linearisation: Linearisation::FrozenScore,
+            entry: Entry::Copy,
+            tolerance: Tolerance::absolute(tolerance),
+            anderson: memory,
             ..Picard::default()
         }
     }
@@ -135,6 +154,9 @@ impl Picard {
         if self.policy.blocks() == Some(0) {
             return Err(Error::setting("policy.wavefront.blocks", 0, "at least 1 open block"));
         }
+        if self.anderson > MOST_MEMORY {
+            return Err(Error::setting("anderson", self.anderson, "at most 6 past sweeps"));
+        }
         if self.max_sweeps == Some(0) {
             return Err(Error::setting("max_sweeps", 0, "at least 1 sweep"));
         }
@@ -147,7 +169,8 @@ impl Picard {
         let window = Extent::new(self.window, list)?.most_nodes(self.policy);
         let earlier = self.linearisation.is_measured();
         // what cannot be allocated is reported there
-        let all = Room { window, lanes: samples, rows: samples.saturating_mul(window), earlier };
+        let history = if self.anderson > 0 { self.anderson + 1 } else { 0 };
+        let all = Room { window, lanes: samples, rows: samples.saturating_mul(window), earlier, history };
         match self.row_budget {
             None => Ok(all),
             Some(rows) if rows < window => {
