@@ -122,6 +122,9 @@ fn a_wavefront_of_one_block_has_a_barrier() {
     }
 }
 
+/// States or residuals of all nodes.
+type Sweep = Vec<Array1<f64>>;
+
 /// Gaussian elimination with pivots.
 fn solve(mut a: Vec<Vec<f64>>, mut b: Vec<f64>) -> Vec<f64> {
     let n = b.len();
@@ -131,9 +134,8 @@ fn solve(mut a: Vec<Vec<f64>>, mut b: Vec<f64>) -> Vec<f64> {
         b.swap(k, pivot);
         for i in (0..n).filter(|i| *i != k) {
             let factor = a[i][k] / a[k][k];
-            for j in 0..n {
-                a[i][j] -= factor * a[k][j];
-            }
+            let pivot = a[k].clone();
+            a[i].iter_mut().zip(pivot).for_each(|(x, p)| *x -= factor * p);
             b[i] -= factor * b[k];
         }
     }
@@ -147,7 +149,7 @@ fn parataa(grid: &TimeGrid, memory: usize, sweeps: usize, ups: f64) -> (Vec<Arra
     let n = times.len() - 1;
     let (x0, xi) = noise(n);
     let mut y = vec![x0.clone(); n + 1];
-    let (mut g, mut r): (Vec<Vec<Array1<f64>>>, Vec<Vec<Array1<f64>>>) = Default::default();
+    let (mut g, mut r) = (Vec::<Sweep>::new(), Vec::<Sweep>::new());
     let mut moved = 0;
     for k in 1..=sweeps {
         let swept = sweep(times, &x0, &y, &xi, 0, ups);
@@ -159,8 +161,8 @@ fn parataa(grid: &TimeGrid, memory: usize, sweeps: usize, ups: f64) -> (Vec<Arra
             continue;
         }
         let last = g.len() - 1;
-        let d = |of: &[Vec<Array1<f64>>], a: usize, j: usize| &of[last - a][j] - &of[last - a - 1][j];
-        for j in k + 1..=n {
+        let d = |of: &[Sweep], a: usize, j: usize| &of[last - a][j] - &of[last - a - 1][j];
+        for (j, y) in y.iter_mut().enumerate().skip(k + 1) {
             let sum = |f: &dyn Fn(usize) -> f64| (k + 1..=j).map(f).sum::<f64>();
             let mut m: Vec<Vec<f64>> =
                 (0..columns).map(|a| (0..columns).map(|b| sum(&|i| d(&r, a, i).dot(&d(&r, b, i)))).collect()).collect();
@@ -174,7 +176,7 @@ fn parataa(grid: &TimeGrid, memory: usize, sweeps: usize, ups: f64) -> (Vec<Arra
             }
             moved += 1;
             for (a, theta) in solve(m, rhs).into_iter().enumerate() {
-                y[j] = &y[j] - &(d(&g, a, j) * theta);
+                *y = &*y - &(d(&g, a, j) * theta);
             }
         }
     }

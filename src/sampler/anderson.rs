@@ -10,6 +10,8 @@ use crate::error::Result;
 /// The most differences of sweeps.
 pub(super) const MOST_MEMORY: usize = 6;
 /// Keeps the normal equations solvable, relative to their trace.
+/// Pairs of that many differences and the residual.
+const PAIRS: usize = (MOST_MEMORY + 1) * (MOST_MEMORY + 2) / 2;
 const REGULARISATION: f64 = 1e-8;
 
 /// What is kept of a sweep: R and G.
@@ -20,20 +22,21 @@ enum Kept {
 }
 
 /// A window that has been swept.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Swept {
     pub span: Span,
     /// Its new start.
     pub lo: usize,
     /// Sweeps of the sample so far.
     pub now: usize,
-    /// Sweeps of every node.
-    pub sweeps: Vec<usize>,
+    /// Where the counts of its nodes' sweeps begin, in a list of those of all windows.
+    pub first: usize,
 }
 
 impl Swept {
-    fn sweeps(&self, node: usize) -> usize {
-        self.sweeps.get(node - self.span.lo - 1).copied().unwrap_or(0)
+    /// Differences of sweeps that a node has, at most `most`.
+    fn columns(&self, counts: &[usize], node: usize, most: usize) -> usize {
+        counts.get(self.first + node - self.span.lo - 1).map_or(0, |n| n.saturating_sub(1).min(most))
     }
 }
 
@@ -83,7 +86,7 @@ impl<B: Backend> Workspace<'_, '_, B> {
     }
 
     /// Keeps what the last sweep did and moves on the nodes behind the windows' new starts.
-    pub fn accelerate(&mut self, swept: &[Swept]) -> Result<()> {
+    pub fn accelerate(&mut self, swept: &[Swept], counts: &[usize]) -> Result<()> {
         let n = self.list.components();
         self.clear_program();
         for Swept { span, now, .. } in swept {
@@ -102,7 +105,7 @@ impl<B: Backend> Workspace<'_, '_, B> {
             self.close_segment(span.lane, first);
         }
         self.run_program()?;
-        self.residual_products(swept)?;
+        self.residual_products(swept, counts)?;
         self.clear_program();
         let m = self.anderson.memory;
         let each = self.anderson.pairs.len();
@@ -110,21 +113,23 @@ impl<B: Backend> Workspace<'_, '_, B> {
         for one in swept {
             let Swept { span, now, .. } = one;
             let first = self.program.targets.len();
-            let mut sums = vec![0.0; each];
+            let mut sums = [0.0; PAIRS];
             for j in one.lo + 1..=span.hi {
                 for _ in 0..n {
                     let products = self.anderson.products.iter().skip(group * each).take(each);
                     sums.iter_mut().zip(products).for_each(|(sum, p)| *sum += p);
                     group += 1;
                 }
-                let columns = one.sweeps(j).saturating_sub(1).min(m);
+                let columns = one.columns(counts, j, m);
                 let Some(theta) = solve(&sums, columns, m) else { continue };
                 for component in 0..n {
                     let g = |back: usize| self.history_row(span, j, now - back, Kept::State, component);
-                    let mut terms = vec![(1.0, g(0), None)];
-                    terms.extend(theta.iter().enumerate().map(|(a, t)| (-t, g(a), Some(g(a + 1)))));
+                    let mut terms = [(1.0, g(0), None); MOST_MEMORY + 1];
+                    for (a, (term, t)) in terms.iter_mut().skip(1).zip(theta).take(columns).enumerate() {
+                        *term = (-t, g(a), Some(g(a + 1)));
+                    }
                     let out = RowRef { plane: Plane::State, row: self.state_row(span.lane, j, component) };
-                    self.push_combination(out, &terms);
+                    self.push_combination(out, terms.get(..=columns).unwrap_or(&[]));
                 }
             }
             self.close_segment(span.lane, first);
@@ -133,14 +138,14 @@ impl<B: Backend> Workspace<'_, '_, B> {
     }
 
     /// Products of the residuals' differences at all nodes that stay.
-    fn residual_products(&mut self, swept: &[Swept]) -> Result<()> {
+    fn residual_products(&mut self, swept: &[Swept], counts: &[usize]) -> Result<()> {
         let mut vectors = std::mem::take(&mut self.anderson.vectors);
         vectors.clear();
         let m = self.anderson.memory;
         for one in swept {
             let Swept { span, now, .. } = one;
             for j in one.lo + 1..=span.hi {
-                let columns = one.sweeps(j).saturating_sub(1).min(m);
+                let columns = one.columns(counts, j, m);
                 for component in 0..self.list.components() {
                     let r = |back: usize| self.history_row(span, j, now - back, Kept::Residual, component);
                     // a node without so many sweeps has no part in the older differences
@@ -172,7 +177,7 @@ impl<B: Backend> Workspace<'_, '_, B> {
 
 /// theta of (M + 1e-8 tr(M) I) theta = r from the products of dR_1 .. dR_m and R, of which the first `columns` differences are there. `None` where
 /// there is nothing to accelerate, numbers are not finite, or the residual has risen.
-fn solve(sums: &[f64], columns: usize, m: usize) -> Option<Vec<f64>> {
+fn solve(sums: &[f64], columns: usize, m: usize) -> Option<[f64; MOST_MEMORY]> {
     let product = |a: usize, b: usize| {
         let (a, b) = (a.max(b), a.min(b));
         sums.get(a * (a + 1) / 2 + b).copied().unwrap_or(f64::NAN)
@@ -186,25 +191,26 @@ fn solve(sums: &[f64], columns: usize, m: usize) -> Option<Vec<f64>> {
     if now.is_nan() || now > before {
         return None;
     }
-    let mut rows: Vec<Vec<f64>> = (0..columns)
-        .map(|a| {
-            let diagonal = |b: usize| if a == b { REGULARISATION * trace } else { 0.0 };
-            (0..columns).map(|b| product(a, b) + diagonal(b)).chain([product(a, m)]).collect()
-        })
-        .collect();
-    // a positive definite matrix needs no pivots
+    // rows of (M, r); a positive definite matrix needs no pivots
+    let mut rows = [[0.0; MOST_MEMORY + 1]; MOST_MEMORY];
+    for (a, row) in rows.iter_mut().enumerate().take(columns) {
+        for (b, x) in row.iter_mut().enumerate().take(columns) {
+            *x = product(a, b) + if a == b { REGULARISATION * trace } else { 0.0 };
+        }
+        row[MOST_MEMORY] = product(a, m);
+    }
     for k in 0..columns {
-        let pivot = rows.get(k)?.clone();
-        for row in rows.iter_mut().skip(k + 1) {
-            let factor = row.get(k)? / pivot.get(k)?;
+        let pivot = rows[k];
+        for row in rows.iter_mut().take(columns).skip(k + 1) {
+            let factor = row[k] / pivot[k];
             row.iter_mut().zip(&pivot).for_each(|(x, p)| *x -= factor * p);
         }
     }
-    let mut theta = vec![0.0; columns];
+    let mut theta = [0.0; MOST_MEMORY];
     for k in (0..columns).rev() {
-        let row = rows.get(k)?;
-        let known: f64 = theta.iter().zip(row).skip(k + 1).map(|(t, x)| t * x).sum();
-        *theta.get_mut(k)? = (row.get(columns)? - known) / row.get(k)?;
+        let row = rows[k];
+        let known: f64 = theta.iter().zip(&row).take(columns).skip(k + 1).map(|(t, x)| t * x).sum();
+        theta[k] = (row[MOST_MEMORY] - known) / row[k];
     }
     theta.iter().all(|t| t.is_finite()).then_some(theta)
 }

@@ -50,6 +50,11 @@ struct Engine<'s, 'p, 'a, B: Backend> {
     /// Last change of each of them, NaN before there is one.
     changes: Vec<f64>,
     capacity: usize,
+    /// Samples that begin in a round.
+    begun: Vec<Span>,
+    /// Windows to accelerate, and how often their nodes have been swept.
+    swept: Vec<Swept>,
+    counts: Vec<usize>,
 }
 
 pub(in crate::sampler) fn run<B: Backend>(
@@ -68,6 +73,8 @@ pub(in crate::sampler) fn run<B: Backend>(
     let mut work = Workspace::new(problem, list, &*score, room, name)?;
     let tracks = (0..slots).map(|slot| Track { span: Span { slot, lane: NO_LANE, lo: 0, hi: 0 }, block: 0, rounds: 0 });
     let boundaries = if settings.policy.blocks().is_some() { extent.boundaries() } else { Vec::new() };
+    // rounds need not grow the list
+    work.report.sweeps.reserve_exact(boundaries.len());
     if let Policy::Wavefront { .. } = settings.policy {
         work.set_barriers(&boundaries);
     }
@@ -83,6 +90,9 @@ pub(in crate::sampler) fn run<B: Backend>(
         entered: vec![0; room.lanes * capacity],
         changes: vec![f64::NAN; room.lanes * capacity],
         capacity,
+        begun: Vec::with_capacity(room.lanes),
+        swept: Vec::new(),
+        counts: Vec::new(),
     };
     engine.run(problem, score, observer)
 }
@@ -157,7 +167,8 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
         let last = self.work.last();
         let first = self.extent.end(self.work.list.first_step(), true);
         let mut rows = 0;
-        let mut begun = Vec::new();
+        let mut begun = std::mem::take(&mut self.begun);
+        begun.clear();
         spans.clear();
         for track in self.tracks.iter_mut().filter(|t| t.span.lo < last) {
             let begins = track.span.lane == NO_LANE;
@@ -180,24 +191,28 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
         spans.sort_unstable_by_key(|s| s.lane);
         if !begun.is_empty() {
             begun.sort_unstable_by_key(|s| s.lane);
-            self.move_windows(&begun, &vec![Progress::default(); begun.len()], moves)?;
+            self.move_windows(&begun, &[], moves)?;
             for span in spans.iter_mut() {
                 *span = self.tracks.get(span.slot).map_or(*span, |t| t.span);
             }
         }
+        self.begun = begun;
         Ok(())
     }
 
     /// Anderson's step for the nodes that stay.
     fn accelerate(&mut self, spans: &[Span], progress: &[Progress]) -> Result<()> {
-        let swept = spans.iter().zip(progress).map(|(span, p)| Swept {
-            span: *span,
-            lo: span.lo + p.nodes,
-            now: self.tracks.get(span.slot).map_or(0, |t| t.rounds as usize),
-            sweeps: (span.lo + 1..=span.hi).map(|j| self.sweeps(span, j)).collect(),
-        });
-        let swept: Vec<Swept> = swept.collect();
-        self.work.accelerate(&swept)
+        let (mut swept, mut counts) = (std::mem::take(&mut self.swept), std::mem::take(&mut self.counts));
+        swept.clear();
+        counts.clear();
+        for (span, p) in spans.iter().zip(progress) {
+            let now = self.tracks.get(span.slot).map_or(0, |t| t.rounds as usize);
+            swept.push(Swept { span: *span, lo: span.lo + p.nodes, now, first: counts.len() });
+            counts.extend((span.lo + 1..=span.hi).map(|j| self.sweeps(span, j)));
+        }
+        let answer = self.work.accelerate(&swept, &counts);
+        (self.swept, self.counts) = (swept, counts);
+        answer
     }
 
     /// How often a node of a window has been swept.
@@ -303,8 +318,11 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
                 continue;
             }
             // the nodes behind it must be swept again, unless the next one has been as often as allowed
+            if k + 1 == count {
+                break;
+            }
             let sweeps = self.sweeps(span, node + 1);
-            if k + 1 == count || self.settings.max_sweeps.is_none_or(|most| sweeps < most) {
+            if self.settings.max_sweeps.is_none_or(|most| sweeps < most) {
                 progress.nodes = k + 1;
                 break;
             }
@@ -376,11 +394,11 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
         ends.copied().find(|end| *end > span.hi).unwrap_or(span.hi)
     }
 
-    /// Moves the windows of `spans` and lets new nodes enter.
+    /// Moves the windows of `spans` and lets new nodes enter; windows without progress begin.
     fn move_windows(&mut self, spans: &[Span], progress: &[Progress], moves: &mut Vec<Move>) -> Result<()> {
         moves.clear();
-        for (span, progress) in spans.iter().zip(progress) {
-            let lo = span.lo + progress.nodes;
+        for (i, span) in spans.iter().enumerate() {
+            let lo = span.lo + progress.get(i).map_or(0, |p| p.nodes);
             let hi = self.end(span, lo);
             let to = Span { lo, hi, ..*span };
             let Some(track) = self.tracks.get_mut(span.slot) else { continue };

@@ -1,0 +1,87 @@
+//! The rounds of a run allocate nothing once arrays and lists have their sizes.
+
+mod common;
+
+use common::two_modes;
+use piadm::{
+    BoxError, Cpu, Entry, Linearisation, Ou, Picard, Policy, Prediction, Problem, Rows, Sampler, Scheme, ScoreFn,
+    TimeGrid, Tolerance, Window,
+};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+struct Counting;
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: everything is handed on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(at, layout) }
+    }
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        unsafe { System.realloc(at, layout, size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// Notes the number of allocations so far, at every call.
+struct Noting<S> {
+    inner: S,
+    seen: Vec<usize>,
+}
+
+impl<S: ScoreFn<Cpu<f32>>> ScoreFn<Cpu<f32>> for Noting<S> {
+    fn prediction(&self) -> Prediction {
+        self.inner.prediction()
+    }
+
+    fn eval(
+        &mut self,
+        x: ndarray::ArrayView2<'_, f32>,
+        rows: &Rows<'_>,
+        out: ndarray::ArrayViewMut2<'_, f32>,
+    ) -> Result<(), BoxError> {
+        self.seen.push(ALLOCATIONS.load(Ordering::Relaxed));
+        self.inner.eval(x, rows, out)
+    }
+}
+
+// one test, so that nothing else allocates meanwhile
+#[test]
+fn rounds_allocate_nothing() {
+    let slow = Picard { tolerance: Tolerance::error(1e-5), window: Window::Steps(16), ..Picard::default() };
+    let frozen = Picard { linearisation: Linearisation::FrozenScore, entry: Entry::Copy, ..slow.clone() };
+    let samplers = [
+        ("default", slow.clone()),
+        ("frozen", frozen.clone()),
+        ("linear entry", Picard { entry: Entry::LinearData { variance: 0.1 }, ..slow.clone() }),
+        ("blocks", Picard { policy: Policy::Blocks, ..frozen.clone() }),
+        ("wavefront", Picard { policy: Policy::Wavefront { blocks: 3 }, ..frozen.clone() }),
+        ("queue", Picard { row_budget: Some(40), ..slow.clone() }),
+        ("Anderson", Picard { anderson: 2, ..frozen }),
+    ];
+    // one thread: a thread pool allocates as it likes
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    for (name, sampler) in samplers {
+        for scheme in
+            [Scheme::default(), Scheme::Heun {}, Scheme::SdeDpmSolverPp2M { eta: 1.0, lower_order_final: true }]
+        {
+            let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 200).unwrap();
+            let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, scheme.clone(), (5, 300)).seed(4);
+            let mut score = Noting { inner: two_modes::<f32>(Prediction::Data), seen: Vec::with_capacity(10_000) };
+            pool.install(|| sampler.sample(&problem, &mut score)).unwrap();
+            let seen = &score.seen;
+            assert!(seen.len() > 20, "{name}: {} rounds", seen.len());
+            let early = seen.len() / 3;
+            let late = seen[seen.len() - 1] - seen[early];
+            assert_eq!(late, 0, "{name}, {scheme:?}: {:?}", seen.windows(2).map(|w| w[1] - w[0]).collect::<Vec<_>>());
+        }
+    }
+}
