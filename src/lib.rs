@@ -48,6 +48,7 @@
 //! |---|---|
 //! | the reference | [`Sequential`] |
 //! | fewer rounds for one sample or a few | [`Picard::default`] |
+//! | whichever of the two is faster for your network, with its window | [`Automatic`] |
 //! | the sequential samples bit for bit | [`Picard`] with [`Tolerance::ZERO`] |
 //! | the paper's grid, integrator and blocks from (d, delta) | [`Piadm::recipe`] |
 //! | PIADM-ODE with its corrector | [`Recipe::corrected`], or [`PredictorCorrector`] on any problem |
@@ -88,9 +89,9 @@ pub use ndarray;
 pub use noise::NoiseKey;
 pub use prediction::Prediction;
 pub use sampler::{
-    Correction, Coupling, Dynamics, Entry, Linearisation, Observer, OnStall, Path, Piadm, Picard, Policy,
-    PredictorCorrector, Problem, Recipe, Report, Round, Sampler, Save, Sequential, Solution, Stop, Tolerance, Window,
-    on_round,
+    Automatic, Choice, Correction, Coupling, Dynamics, Effort, Entry, Forecast, Latency, Linearisation, Observer,
+    OnStall, Path, Piadm, Picard, Policy, PredictorCorrector, Problem, Reason, Recipe, Report, Round, Sampler, Save,
+    Sequential, Solution, Stop, Tolerance, Window, on_round,
 };
 pub use schedule::{Discrete, Edm, Flow, NoiseSchedule, Ou, Ve, VpCosine, VpLinear};
 pub use scheme::{DdpmVariance, Discretisation, Form, Langevin, Level, Node, NodeTerms, Scheme};

@@ -122,6 +122,8 @@ fn add(total: &mut Report, part: &Report) {
     total.max_residual = total.max_residual.max(part.max_residual);
     total.score_time += part.score_time;
     total.solver_time += part.solver_time;
+    total.probe_rows += part.probe_rows;
+    total.probe_time += part.probe_time;
     if part.stop != Stop::Converged {
         total.stop = part.stop;
     }

@@ -2,6 +2,7 @@
 
 mod anderson;
 mod arrays;
+mod automatic;
 mod corrector;
 mod piadm;
 mod picard;
@@ -13,6 +14,7 @@ mod slopes;
 mod solution;
 mod workspace;
 
+pub use automatic::{Automatic, Choice, Effort, Forecast, Latency, Reason};
 pub use corrector::{Correction, PredictorCorrector};
 pub use piadm::{Dynamics, Piadm, Recipe};
 pub use picard::{Coupling, Entry, Linearisation, OnStall, Picard, Policy, Tolerance, Window};

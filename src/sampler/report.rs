@@ -1,5 +1,6 @@
 //! What a run tells.
 
+use super::Choice;
 use std::fmt;
 use std::time::Duration;
 
@@ -54,6 +55,15 @@ pub struct Report {
     pub score_time: Duration,
     /// Time outside the score.
     pub solver_time: Duration,
+    /// What [`Automatic`](super::Automatic) chose and why.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub choice: Option<Choice>,
+    /// Rows that were evaluated to measure the score before the run; not part of `score_rows`.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub probe_rows: usize,
+    /// Time that took; not part of the other times.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub probe_time: Duration,
 }
 
 impl Report {
@@ -67,7 +77,7 @@ impl Report {
         self.stop == Stop::Converged
     }
 
-    /// Time of the whole run.
+    /// Time of the whole run, without [`probe_time`](Report::probe_time).
     pub fn total_time(&self) -> Duration {
         self.score_time + self.solver_time
     }
@@ -97,6 +107,10 @@ impl fmt::Display for Report {
         line(
             "seconds",
             format!("{:.3} score + {:.3} solver", self.score_time.as_secs_f64(), self.solver_time.as_secs_f64()),
-        )
+        )?;
+        if self.probe_rows > 0 {
+            line("probe", format!("{} rows, {:.3} seconds", self.probe_rows, self.probe_time.as_secs_f64()))?;
+        }
+        self.choice.as_ref().map_or(Ok(()), |choice| line("choice", choice.to_string()))
     }
 }

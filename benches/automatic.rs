@@ -1,0 +1,162 @@
+//! How good the automatic window is: seconds of sequential sampling, of fixed windows and of the automatic choice, in turn.
+//!
+//! `cargo bench --bench automatic [-- --repeats N] [--only CASE]`; a table, then one line of JSON. Compare figures within one run only.
+
+#[path = "../examples/support/network.rs"]
+#[allow(dead_code, unused_imports)] // the examples use more of it
+mod network;
+
+use ndarray::Array2;
+use piadm::{
+    Automatic, BoxError, Cpu, Dynamics, Mixture, Ou, Piadm, Picard, Prediction, Problem, Report, Sampler, ScoreFn,
+    Sequential, Window, score_fn,
+};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+const WINDOWS: [usize; 8] = [4, 8, 16, 32, 64, 96, 128, 256];
+
+struct Case {
+    name: &'static str,
+    score: Box<dyn ScoreFn<Cpu<f32>>>,
+    samples: usize,
+    dim: usize,
+    steps: usize,
+    dynamics: Dynamics,
+}
+
+/// A mixture's score that takes as long as `wait` says of the rows.
+fn waiting(wait: impl Fn(u32) -> Duration + 'static) -> Result<Box<dyn ScoreFn<Cpu<f32>>>, BoxError> {
+    let mut inner = mixture(16)?;
+    Ok(Box::new(score_fn::<f32>(Prediction::Score, move |x, rows, out| {
+        sleep(wait(rows.len() as u32));
+        inner.eval(x, rows, out)
+    })))
+}
+
+/// Eight modes.
+fn mixture(dim: usize) -> Result<Box<dyn ScoreFn<Cpu<f32>>>, BoxError> {
+    let sign = |(k, i): (usize, usize)| if (k * 31 + i * 17 + k * i) % 13 > 6 { 1.0 } else { -1.0 };
+    Ok(Box::new(Mixture::new(vec![1.0; 8], Array2::from_shape_fn((8, dim), sign), vec![0.3; 8])?))
+}
+
+fn cases() -> Result<Vec<Case>, BoxError> {
+    let case = |name, score, samples, dim, steps, dynamics| Case { name, score, samples, dim, steps, dynamics };
+    let net = |name| -> Result<Box<dyn ScoreFn<Cpu<f32>>>, BoxError> { Ok(Box::new(network::load(name, None)?)) };
+    let (sde, ode) = (Dynamics::Sde, Dynamics::Ode);
+    Ok(vec![
+        case("mlp, 1 sample", net("mlp")?, 1, 784, 500, sde),
+        case("mlp, 8 samples", net("mlp")?, 8, 784, 500, sde),
+        case("mlp, 1 sample, ODE", net("mlp")?, 1, 784, 500, ode),
+        case("mlp, 1 sample, 100 steps", net("mlp")?, 1, 784, 100, sde),
+        case("unet, 1 sample", net("unet")?, 1, 784, 500, sde),
+        case("mixture of 64, 4 samples", mixture(64)?, 4, 64, 500, sde),
+        case("mixture of 784, 1 sample", mixture(784)?, 1, 784, 500, sde),
+        case("constant 1 ms", waiting(|_| Duration::from_millis(1))?, 1, 16, 500, sde),
+        case("0.2 ms a row", waiting(|rows| rows * Duration::from_micros(200))?, 1, 16, 500, sde),
+        case(
+            "1 ms + 0.02 ms a row",
+            waiting(|rows| Duration::from_micros(1000 + 20 * u64::from(rows)))?,
+            1,
+            16,
+            500,
+            sde,
+        ),
+    ])
+}
+
+fn least(values: &[f64]) -> f64 {
+    values.iter().copied().fold(f64::INFINITY, f64::min)
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Seconds of a run, measuring included.
+fn timed(
+    sampler: &dyn Sampler<Cpu<f32>>,
+    problem: &Problem<'_, Cpu<f32>>,
+    score: &mut dyn ScoreFn<Cpu<f32>>,
+) -> Result<(f64, Report), BoxError> {
+    let started = Instant::now();
+    let solution = sampler.sample(problem, score)?;
+    Ok((started.elapsed().as_secs_f64(), solution.report))
+}
+
+fn measure(case: &mut Case, repeats: usize) -> Result<Value, BoxError> {
+    let Case { name, score, samples, dim, steps, dynamics } = case;
+    let piadm = Piadm { steps: Some(*steps), t_min: Some(0.01), ..Piadm::new(*dim, 0.01, *dynamics) };
+    let recipe = piadm.recipe(&Ou, score.time_range())?;
+    let problem = Problem::new(Cpu::<f32>::new(), &Ou, recipe.grid, recipe.scheme, (*samples, *dim));
+    let windows: Vec<usize> = WINDOWS.into_iter().filter(|w| *w <= *steps).collect();
+    let mut fixed = vec![Vec::new(); windows.len()];
+    let (mut sequential, mut automatic, mut probed) = (Vec::new(), Vec::new(), Vec::new());
+    let mut choices = BTreeMap::<String, usize>::new();
+    let mut last = None;
+    for repeat in 0..repeats {
+        let problem = problem.clone().seed(repeat as u64);
+        sequential.push(timed(&Sequential, &problem, score)?.0);
+        for (window, times) in windows.iter().zip(&mut fixed) {
+            let sampler = Picard { window: Window::Steps(*window), ..Picard::default() };
+            times.push(timed(&sampler, &problem, score)?.0);
+        }
+        let (seconds, report) = timed(&Automatic::default(), &problem, score)?;
+        automatic.push(seconds - report.probe_time.as_secs_f64());
+        probed.push(seconds);
+        let window = report.choice.as_ref().and_then(|c| c.window).map_or("seq".into(), |w| w.to_string());
+        *choices.entry(window).or_default() += 1;
+        last = report.choice;
+    }
+    let ms = |seconds: &[f64]| format!("{:.1}", 1e3 * least(seconds));
+    let chosen: Vec<String> = choices.iter().map(|(w, n)| format!("{w} ({n})")).collect();
+    let ratios = |of: &dyn Fn(&[f64]) -> f64| {
+        let best = fixed.iter().map(|t| of(t)).fold(of(&sequential), f64::min);
+        (of(&automatic) / best, of(&probed) / best)
+    };
+    let (by_least, by_median) = (ratios(&least), ratios(&median));
+    println!(
+        "| {name} | {} | {} | {} | {} | {:.2} | {:.2} | {:.2} | {} |",
+        ms(&sequential),
+        fixed.iter().map(|t| ms(t)).collect::<Vec<_>>().join(" "),
+        ms(&automatic),
+        ms(&probed),
+        by_least.0,
+        by_least.1,
+        by_median.0,
+        chosen.join(" ")
+    );
+    Ok(json!({
+        "case": *name, "sequential": sequential, "windows": windows, "parallel": fixed, "automatic": automatic,
+        "with_probe": probed, "ratio": by_least, "ratio_of_medians": by_median, "chosen": choices, "last": last,
+    }))
+}
+
+fn main() -> Result<(), BoxError> {
+    use lexopt::{Arg::Long, ValueExt};
+    let (mut repeats, mut only) = (7, None);
+    let mut args = lexopt::Parser::from_env();
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("repeats") => repeats = args.value()?.parse()?,
+            Long("only") => only = Some(args.value()?.string()?),
+            Long("bench") => {} // cargo's own
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    println!("least of {repeats} runs in turn, milliseconds; windows {WINDOWS:?}; ratios to the best of the others\n");
+    println!("| | sequential | windows | automatic | with probe | ratio | with probe | of medians | chosen |");
+    println!("|---|---|---|---|---|---|---|---|---|");
+    let mut lines = Vec::new();
+    for mut case in cases()? {
+        if only.as_deref().is_none_or(|only| case.name.contains(only)) {
+            lines.push(measure(&mut case, repeats)?);
+        }
+    }
+    println!("\n{}", json!(lines));
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! What a round costs, given or measured.
+
+use super::Automatic;
+use crate::backend::Backend;
+use crate::error::{Error, Result};
+use crate::sampler::{Observer, OnStall, Picard, Problem, Round, Sampler, Save, Sequential, Window};
+use crate::score::ScoreFn;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+/// Seconds that a round of so many rows takes, the solver's own work included.
+///
+/// Between the points it is linear, and so it goes on to twice the rows of the last one; from there it grows in proportion to the rows,
+/// since a network that has not been measured there may be at its limit. Before the first point it is constant. It holds for a network, a dimension and a machine, and for every number of samples and steps.
+///
+/// ```
+/// use piadm::Latency;
+/// let latency = Latency { points: vec![(1, 1e-3), (64, 2e-3)] };
+/// assert_eq!(latency.seconds(1.0), 1e-3);
+/// assert_eq!(latency.seconds(32.5), 1.5e-3);
+/// assert_eq!(latency.seconds(127.0), 3e-3);
+/// assert_eq!(latency.seconds(256.0), 2.0 * latency.seconds(128.0));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub struct Latency {
+    /// Rows of a round and its seconds, rows ascending.
+    pub points: Vec<(usize, f64)>,
+}
+
+/// What measuring took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Probe {
+    pub rows: usize,
+    pub time: Duration,
+}
+
+impl Latency {
+    /// Times the first rounds of sequential sampling and of windows of growing length, on the problem's own initial states, and
+    /// discards what they computed. `settings` say how many windows: see [`Automatic::max_window`] and [`Automatic::probe_share`].
+    ///
+    /// ```
+    /// use piadm::{Automatic, Cpu, Latency, Ou, Prediction, Problem, Sampler, Scheme, TimeGrid, score_fn};
+    /// let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 100)?;
+    /// let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::default(), (4, 2));
+    /// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
+    /// let latency = Latency::measure(&problem, &mut score, &Automatic::default())?;
+    /// let automatic = Automatic { latency: Some(latency), ..Automatic::default() };
+    /// let first = automatic.sample(&problem.clone().seed(1), &mut score)?; // measures nothing
+    /// assert_eq!(first.report.probe_rows, 0);
+    /// # Ok::<(), piadm::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As a run: bad settings, a failing score, numbers that are not finite.
+    pub fn measure<B: Backend>(
+        problem: &Problem<'_, B>,
+        score: &mut dyn ScoreFn<B>,
+        settings: &Automatic,
+    ) -> Result<Latency> {
+        measure(problem, score, settings).map(|(latency, _)| latency)
+    }
+
+    /// Seconds of a round of `rows` rows; 0 where there are no points.
+    pub fn seconds(&self, rows: f64) -> f64 {
+        let Some(&(last, _)) = self.points.last() else { return 0.0 };
+        let known = 2.0 * last as f64;
+        if rows <= known { self.line(rows) } else { self.line(known) * (rows / known) }
+    }
+
+    /// Linear between the points and beyond the last two, constant before the first.
+    fn line(&self, rows: f64) -> f64 {
+        let after = self.points.partition_point(|p| (p.0 as f64) < rows).clamp(1, self.points.len().max(2) - 1);
+        match (self.points.get(after - 1), self.points.get(after)) {
+            (Some(&(m, earlier)), Some(&(n, later))) => {
+                let part = (rows - m as f64) / (n as f64 - m as f64);
+                let rise = later - earlier;
+                if part > 1.0 { later + (part - 1.0) * rise.max(0.0) } else { earlier + part.max(0.0) * rise }
+            }
+            (Some(&(_, only)), None) => only,
+            _ => 0.0,
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        if self.points.is_empty() {
+            return Err(Error::setting("latency", "no points", "seconds for at least one number of rows"));
+        }
+        let mut before = 0;
+        for &(rows, seconds) in &self.points {
+            if rows <= before {
+                return Err(Error::setting("latency rows", rows, "ascending numbers of at least 1 row"));
+            }
+            if !(seconds > 0.0 && seconds.is_finite()) {
+                return Err(Error::setting("latency seconds", seconds, "a finite number above 0"));
+            }
+            before = rows;
+        }
+        Ok(())
+    }
+}
+
+/// Factor between the windows that are measured.
+const STRIDE: usize = 8;
+/// A row of a longer window is cheaper if it takes at most this part of a row before.
+const CHEAPER: f64 = 0.9;
+
+pub(super) fn measure<B: Backend>(
+    problem: &Problem<'_, B>,
+    score: &mut dyn ScoreFn<B>,
+    settings: &Automatic,
+) -> Result<(Latency, Probe)> {
+    settings.check()?;
+    let started = Instant::now();
+    let list = problem.list(score.prediction())?;
+    let (rounds, steps) = (list.nodes().iter().filter(|n| n.evaluate).count(), list.steps());
+    drop(list);
+    let problem = problem.clone().with_save(Save::Nothing);
+    let mut probe = Probe::default();
+    let mut watch = Stopwatch::new(2);
+    Sequential.run(&problem, score, &mut watch)?;
+    probe.rows += watch.evaluated;
+    let (first_rows, seconds) = (watch.rows, watch.seconds());
+    let mut points = vec![(first_rows, seconds)];
+    let budget = settings.probe_share * rounds as f64 * seconds;
+    let longest = settings.max_window.min(steps);
+    // a short run has a short probe
+    let mut window = (steps / 16).clamp(2, STRIDE).min(longest);
+    // its first two rounds touch memory for the first time
+    let mut repeats = 3;
+    while window > 1 {
+        let sampler = Picard { window: Window::Steps(window), on_stall: OnStall::Accept, ..settings.base.clone() };
+        let mut watch = Stopwatch { row: seconds / first_rows as f64, ..Stopwatch::new(repeats) };
+        sampler.run(&problem, score, &mut watch)?;
+        probe.rows += watch.evaluated;
+        let Some(&(rows, earlier)) = points.last().filter(|p| p.0 < watch.rows) else { break };
+        let seconds = watch.seconds();
+        // more rows do not take less time: what came before was disturbed
+        points.iter_mut().for_each(|p| p.1 = p.1.min(seconds));
+        points.push((watch.rows, seconds));
+        let latency = Latency { points };
+        let left = budget - started.elapsed().as_secs_f64();
+        // the longest window that there is time for, where a row still gets cheaper
+        let cheaper = seconds / (watch.rows as f64) < CHEAPER * earlier / rows as f64;
+        let expected = |next: usize| latency.line(watch.rows as f64 * next as f64 / window as f64);
+        let fits = |repeats: usize| {
+            let next = [STRIDE, 4, 2].into_iter().map(|k| window.saturating_mul(k).min(longest));
+            next.filter(|w| *w > window).find(|w| repeats as f64 * expected(*w) <= left).map(|w| (w, repeats))
+        };
+        let next = fits(2).or_else(|| fits(1)).filter(|_| cheaper);
+        points = latency.points;
+        let Some(next) = next else { break };
+        (window, repeats) = next;
+    }
+    probe.time = started.elapsed();
+    Ok((Latency { points }, probe))
+}
+
+/// Times rounds of the size of the first, and ends the run after some.
+struct Stopwatch {
+    repeats: usize,
+    /// Seconds of a row in a smaller round: where it does not get cheaper two rounds are enough.
+    row: f64,
+    before: Instant,
+    /// Rows of the first round, and of all.
+    rows: usize,
+    evaluated: usize,
+    least: Duration,
+}
+
+impl Stopwatch {
+    fn new(repeats: usize) -> Self {
+        Stopwatch { repeats, row: 0.0, before: Instant::now(), rows: 0, evaluated: 0, least: Duration::MAX }
+    }
+
+    /// The fastest round; at least a clock tick, so that it is a number above 0.
+    fn seconds(&self) -> f64 {
+        self.least.as_secs_f64().max(1e-9)
+    }
+}
+
+impl<B: Backend> Observer<B> for Stopwatch {
+    fn on_round(&mut self, round: &Round<'_>) -> ControlFlow<()> {
+        let now = Instant::now();
+        self.rows = self.rows.max(round.rows);
+        if round.rows == self.rows {
+            self.least = self.least.min(now.duration_since(self.before));
+        }
+        self.evaluated += round.rows;
+        self.before = now;
+        let dear = self.seconds() > CHEAPER * self.row * self.rows as f64;
+        let enough = round.round >= self.repeats || (round.round == 2 && self.row > 0.0 && dear);
+        if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
