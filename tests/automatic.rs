@@ -333,3 +333,18 @@ fn settings_and_reports_are_kept() {
     ["choice", "probe_rows", "probe_time"].iter().for_each(|k| drop(old.as_object_mut().unwrap().remove(*k)));
     assert_eq!(serde_json::from_value::<Report>(old).unwrap().choice, None);
 }
+
+#[test]
+fn windows_keep_to_the_row_budget() {
+    let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 100).unwrap();
+    let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::default(), (6, 2)).seed(1);
+    let constant = Latency { points: vec![(4, 0.02), (1024, 0.02)] };
+    let mut score = two_modes::<f32>(Prediction::Score);
+    for (latency, budget) in [(Some(constant.clone()), 40), (Some(constant), 1), (None, 24), (None, 1)] {
+        let base = Picard { row_budget: Some(budget), ..Picard::default() };
+        let report = Automatic { base, latency, ..Automatic::default() }.sample(&problem, &mut score).unwrap().report;
+        let window = report.choice.unwrap().window;
+        assert!(window.is_none_or(|w| w <= budget), "{window:?} of {budget}");
+        assert!(budget != 1 || window.is_none());
+    }
+}

@@ -115,6 +115,7 @@ pub(super) fn measure<B: Backend>(
     let started = Instant::now();
     let list = problem.list(score.prediction())?;
     let (rounds, steps) = (list.nodes().iter().filter(|n| n.evaluate).count(), list.steps());
+    let longest = settings.longest(&list);
     drop(list);
     let problem = problem.clone().with_save(Save::Nothing);
     let mut probe = Probe::default();
@@ -124,7 +125,6 @@ pub(super) fn measure<B: Backend>(
     let (first_rows, seconds) = (watch.rows, watch.seconds());
     let mut points = vec![(first_rows, seconds)];
     let budget = settings.probe_share * rounds as f64 * seconds;
-    let longest = settings.max_window.min(steps);
     // a short run has a short probe
     let mut window = (steps / 16).clamp(2, STRIDE).min(longest);
     // its first two rounds touch memory for the first time

@@ -50,7 +50,7 @@ use std::fmt;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Automatic {
-    /// The parallel sampler; its `window` is not used.
+    /// The parallel sampler; its `window` is not used, and windows keep to its `row_budget`.
     pub base: Picard,
     /// What a round costs; `None` (default) measures it before the run.
     pub latency: Option<Latency>,
@@ -165,9 +165,16 @@ impl Automatic {
         self.effort.as_ref().map_or(Ok(()), Effort::check)
     }
 
+    /// The longest window on these nodes, with its stages within the row budget.
+    fn longest(&self, list: &Discretisation) -> usize {
+        let nodes = (list.nodes().len() - 1).div_ceil(list.steps().max(1));
+        let budget = self.base.row_budget.map_or(usize::MAX, |rows| rows / nodes);
+        self.max_window.min(list.steps()).min(budget)
+    }
+
     /// The longest window on these nodes and its model, or why there is nothing to compare.
     fn compares(&self, list: &Discretisation) -> std::result::Result<(usize, Effort), Reason> {
-        let longest = self.max_window.min(list.steps());
+        let longest = self.longest(list);
         let effort = self.effort.or_else(|| Effort::of(&self.base, list)).ok_or(Reason::ZeroTolerance)?;
         if longest < 2 { Err(Reason::OneStep) } else { Ok((longest, effort)) }
     }
@@ -188,7 +195,11 @@ impl Automatic {
             let rounds = effort.rounds(&self.base, window, steps, most);
             let share = window as f64 / steps as f64;
             let rows = share * most as f64 * samples * (1.0 - RUN_OUT * share);
-            Forecast { window, rounds, seconds: rounds * latency.seconds(rows.max(samples)) }
+            // a round over the budget becomes several
+            let rows = rows.max(samples);
+            let held = self.base.row_budget.map_or(rows, |budget| rows.min(budget as f64));
+            let rounds = rounds * rows / held;
+            Forecast { window, rounds, seconds: rounds * latency.seconds(held) }
         };
         let best = windows(longest).map(forecast).min_by(|a, b| a.seconds.total_cmp(&b.seconds));
         let window = best.filter(|b| b.seconds <= GAIN * sequential).map(|b| b.window);
@@ -222,7 +233,7 @@ impl<B: Backend> Sampler<B> for Automatic {
         let list = problem.list(score.prediction())?;
         problem.check(&list)?;
         // bad settings are told even where the base does not run
-        self.base.room(&list)?;
+        Picard { window: Window::Steps(1), ..self.base.clone() }.room(&list, problem.samples())?;
         let mut probe = Probe::default();
         let mut choice = match self.compares(&list) {
             Err(reason) => Choice {
