@@ -81,6 +81,7 @@ pub mod sampler;
 pub mod schedule;
 pub mod scheme;
 pub mod score;
+mod simd;
 
 pub use backend::{Backend, Cpu, Real};
 pub use error::{BoxError, Error, Result};

@@ -11,6 +11,7 @@ pub(crate) const LEAF: usize = 128;
 const LANES: usize = LEAF / 4;
 
 /// Sum of at most [`LEAF`] values in the order of one warp.
+#[inline(always)]
 pub(crate) fn leaf<T: Real>(values: &[T]) -> T {
     let mut padded = [T::zero(); LEAF];
     for (p, v) in padded.iter_mut().zip(values) {

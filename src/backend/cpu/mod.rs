@@ -277,11 +277,12 @@ impl<T: Real> Shared<'_, T> {
             let b = Block { slot, column: column + cut, state: s1, memory: m1, leaves: l1 };
             join(parallel, || self.split(segments, a), || self.split(segments, b));
         } else if let Some(segment) = segments.first() {
-            self.run(segment, Block { slot, column, state, memory, leaves });
+            crate::simd::dispatch(#[inline(always)] || self.run(segment, Block { slot, column, state, memory, leaves }));
         }
     }
 
     /// One segment on at most [`BLOCK`] columns: every target in order.
+    #[inline(always)]
     fn run(&self, segment: &Segment, mut block: Block<'_, T>) {
         let n = block.state.ncols();
         let mut plain = [T::zero(); BLOCK];
@@ -323,6 +324,7 @@ impl<T: Real> Shared<'_, T> {
 
     /// The columns of a source row.
     #[allow(clippy::too_many_arguments)]
+    #[inline(always)]
     fn row<'a>(
         &'a self,
         state: &'a ArrayViewMut2<'_, T>,
@@ -350,6 +352,7 @@ impl<T: Real> Shared<'_, T> {
 
 /// Replaces a leaf by its new elements and says what that changed; elements that are not finite keep their old value. `new` is
 /// overwritten.
+#[inline(always)]
 fn replace<T: Real>(out: &mut [T], new: &mut [T]) -> LeafChange<T> {
     let mut square = [T::zero(); LEAF];
     let mut change = |out: &[T], new: &[T]| {

@@ -65,6 +65,12 @@ impl<T: Real> Shared<'_, T> {
             let (low, high) = sums.split_at_mut(jobs / 2 * self.pairs.len());
             return join(true, || self.split(first, low), || self.split(first + jobs / 2, high));
         }
+        crate::simd::dispatch(#[inline(always)] || self.leaves(first, sums));
+    }
+
+    /// The same one after another.
+    #[inline(always)]
+    fn leaves(&self, first: usize, sums: &mut [T]) {
         let mut buffers = [[T::zero(); LEAF]; WIDTH];
         let mut product = [T::zero(); LEAF];
         for (job, sums) in sums.chunks_mut(self.pairs.len()).enumerate() {
@@ -91,6 +97,7 @@ impl<T: Real> Shared<'_, T> {
         }
     }
 
+    #[inline(always)]
     fn row(&self, r: RowRef, column: usize, n: usize) -> &[T] {
         let plane = match r.plane {
             Plane::State => &self.state,
