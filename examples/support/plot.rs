@@ -69,6 +69,8 @@ pub struct Plot {
     pub log_y: bool,
     /// Where x is labelled; by default at powers of ten or at round numbers.
     pub x_ticks: Option<Vec<f64>>,
+    /// The legend in the upper right corner, not in the upper left one.
+    pub legend_right: bool,
     /// The lines, later ones on top; the legend lists them in their order.
     pub series: Vec<Series>,
 }
@@ -99,7 +101,8 @@ impl Axis {
         let value = |v: f64| if log { 10f64.powf(v) } else { v };
         let (first, last) = ((range.start / step).ceil() as i64, (range.end / step).floor() as i64);
         let round_values = || (first..=last).map(|i| value(i as f64 * step)).collect();
-        let labelled = ticks.map_or_else(round_values, <[f64]>::to_vec);
+        let mut labelled = ticks.map_or_else(round_values, <[f64]>::to_vec);
+        labelled.retain(|v| range.contains(&place(*v)));
         let mut light = Vec::new();
         if log && ticks.is_none() {
             let decades = range.start.floor() as i32..=range.end.floor() as i32;
@@ -214,7 +217,10 @@ impl Plot {
             chart.draw_series(marks)?;
         }
         let mut legend = chart.configure_series_labels();
-        let corner = SeriesLabelPosition::Coordinate(unit(12) as i32, unit(10) as i32);
+        let corner = match self.legend_right {
+            true => SeriesLabelPosition::UpperRight,
+            false => SeriesLabelPosition::Coordinate(unit(12) as i32, unit(10) as i32),
+        };
         legend.position(corner).label_font(text(17)).legend_area_size(unit(50));
         legend.margin(unit(12)).background_style(WHITE.mix(0.9)).border_style(RGBColor(190, 190, 190)).draw()?;
         area.present()?;
