@@ -11,7 +11,7 @@ mod plot;
 #[path = "support/rivals.rs"]
 mod rivals;
 
-use pareto::{frontier, sentences, tables};
+use pareto::{Measure, frontier, sentences, tables};
 use piadm::BoxError;
 use plot::{Marker, Plot, Series};
 use rivals::{Findings, PROBLEMS, Rival, T_MAX, T_MIN, measure};
@@ -20,7 +20,7 @@ use std::path::PathBuf;
 const HELP: &str = "\
 Compares sequential schemes of few steps with parallel sampling of many steps in as few rounds: errors of the path to a
 reference of many steps, and distances in distribution. Writes DIR/frontier.json, and for every problem
-DIR/frontier-PROBLEM.png (paths) and DIR/frontier-PROBLEM-law.png. All problems take about half an hour on two cores.
+DIR/frontier-PROBLEM.png (paths), -median.png (the median sample's) and -law.png. All problems take about half an hour on two cores.
 
   --problem NAME     mixture-64, mixture-1024, mlp or unet; may be given several times (default: all)
   --samples N        samples whose paths are measured (default: 128, 32, 32, 8); laws are those of 32 N samples
@@ -107,19 +107,19 @@ fn series(rival: Rival, colour: (u8, u8, u8), parallel: bool, points: Vec<(f64, 
 }
 
 /// Path errors of the ODE.
-fn paths(findings: &Findings) -> Plot {
+fn paths(findings: &Findings, by: Measure) -> Plot {
     let mut all = Vec::new();
     for parallel in [false, true] {
         for (rival, colour) in COLOURS.into_iter().filter(|(r, _)| r.is_ode()) {
-            let points = frontier(findings, Some(rival), parallel).into_iter();
-            let points = points.filter_map(|r| Some((r.rounds as f64, r.path?.rms, true))).collect();
+            let points = frontier(findings, by, Some(rival), parallel).into_iter();
+            let points = points.map(|r| (r.rounds as f64, by.of(r), true)).collect();
             all.push(series(rival, colour, parallel, points));
         }
     }
-    plot(format!("{}: ODE, error of the path", findings.problem), "rms difference to the reference", all)
+    plot(format!("{}: ODE, error of the path, {}", findings.problem, by.name()), "difference to the reference", all)
 }
 
-/// Energy distances; a point that is within two errors of 0 is hollow, and drawn at its error where it is below.
+/// Energy distances; a point within two errors of 0 is hollow, and drawn at its error where it is below.
 fn laws(findings: &Findings) -> Plot {
     let mut all = Vec::new();
     for parallel in [false, true] {
@@ -131,11 +131,13 @@ fn laws(findings: &Findings) -> Plot {
                 .collect();
             points.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
             points.dedup_by(|next, kept| next.0 == kept.0);
-            all.push(series(rival, colour, parallel, points));
+            if !points.is_empty() {
+                all.push(series(rival, colour, parallel, points));
+            }
         }
     }
     plot(
-        format!("{}: distance in distribution (hollow: within the error of 0)", findings.problem),
+        format!("{}: distance in distribution (hollow: within two errors of 0)", findings.problem),
         "energy distance",
         all,
     )
@@ -151,7 +153,9 @@ fn main() -> Result<(), BoxError> {
     let json = serde_json::to_string(&all)?;
     std::fs::write(o.output.join("frontier.json"), format!("{json}\n"))?;
     for findings in &all {
-        paths(findings).save(o.output.join(format!("frontier-{}.png", findings.problem)), (960, 640))?;
+        paths(findings, Measure::Rms).save(o.output.join(format!("frontier-{}.png", findings.problem)), (960, 640))?;
+        let median = format!("frontier-{}-median.png", findings.problem);
+        paths(findings, Measure::Median).save(o.output.join(median), (960, 640))?;
         laws(findings).save(o.output.join(format!("frontier-{}-law.png", findings.problem)), (960, 640))?;
     }
     if o.json {

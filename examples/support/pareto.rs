@@ -8,12 +8,29 @@ const ROUNDS: [usize; 12] = [6, 8, 10, 12, 15, 20, 24, 30, 40, 50, 100, 200];
 /// Rounds of the sentences.
 const TOLD: [usize; 6] = [8, 10, 12, 15, 20, 30];
 
-impl Run {
-    /// Rms error of the path.
-    fn error(&self) -> f64 {
-        self.path.map_or(f64::INFINITY, |p| p.rms)
+/// By which error of the path runs are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// Rms over all samples: the worst ones decide.
+    Rms,
+    /// Rms over the elements of the median sample.
+    Median,
+}
+
+impl Measure {
+    /// The number itself.
+    pub fn of(self, run: &Run) -> f64 {
+        let value = |p: super::rivals::PathError| if self == Measure::Rms { p.rms } else { p.median };
+        run.path.map_or(f64::INFINITY, value)
     }
 
+    /// In words.
+    pub fn name(self) -> &'static str {
+        if self == Measure::Rms { "rms over all samples" } else { "rms of the median sample" }
+    }
+}
+
+impl Run {
     fn has_path(&self, rival: Option<Rival>, parallel: bool) -> bool {
         self.path.is_some() && self.parallel.is_some() == parallel && rival.is_none_or(|r| r == self.rival)
     }
@@ -29,20 +46,20 @@ impl Run {
 }
 
 /// The run of least path error with at most so many rounds; of several the one of least work.
-fn best(findings: &Findings, rounds: usize, rival: Option<Rival>, parallel: bool) -> Option<&Run> {
+fn best(findings: &Findings, by: Measure, rounds: usize, rival: Option<Rival>, parallel: bool) -> Option<&Run> {
     let runs = findings.runs.iter().filter(|r| r.rounds <= rounds && r.has_path(rival, parallel));
-    runs.min_by(|a, b| a.error().total_cmp(&b.error()).then(a.rows.total_cmp(&b.rows)))
+    runs.min_by(|a, b| by.of(a).total_cmp(&by.of(b)).then(a.rows.total_cmp(&b.rows)))
 }
 
 /// The runs that no other one beats in rounds and path error, of all rivals or of one.
-pub fn frontier(findings: &Findings, rival: Option<Rival>, parallel: bool) -> Vec<&Run> {
+pub fn frontier(findings: &Findings, by: Measure, rival: Option<Rival>, parallel: bool) -> Vec<&Run> {
     let runs = || findings.runs.iter().filter(|r| r.has_path(rival, parallel));
     let mut rounds: Vec<usize> = runs().map(|r| r.rounds).collect();
     rounds.sort_unstable();
     rounds.dedup();
     let mut all: Vec<&Run> = Vec::new();
-    for run in rounds.into_iter().filter_map(|n| best(findings, n, rival, parallel)) {
-        if all.last().is_none_or(|last| run.error() < last.error()) {
+    for run in rounds.into_iter().filter_map(|n| best(findings, by, n, rival, parallel)) {
+        if all.last().is_none_or(|last| by.of(run) < by.of(last)) {
             all.push(run);
         }
     }
@@ -74,7 +91,7 @@ fn factor(value: f64) -> String {
 }
 
 /// Best errors at numbers of rounds.
-fn errors(findings: &Findings) -> String {
+fn errors(findings: &Findings, by: Measure) -> String {
     let names =
         |parallel: &str| Rival::ODE.map(|r| format!("{parallel} {}", r.name().replace("DPM-Solver++(2M)", "2M")));
     let mut title = vec!["rounds".to_owned()];
@@ -85,11 +102,11 @@ fn errors(findings: &Findings) -> String {
         let mut line = vec![n.to_string()];
         for parallel in [false, true] {
             line.extend(
-                Rival::ODE.map(|r| short(best(findings, n, Some(r), parallel).map_or(f64::INFINITY, Run::error))),
+                Rival::ODE.map(|r| short(best(findings, by, n, Some(r), parallel).map_or(f64::INFINITY, |r| by.of(r)))),
             );
         }
-        if let (Some(s), Some(p)) = (best(findings, n, None, false), best(findings, n, None, true)) {
-            line.extend([factor(s.error() / p.error()), format!("{:.0}", p.rows)]);
+        if let (Some(s), Some(p)) = (best(findings, by, n, None, false), best(findings, by, n, None, true)) {
+            line.extend([factor(by.of(s) / by.of(p)), format!("{:.0}", p.rows)]);
         }
         lines.push(line);
     }
@@ -111,11 +128,11 @@ const POINT: [&str; 12] = [
     "best seq.",
 ];
 
-fn points(findings: &Findings) -> String {
+fn points(findings: &Findings, by: Measure) -> String {
     let mut lines = vec![POINT.map(String::from).to_vec()];
-    for run in frontier(findings, None, true) {
+    for run in frontier(findings, by, None, true) {
         let (Some(path), Some(parallel)) = (run.path, run.parallel) else { continue };
-        let sequential = best(findings, run.rounds, None, false).map_or(f64::INFINITY, Run::error);
+        let sequential = best(findings, by, run.rounds, None, false).map_or(f64::INFINITY, |r| by.of(r));
         lines.push(vec![
             run.rival.name().into(),
             run.steps.to_string(),
@@ -169,8 +186,11 @@ pub fn tables(findings: &Findings) -> String {
     if let Some(grey) = findings.grey_level {
         text += &format!("one grey level of 255 is {grey:.1e}\n");
     }
-    text += &format!("\nODE: least rms error of the path within so many rounds\n{}", errors(findings));
-    text += &format!("\nODE: the parallel frontier\n{}", points(findings));
+    for by in [Measure::Rms, Measure::Median] {
+        text +=
+            &format!("\nODE: least error of the path ({}) within so many rounds\n{}", by.name(), errors(findings, by));
+        text += &format!("\nODE: the parallel frontier ({})\n{}", by.name(), points(findings, by));
+    }
     for (name, ode) in [("ODE", true), ("SDE", false)] {
         text += &format!("\n{name}: distance in distribution to a reference set\n{}", laws(findings, ode));
     }
@@ -181,30 +201,15 @@ pub fn tables(findings: &Findings) -> String {
 pub fn sentences(findings: &Findings) -> String {
     let name = &findings.problem;
     let mut text = String::new();
-    for n in TOLD {
-        let (Some(s), Some(p)) = (best(findings, n, None, false), best(findings, n, None, true)) else { continue };
-        text += &format!(
-            "{name}: at {n} rounds: sequential {:.2e} ({}; {:.0} rows), parallel {:.2e} ({}; {:.2} rows a step, {:.0} rows), ratio {}\n",
-            s.error(),
-            s.settings(),
-            s.rows,
-            p.error(),
-            p.settings(),
-            p.rows / p.steps as f64,
-            p.rows,
-            factor(s.error() / p.error()),
-        );
-    }
-    text += &required(findings);
-    for least in [1.0, 2.0, 10.0, 100.0] {
-        let gain =
-            |n: &usize| Some((best(findings, *n, None, false)?.error(), best(findings, *n, None, true)?.error()));
-        let first = (1..=200).find_map(|n| gain(&n).filter(|(s, p)| s / p >= least).map(|(s, p)| (n, s, p)));
-        let words = if least == 1.0 { "as close or closer".to_owned() } else { format!("{least} times closer") };
-        text += &match first {
-            Some((n, s, p)) => format!("{name}: parallel is {words} from {n} rounds on: {p:.1e}, sequential {s:.1e}\n"),
-            None => format!("{name}: parallel is nowhere {words}\n"),
-        };
+    for by in [Measure::Rms, Measure::Median] {
+        text += &format!("{name}: ODE, {}\n", by.name());
+        for n in TOLD {
+            if let (Some(s), Some(p)) = (best(findings, by, n, None, false), best(findings, by, n, None, true)) {
+                text += &pair(by, &format!("at {n} rounds"), s, p);
+            }
+        }
+        text += &required(findings, by);
+        text += &crossings(findings, by);
     }
     for rival in Rival::ODE.into_iter().chain(Rival::SDE) {
         let fewest = |parallel: bool| {
@@ -213,36 +218,62 @@ pub fn sentences(findings: &Findings) -> String {
             met.min_by_key(|r| r.rounds).map_or_else(|| "-".into(), |r| format!("{} ({} steps)", r.rounds, r.steps))
         };
         if findings.runs.iter().any(|r| r.rival == rival && r.law.is_some()) {
-            let (s, p) = (fewest(false), fewest(true));
             text += &format!(
-                "{name}: {}: fewest rounds not told from the reference set: sequential {s}, parallel {p}\n",
-                rival.name()
+                "{name}: {}: fewest rounds not told from the reference set: sequential {}, parallel {}\n",
+                rival.name(),
+                fewest(false),
+                fewest(true)
             );
         }
     }
     text
 }
 
-/// DPM-Solver++(2M) against itself: 100 to 500 steps within 15 rounds, and 15 sequential steps.
-fn required(findings: &Findings) -> String {
+fn pair(by: Measure, what: &str, s: &Run, p: &Run) -> String {
+    format!(
+        "  {what}: sequential {:.2e} ({}; {:.0} rows), parallel {:.2e} ({}; {:.2} rows a step, {:.0} rows), ratio {}\n",
+        by.of(s),
+        s.settings(),
+        s.rows,
+        by.of(p),
+        p.settings(),
+        p.rows / p.steps as f64,
+        p.rows,
+        factor(by.of(s) / by.of(p)),
+    )
+}
+
+/// DPM-Solver++(2M) against itself: 100 to 500 steps in about 15 rounds, and as many sequential steps.
+fn required(findings: &Findings, by: Measure) -> String {
     let rival = Some(Rival::Dpm2M);
     let many = |r: &&Run| r.has_path(rival, true) && (100..=500).contains(&r.steps);
     let mut text = String::new();
     for rounds in [15, 17] {
         let parallel = findings.runs.iter().filter(many).filter(|r| r.rounds <= rounds);
-        let parallel = parallel.min_by(|a, b| a.error().total_cmp(&b.error()));
-        if let (Some(s), Some(p)) = (best(findings, rounds, rival, false), parallel) {
-            text += &format!(
-                "{}: DPM-Solver++(2M) against itself, {rounds} rounds: {} steps {:.2e}, parallel {:.2e} ({}; {:.0} rows), ratio {}\n",
-                findings.problem,
-                s.steps,
-                s.error(),
-                p.error(),
-                p.settings(),
-                p.rows,
-                factor(s.error() / p.error()),
-            );
+        let parallel = parallel.min_by(|a, b| by.of(a).total_cmp(&by.of(b)));
+        if let (Some(s), Some(p)) = (best(findings, by, rounds, rival, false), parallel) {
+            text += &pair(by, &format!("DPM-Solver++(2M) against itself at {rounds} rounds"), s, p);
         }
+    }
+    text
+}
+
+/// From how many rounds on, without exception, parallel sampling is how much closer.
+fn crossings(findings: &Findings, by: Measure) -> String {
+    let errors =
+        |n: usize| Some((by.of(best(findings, by, n, None, false)?), by.of(best(findings, by, n, None, true)?)));
+    let mut text = String::new();
+    for least in [1.0, 2.0, 10.0, 100.0] {
+        // beyond 30 rounds the settings tried, not the sampler, end the parallel side
+        let holds = |n: usize| errors(n).is_some_and(|(s, p)| s / p >= least);
+        let first = (1..=30).rev().take_while(|n| holds(*n)).last();
+        let words = if least == 1.0 { "no farther".to_owned() } else { format!("{least} times closer") };
+        text += &match first.and_then(|n| errors(n).map(|e| (n, e))) {
+            Some((n, (s, p))) => {
+                format!("  parallel is {words} from {n} to 30 rounds; at {n} {p:.1e}, sequential {s:.1e}\n")
+            }
+            None => format!("  parallel is not {words} at 30 rounds\n"),
+        };
     }
     text
 }
