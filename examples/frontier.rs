@@ -19,8 +19,9 @@ use std::path::PathBuf;
 
 const HELP: &str = "\
 Compares sequential schemes of few steps with parallel sampling of many steps in as few rounds: errors of the path to a
-reference of many steps, and distances in distribution. Writes DIR/frontier.json, and for every problem
-DIR/frontier-PROBLEM.png (paths), -median.png (the median sample's) and -law.png. All problems take about half an hour on two cores.
+reference of many steps, and distances in distribution. Writes DIR/frontier.json and for every problem three plots,
+DIR/frontier-PROBLEM.png (paths), -median.png (that of the median sample) and -law.png (distributions). All problems
+take about half an hour on two cores that have other work too.
 
   --problem NAME     mixture-64, mixture-1024, mlp or unet; may be given several times (default: all)
   --samples N        samples whose paths are measured (default: 128, 32, 32, 8); laws are those of 32 N samples

@@ -1,7 +1,7 @@
-//! Sequential schemes with few steps and parallel sampling with many, measured on the same problem: rounds against error.
+//! Sequential schemes with few steps and parallel sampling with many on the same problem: rounds against error.
 
 use super::network;
-use ndarray::{Array2, ArrayView1, ArrayView2};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use ndarray_rand::RandomExt;
 use ndarray_rand::rand::SeedableRng;
 use piadm::quality::{Estimate, energy_distance, frechet_diagonal, sliced_wasserstein};
@@ -21,6 +21,8 @@ const STD: f64 = 0.3;
 const MEAN_VARIANCE: f64 = 0.91;
 /// Samples of a set whose law is measured, for each sample whose path is.
 const LAW: usize = 32;
+/// Samples of a batch.
+const BATCH: usize = 128;
 
 /// What is sampled, by name.
 pub const PROBLEMS: [&str; 4] = ["mixture-64", "mixture-1024", "mlp", "unet"];
@@ -193,10 +195,10 @@ impl Plan {
                 &[4, 6, 8, 10, 12, 14, 15, 16, 18, 20, 24, 30, 40, 50, 70, 100, 150, 200, 300, 500],
             ),
             law_evaluations: of(&[6, 20], &[6, 8, 10, 12, 15, 20, 30, 50, 100]),
-            steps: of(&[40], &[25, 50, 100, 200, 500]),
+            steps: of(&[40], if problem == "unet" { &[25, 50, 100, 300] } else { &[25, 50, 100, 200, 500] }),
             windows: of(&[16, 64], &[32, 64, 100, 200]),
             tolerances: if quick { vec![1e-2, 1e-4] } else { vec![1e-1, 1e-2, 1e-3, 1e-4, 1e-5] },
-            law_steps: of(&[30], if problem == "unet" { &[50, 100] } else { &[50, 200] }),
+            law_steps: of(&[30], if problem == "unet" { &[50] } else { &[50, 200] }),
             law_settings: settings.iter().copied().map(setting).collect(),
         }
     }
@@ -233,11 +235,21 @@ struct Field<'a> {
     grey_level: Option<f64>,
 }
 
+/// Samples, their rounds and the score rows of all.
+struct Samples<T> {
+    x: Array2<T>,
+    rounds: Vec<usize>,
+    rows: usize,
+}
+
 impl Field<'_> {
     fn explore<T: Real>(&self, score: &mut dyn ScoreFn<Cpu<T>>) -> Result<Findings, BoxError> {
         let (started, plan) = (Instant::now(), &self.plan);
-        let path = self.run(score, Rival::Dpm2M, plan.reference, plan.samples, self.seed, None)?.samples;
-        let half = self.run(score, Rival::Dpm2M, plan.reference / 2, plan.samples, self.seed, None)?.samples;
+        let few = (plan.samples, self.seed);
+        let path = self.run(score, Rival::Dpm2M, plan.reference, few, None)?.x;
+        let half = self.run(score, Rival::Dpm2M, plan.reference / 2, few, None)?.x;
+        // of other noise: the sets must be independent
+        let many = (LAW * plan.samples, self.seed + 1000);
         let mut runs = Vec::new();
         for rival in Rival::ODE {
             for &n in &plan.evaluations {
@@ -250,16 +262,15 @@ impl Field<'_> {
         }
         let law_settings = |steps: usize| plan.law_settings.iter().map(move |p| (steps, *p));
         for (best, rivals) in [(Rival::Dpm2M, [Rival::Ddim, Rival::Dpm2M]), (Rival::Sde2M, Rival::SDE)] {
-            // of other noise: the sets must be independent
-            let law = self.run(score, best, plan.law_reference, LAW * plan.samples, self.seed + 1000, None)?.samples;
+            let law = self.run(score, best, plan.law_reference, many, None)?.x;
             self.tell(started, &format!("reference set of {}", best.name()));
             for rival in rivals {
                 for &n in &plan.law_evaluations {
                     runs.push(self.one(score, rival, n, None, None, Some(&law))?);
                 }
                 // of first order it is not in the running
-                let many = plan.law_steps.iter().filter(|_| rival != Rival::Ddim);
-                for (steps, parallel) in many.flat_map(|n| law_settings(*n)) {
+                let law_steps = plan.law_steps.iter().filter(|_| rival != Rival::Ddim);
+                for (steps, parallel) in law_steps.flat_map(|n| law_settings(*n)) {
                     runs.push(self.one(score, rival, steps, Some(parallel), None, Some(&law))?);
                 }
                 self.tell(started, &format!("law of {}", rival.name()));
@@ -294,28 +305,38 @@ impl Field<'_> {
         all
     }
 
+    /// Samples in batches, which bound the memory: a sample does not depend on its batch.
     fn run<T: Real>(
         &self,
         score: &mut dyn ScoreFn<Cpu<T>>,
         rival: Rival,
         steps: usize,
-        samples: usize,
-        seed: u64,
+        (samples, seed): (usize, u64),
         parallel: Option<Parallel>,
-    ) -> Result<Solution<Cpu<T>>, BoxError> {
+    ) -> Result<Samples<T>, BoxError> {
         let grid = TimeGrid::log_snr(&Ou, T_MAX, T_MIN, steps)?;
-        let problem = Problem::new(Cpu::new(), &Ou, grid, rival.scheme(), (samples, self.dim)).seed(seed);
-        Ok(match parallel {
-            None => Sequential.sample(&problem, score)?,
-            Some(Parallel { window, tolerance }) => {
-                let (window, tolerance) = (Window::Steps(window), Tolerance::error(tolerance));
-                Picard { window, tolerance, ..Picard::default() }.sample(&problem, score)?
-            }
-        })
+        let mut all = Samples { x: Array2::zeros((samples, self.dim)), rounds: Vec::new(), rows: 0 };
+        for (batch, mut x) in all.x.axis_chunks_iter_mut(Axis(0), BATCH).enumerate() {
+            let first = (batch * BATCH) as u32;
+            let shape = (x.nrows(), self.dim);
+            let problem = Problem::new(Cpu::new(), &Ou, grid.clone(), rival.scheme(), shape).seed(seed);
+            let problem = problem.with_ids((first..first + shape.0 as u32).collect());
+            let Solution { samples, report, .. } = match parallel {
+                None => Sequential.sample(&problem, score)?,
+                Some(Parallel { window, tolerance }) => {
+                    let (window, tolerance) = (Window::Steps(window), Tolerance::error(tolerance));
+                    Picard { window, tolerance, ..Picard::default() }.sample(&problem, score)?
+                }
+            };
+            x.assign(&samples);
+            all.rounds.extend(if parallel.is_some() { report.sample_rounds } else { vec![report.rounds; shape.0] });
+            all.rows += report.score_rows;
+        }
+        Ok(all)
     }
 
-    /// One setting, against a reference path or a reference set. A sample does not depend on its batch: the first samples of a
-    /// set are those whose paths are measured.
+    /// One setting, against a reference path or a reference set. The first samples of a set are those whose paths are
+    /// measured.
     fn one<T: Real>(
         &self,
         score: &mut dyn ScoreFn<Cpu<T>>,
@@ -325,19 +346,17 @@ impl Field<'_> {
         path: Option<&Array2<T>>,
         law: Option<&Array2<T>>,
     ) -> Result<Run, BoxError> {
-        let samples = if law.is_some() { LAW * self.plan.samples } else { self.plan.samples };
-        let Solution { samples: x, report, .. } = self.run(score, rival, steps, samples, self.seed, parallel)?;
-        let rounds = match parallel {
-            Some(_) => report.sample_rounds.iter().copied().take(self.plan.samples).collect(),
-            None => vec![report.rounds],
-        };
+        let n = self.plan.samples;
+        let samples = if law.is_some() { LAW * n } else { n };
+        let Samples { x, rounds, rows } = self.run(score, rival, steps, (samples, self.seed), parallel)?;
+        let rounds: Vec<usize> = rounds.into_iter().take(n).collect();
         Ok(Run {
             rival,
             steps,
             parallel,
             rounds: rounds.iter().copied().max().unwrap_or(0),
-            mean_rounds: rounds.iter().sum::<usize>() as f64 / rounds.len() as f64,
-            rows: report.score_rows as f64 / samples as f64,
+            mean_rounds: rounds.iter().sum::<usize>() as f64 / n as f64,
+            rows: rows as f64 / samples as f64,
             path: path.map(|reference| path_error(x.view(), reference.view())),
             law: law.map(|reference| self.law(x.view(), reference.view())).transpose()?,
         })
@@ -366,8 +385,8 @@ fn path_error<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> PathError 
     }
 }
 
-/// KL divergence of a Gaussian with the moments of the residuals to the nearest mode from their law at [`T_MIN`], N(0, v): with
-/// variance ratio r, (r - 1 - ln r) / 2 + mean^2 / (2 v). Of n exact residuals it is 1/n, give or take 1/n.
+/// KL divergence of a Gaussian with the moments of the residuals to the nearest mode from their law at [`T_MIN`],
+/// N(0, v): with variance ratio r, (r - 1 - ln r) / 2 + mean^2 / (2 v). Of n exact residuals it is 1/n, give or take 1/n.
 fn residual_kl<T: Real>(x: ArrayView2<'_, T>, mixture: &Mixture) -> f64 {
     let level = Level::at(&Ou, T_MIN);
     let v = (level.alpha * STD).powi(2) + level.sigma.powi(2);
