@@ -6,6 +6,8 @@
 mod network;
 #[path = "support/pareto.rs"]
 mod pareto;
+#[path = "support/plan.rs"]
+mod plan;
 #[path = "support/plot.rs"]
 mod plot;
 #[path = "support/rivals.rs"]
@@ -24,7 +26,7 @@ DIR/frontier-PROBLEM.png (paths), -median.png (that of the median sample) and -l
 take about half an hour on two cores that have other work too.
 
   --problem NAME     mixture-64, mixture-1024, mlp or unet; may be given several times (default: all)
-  --samples N        samples whose paths are measured (default: 128, 32, 32, 8); laws are those of 32 N samples
+  --samples N        samples whose paths are measured (default: 128, 32, 32, 8)
   --seed N           seed of mixture and noise (default 0)
   --quick            a few settings of few steps: seconds
   --output DIR       where the files go (default out)
@@ -113,8 +115,10 @@ fn paths(findings: &Findings, by: Measure) -> Plot {
     for parallel in [false, true] {
         for (rival, colour) in COLOURS.into_iter().filter(|(r, _)| r.is_ode()) {
             let points = frontier(findings, by, Some(rival), parallel).into_iter();
-            let points = points.map(|r| (r.rounds as f64, by.of(r), true)).collect();
-            all.push(series(rival, colour, parallel, points));
+            let points: Vec<_> = points.map(|r| (r.rounds as f64, by.of(r), true)).collect();
+            if !points.is_empty() {
+                all.push(series(rival, colour, parallel, points));
+            }
         }
     }
     plot(format!("{}: ODE, error of the path, {}", findings.problem, by.name()), "difference to the reference", all)

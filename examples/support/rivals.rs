@@ -1,6 +1,7 @@
 //! Sequential schemes with few steps and parallel sampling with many on the same problem: rounds against error.
 
 use super::network;
+use super::plan::Plan;
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use ndarray_rand::RandomExt;
 use ndarray_rand::rand::SeedableRng;
@@ -19,8 +20,6 @@ pub const T_MIN: f64 = 0.01;
 const MODES: usize = 16;
 const STD: f64 = 0.3;
 const MEAN_VARIANCE: f64 = 0.91;
-/// Samples of a set whose law is measured, for each sample whose path is.
-const LAW: usize = 32;
 /// Samples of a batch.
 const BATCH: usize = 128;
 
@@ -160,50 +159,6 @@ pub struct Findings {
     pub seconds: f64,
 }
 
-/// What is tried on a problem.
-struct Plan {
-    samples: usize,
-    reference: usize,
-    law_reference: usize,
-    evaluations: Vec<usize>,
-    law_evaluations: Vec<usize>,
-    steps: Vec<usize>,
-    windows: Vec<usize>,
-    tolerances: Vec<f64>,
-    law_steps: Vec<usize>,
-    law_settings: Vec<Parallel>,
-}
-
-impl Plan {
-    fn new(problem: &str, quick: bool) -> Self {
-        let (samples, reference, law_reference) = match (problem, quick) {
-            (_, true) => (2, 200, 50),
-            ("mixture-64", _) => (128, 4000, 1000),
-            ("mixture-1024", _) => (32, 4000, 1000),
-            ("mlp", _) => (32, 4000, 500),
-            _ => (8, 2000, 200),
-        };
-        let setting = |(window, tolerance)| Parallel { window, tolerance };
-        let of = |quick_values: &[usize], values: &[usize]| if quick { quick_values.to_vec() } else { values.to_vec() };
-        let settings: &[(usize, f64)] = if quick { &[(64, 0.1)] } else { &[(64, 0.1), (200, 0.01)] };
-        Plan {
-            samples,
-            reference,
-            law_reference,
-            evaluations: of(
-                &[6, 10, 20],
-                &[4, 6, 8, 10, 12, 14, 15, 16, 18, 20, 24, 30, 40, 50, 70, 100, 150, 200, 300, 500],
-            ),
-            law_evaluations: of(&[6, 20], &[6, 8, 10, 12, 15, 20, 30, 50, 100]),
-            steps: of(&[40], if problem == "unet" { &[25, 50, 100, 300] } else { &[25, 50, 100, 200, 500] }),
-            windows: of(&[16, 64], &[32, 64, 100, 200]),
-            tolerances: if quick { vec![1e-2, 1e-4] } else { vec![1e-1, 1e-2, 1e-3, 1e-4, 1e-5] },
-            law_steps: of(&[30], if problem == "unet" { &[50] } else { &[50, 200] }),
-            law_settings: settings.iter().copied().map(setting).collect(),
-        }
-    }
-}
-
 /// Runs everything on a problem. `samples` overrides the number of paths.
 pub fn measure(name: &str, samples: Option<usize>, seed: u64, quick: bool) -> Result<Findings, BoxError> {
     let mut plan = Plan::new(name, quick);
@@ -249,13 +204,15 @@ impl Field<'_> {
         let path = self.run(score, Rival::Dpm2M, plan.reference, few, None)?.x;
         let half = self.run(score, Rival::Dpm2M, plan.reference / 2, few, None)?.x;
         // of other noise: the sets must be independent
-        let many = (LAW * plan.samples, self.seed + 1000);
+        let many = (plan.law_samples, self.seed + 1000);
         let mut runs = Vec::new();
         for rival in Rival::ODE {
             for &n in &plan.evaluations {
                 runs.push(self.one(score, rival, n / rival.calls_a_step(), None, Some(&path), None)?);
             }
-            for parallel in self.settings(&plan.steps) {
+            let parallel =
+                if plan.first_order || rival != Rival::Ddim { self.settings(&plan.steps) } else { Vec::new() };
+            for parallel in parallel {
                 runs.push(self.one(score, rival, parallel.0, Some(parallel.1), Some(&path), None)?);
             }
             self.tell(started, &format!("paths of {}", rival.name()));
@@ -280,7 +237,7 @@ impl Field<'_> {
             problem: self.name.into(),
             dim: self.dim,
             samples: plan.samples,
-            law_samples: LAW * plan.samples,
+            law_samples: plan.law_samples,
             reference_steps: plan.reference,
             reference_error: path_error(path.view(), half.view()).rms,
             grey_level: self.grey_level,
@@ -347,7 +304,7 @@ impl Field<'_> {
         law: Option<&Array2<T>>,
     ) -> Result<Run, BoxError> {
         let n = self.plan.samples;
-        let samples = if law.is_some() { LAW * n } else { n };
+        let samples = if law.is_some() { self.plan.law_samples } else { n };
         let Samples { x, rounds, rows } = self.run(score, rival, steps, (samples, self.seed), parallel)?;
         let rounds: Vec<usize> = rounds.into_iter().take(n).collect();
         Ok(Run {
@@ -355,7 +312,7 @@ impl Field<'_> {
             steps,
             parallel,
             rounds: rounds.iter().copied().max().unwrap_or(0),
-            mean_rounds: rounds.iter().sum::<usize>() as f64 / n as f64,
+            mean_rounds: rounds.iter().sum::<usize>() as f64 / rounds.len() as f64,
             rows: rows as f64 / samples as f64,
             path: path.map(|reference| path_error(x.view(), reference.view())),
             law: law.map(|reference| self.law(x.view(), reference.view())).transpose()?,
