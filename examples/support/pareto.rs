@@ -7,6 +7,8 @@ use piadm::quality::Estimate;
 const ROUNDS: [usize; 12] = [6, 8, 10, 12, 15, 20, 24, 30, 40, 50, 100, 200];
 /// Rounds of the sentences.
 const TOLD: [usize; 6] = [8, 10, 12, 15, 20, 30];
+/// To here parallel sampling must be ahead without exception.
+const CROSSED: usize = 20;
 
 /// By which error of the path runs are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -264,15 +266,15 @@ fn crossings(findings: &Findings, by: Measure) -> String {
         |n: usize| Some((by.of(best(findings, by, n, None, false)?), by.of(best(findings, by, n, None, true)?)));
     let mut text = String::new();
     for least in [1.0, 2.0, 10.0, 100.0] {
-        // beyond 30 rounds the settings tried, not the sampler, end the parallel side
+        // far beyond, the settings tried and not the sampler end the parallel side
         let holds = |n: usize| errors(n).is_some_and(|(s, p)| s / p >= least);
-        let first = (1..=30).rev().take_while(|n| holds(*n)).last();
+        let first = (1..=CROSSED).rev().take_while(|n| holds(*n)).last();
         let words = if least == 1.0 { "no farther".to_owned() } else { format!("{least} times closer") };
         text += &match first.and_then(|n| errors(n).map(|e| (n, e))) {
             Some((n, (s, p))) => {
-                format!("  parallel is {words} from {n} to 30 rounds; at {n} {p:.1e}, sequential {s:.1e}\n")
+                format!("  parallel is {words} from {n} to {CROSSED} rounds; at {n} {p:.1e}, sequential {s:.1e}\n")
             }
-            None => format!("  parallel is not {words} at 30 rounds\n"),
+            None => format!("  parallel is not {words} at {CROSSED} rounds\n"),
         };
     }
     text
