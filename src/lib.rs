@@ -54,6 +54,8 @@
 //! | PIADM-ODE with its corrector | [`Recipe::corrected`], or [`PredictorCorrector`] on any problem |
 //! | to sample a fixed log density | [`Langevin`] |
 //! | ParaDiGMS, for comparison | [`Picard::paradigms`] |
+//! | SRDS (parareal), for comparison | [`Parareal`] |
+//! | a coarse solve as first guess | [`Problem::coarse`], [`Problem::refine`] |
 //!
 //! [`quality`] measures samples against a target or against each other. Schedules ([`schedule`]), grids ([`grid`]), schemes ([`scheme`]), scores ([`score`]) and samplers ([`sampler`]) are independent choices. Noise
 //! is addressed ([`noise`]): a sample depends on its seed and id, never on its batch.
@@ -91,8 +93,8 @@ pub use noise::NoiseKey;
 pub use prediction::Prediction;
 pub use sampler::{
     Automatic, Choice, Correction, Coupling, Dynamics, Effort, Entry, Forecast, Latency, Linearisation, Observer,
-    OnStall, Path, Piadm, Picard, Policy, PredictorCorrector, Problem, Reason, Recipe, Report, Round, Sampler, Save,
-    Sequential, Solution, Stop, Tolerance, Window, on_round,
+    OnStall, Parareal, Path, Piadm, Picard, Policy, PredictorCorrector, Problem, Reason, Recipe, Report, Round,
+    Sampler, Save, Sequential, Solution, Stop, Tolerance, Window, on_round,
 };
 pub use schedule::{Discrete, Edm, Flow, NoiseSchedule, Ou, Ve, VpCosine, VpLinear};
 pub use scheme::{DdpmVariance, Discretisation, Form, Langevin, Level, Node, NodeTerms, Scheme};

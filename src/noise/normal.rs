@@ -94,31 +94,50 @@ fn normals_f64<const N: usize>(counter: [u32; 4], key: [u32; 2]) -> [[f64; 2]; N
 /// Elements `first ..` of the sequence of f32 normals of the counters `(block, step, sample, stream)`,
 /// four to a block; the block number wraps modulo 2^32.
 pub(super) fn fill_f32([step, sample, stream]: [u32; 3], key: [u32; 2], first: usize, out: &mut [f32]) {
-    crate::simd::dispatch(#[inline(always)] || {
-        let at = |block| [block, step, sample, stream];
-        fill(|block| normals_f32::<WIDE>(at(block), key), |block| normals_f32::<NARROW>(at(block), key), first, out);
-    });
+    crate::simd::dispatch(
+        #[inline(always)]
+        || {
+            let at = |block| [block, step, sample, stream];
+            fill(
+                |block| normals_f32::<WIDE>(at(block), key),
+                |block| normals_f32::<NARROW>(at(block), key),
+                first,
+                out,
+            );
+        },
+    );
 }
 
 /// The values of [`fill_f32`], as f64.
 pub(super) fn fill_widened([step, sample, stream]: [u32; 3], key: [u32; 2], first: usize, out: &mut [f64]) {
-    crate::simd::dispatch(#[inline(always)] || {
-        let at = |block| [block, step, sample, stream];
-        fill(
-            |block| normals_f32::<WIDE>(at(block), key).map(|four| four.map(f64::from)),
-            |block| normals_f32::<NARROW>(at(block), key).map(|four| four.map(f64::from)),
-            first,
-            out,
-        );
-    });
+    crate::simd::dispatch(
+        #[inline(always)]
+        || {
+            let at = |block| [block, step, sample, stream];
+            fill(
+                |block| normals_f32::<WIDE>(at(block), key).map(|four| four.map(f64::from)),
+                |block| normals_f32::<NARROW>(at(block), key).map(|four| four.map(f64::from)),
+                first,
+                out,
+            );
+        },
+    );
 }
 
 /// As [`fill_f32`] for f64 normals, two to a block.
 pub(super) fn fill_f64([step, sample, stream]: [u32; 3], key: [u32; 2], first: usize, out: &mut [f64]) {
-    crate::simd::dispatch(#[inline(always)] || {
-        let at = |block| [block, step, sample, stream];
-        fill(|block| normals_f64::<WIDE>(at(block), key), |block| normals_f64::<NARROW>(at(block), key), first, out);
-    });
+    crate::simd::dispatch(
+        #[inline(always)]
+        || {
+            let at = |block| [block, step, sample, stream];
+            fill(
+                |block| normals_f64::<WIDE>(at(block), key),
+                |block| normals_f64::<NARROW>(at(block), key),
+                first,
+                out,
+            );
+        },
+    );
 }
 
 /// Writes elements `first ..` of a sequence that is made in blocks of `PER` elements, `WIDE` or `NARROW` at a time.

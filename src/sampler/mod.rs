@@ -3,7 +3,9 @@
 mod anderson;
 mod arrays;
 mod automatic;
+mod coarse;
 mod corrector;
+mod parareal;
 mod piadm;
 mod picard;
 mod problem;
@@ -16,6 +18,7 @@ mod workspace;
 
 pub use automatic::{Automatic, Choice, Effort, Forecast, Latency, Reason};
 pub use corrector::{Correction, PredictorCorrector};
+pub use parareal::Parareal;
 pub use piadm::{Dynamics, Piadm, Recipe};
 pub use picard::{Coupling, Entry, Linearisation, OnStall, Picard, Policy, Tolerance, Window};
 pub use problem::{Problem, Save};

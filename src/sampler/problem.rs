@@ -8,7 +8,7 @@ use crate::noise::{Address, MAX_ELEMENTS, NoiseKey, stream};
 use crate::prediction::Prediction;
 use crate::schedule::NoiseSchedule;
 use crate::scheme::{Discretisation, Scheme};
-use ndarray::{Array2, ArrayView2, ArrayView3, Axis};
+use ndarray::{ArcArray, Array2, ArrayView2, ArrayView3, Axis, Ix3};
 
 /// Which states a [`Solution`](super::Solution) keeps beside the samples.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,14 +24,14 @@ pub enum Save {
 
 /// How the nodes come about.
 #[derive(Clone, Debug)]
-enum Source<'a> {
+pub(super) enum Source<'a> {
     Scheme { schedule: &'a dyn NoiseSchedule, grid: TimeGrid, scheme: Scheme },
     List(Discretisation),
 }
 
 /// Where the trajectories start.
 #[derive(Clone, Debug)]
-enum Start<'a, E> {
+pub(super) enum Start<'a, E> {
     /// At the grid's first point, from `std` times normals.
     Prior,
     /// At grid point `step`, from these states.
@@ -54,15 +54,17 @@ enum Start<'a, E> {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Problem<'a, B: Backend> {
-    backend: B,
-    source: Source<'a>,
-    dim: usize,
-    ids: Vec<u32>,
-    key: NoiseKey,
-    start: Start<'a, B::Elem>,
-    noise: Option<ArrayView3<'a, B::Elem>>,
-    save: Save,
-    path: Option<&'a Path<B::Elem>>,
+    pub(super) backend: B,
+    pub(super) source: Source<'a>,
+    pub(super) dim: usize,
+    pub(super) ids: Vec<u32>,
+    pub(super) key: NoiseKey,
+    pub(super) start: Start<'a, B::Elem>,
+    pub(super) noise: Option<ArrayView3<'a, B::Elem>>,
+    /// Normals of a coarse problem, in place of given ones.
+    pub(super) coarse_noise: Option<ArcArray<B::Elem, Ix3>>,
+    pub(super) save: Save,
+    pub(super) path: Option<&'a Path<B::Elem>>,
 }
 
 impl<'a, B: Backend> Problem<'a, B> {
@@ -86,7 +88,18 @@ impl<'a, B: Backend> Problem<'a, B> {
         // ids are u32: a batch beyond that is refused by check(), which sees one id too many
         let ids = (0..=u32::MAX).take(samples.min(MAX_SAMPLES + 1)).collect();
         let (key, start) = (NoiseKey::new(0), Start::Prior);
-        Problem { backend, source, dim, ids, key, start, noise: None, save: Save::Nothing, path: None }
+        Problem {
+            backend,
+            source,
+            dim,
+            ids,
+            key,
+            start,
+            noise: None,
+            coarse_noise: None,
+            save: Save::Nothing,
+            path: None,
+        }
     }
 
     /// Seed of all noise, initial states included.
@@ -125,7 +138,7 @@ impl<'a, B: Backend> Problem<'a, B> {
     /// Uses given normals of shape (steps, samples, dim), row m - 1 for step m, in place of addressed ones. The initial state
     /// stays addressed unless it is given too.
     pub fn with_noise(self, noise: ArrayView3<'a, B::Elem>) -> Self {
-        Problem { noise: Some(noise), ..self }
+        Problem { noise: Some(noise), coarse_noise: None, ..self }
     }
 
     /// Which intermediate states to keep.
@@ -133,7 +146,8 @@ impl<'a, B: Backend> Problem<'a, B> {
         Problem { save, ..self }
     }
 
-    /// First guesses for a parallel sampler, from a path of an earlier run: a step takes the last saved state at or before it.
+    /// First guesses for [`Picard`], from a path of an earlier run, one of your own ([`Path::new`]) or one that was
+    /// [`refine`](Problem::refine)d: a step takes the last saved state at or before it.
     pub fn with_path(self, path: &'a Path<B::Elem>) -> Self {
         Problem { path: Some(path), ..self }
     }
@@ -212,7 +226,7 @@ impl<'a, B: Backend> Problem<'a, B> {
     pub(super) fn correction<'b>(&'b self, list: Discretisation, x: ArrayView2<'b, B::Elem>) -> Problem<'b, B> {
         let start = Start::State { step: list.first_step(), x };
         let source = Source::List(list);
-        Problem { source, start, save: Save::Nothing, noise: None, path: None, ..self.clone() }
+        Problem { source, start, save: Save::Nothing, noise: None, coarse_noise: None, path: None, ..self.clone() }
     }
 
     /// The nodes, from where the trajectories start.
@@ -254,7 +268,7 @@ impl<'a, B: Backend> Problem<'a, B> {
                 return Err(Error::setting(what, bad, "finite numbers"));
             }
         }
-        if let Some(noise) = &self.noise {
+        if let Some(noise) = self.noise() {
             let what = "the given noise";
             // a part of a longer run has the noise of the whole
             let steps = match &self.source {
@@ -284,7 +298,7 @@ impl<'a, B: Backend> Problem<'a, B> {
     }
 
     /// Normals for one row of the batch at a given place.
-    fn normals(&self, stream: u32, step: u32, sample: u32, out: &mut [B::Elem]) {
+    pub(super) fn normals(&self, stream: u32, step: u32, sample: u32, out: &mut [B::Elem]) {
         B::Elem::fill_normals(self.key, Address { stream, step, sample }, 0, out);
     }
 
@@ -323,9 +337,14 @@ impl<'a, B: Backend> Problem<'a, B> {
         Ok(x)
     }
 
+    /// Normals in place of addressed ones.
+    fn noise(&self) -> Option<ArrayView3<'_, B::Elem>> {
+        self.coarse_noise.as_ref().map(|noise| noise.view()).or_else(|| self.noise.as_ref().map(|noise| noise.view()))
+    }
+
     /// The given noise of a step and slot, if noise was given.
-    pub(super) fn given_noise(&self, step: usize, slot: usize) -> Option<ArrayView2<'a, B::Elem>> {
-        let noise = self.noise?;
+    pub(super) fn given_noise(&self, step: usize, slot: usize) -> Option<ArrayView2<'_, B::Elem>> {
+        let noise = self.noise()?;
         let m = step.checked_sub(1).filter(|m| *m < noise.len_of(Axis(0)))?;
         Some(noise.index_axis_move(Axis(0), m).index_axis_move(Axis(0), slot).insert_axis(Axis(0)))
     }

@@ -80,6 +80,10 @@ impl<T: Real> Path<T> {
         Ok(Path { states: Array3::from_shape_vec(shape, data).map_err(|_| too_large())?, steps })
     }
 
+    pub(super) fn states_mut(&mut self) -> &mut Array3<T> {
+        &mut self.states
+    }
+
     /// Drops the steps after `last`.
     pub(super) fn truncate(&mut self, last: usize) {
         let kept = self.steps.partition_point(|s| *s <= last);

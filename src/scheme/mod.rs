@@ -189,6 +189,20 @@ impl Scheme {
         }
     }
 
+    /// A scheme of one evaluation and no memory with the same noise, and the kind of output it freezes: of that kind its A and C
+    /// are those of the step without the network.
+    pub(crate) fn first_order(&self) -> (Scheme, Prediction) {
+        match *self {
+            Scheme::Exponential { form: Form::Score, .. } | Scheme::EulerMaruyama { .. } => {
+                (self.clone(), Prediction::Score)
+            }
+            Scheme::Exponential { form: Form::Noise, .. } => (self.clone(), Prediction::Noise),
+            Scheme::DpmSolverPp2M { .. } | Scheme::Heun {} => (Scheme::Ddim { eta: 0.0 }, Prediction::Data),
+            Scheme::SdeDpmSolverPp2M { eta, .. } => (Scheme::SdeDpmSolverPp1 { eta }, Prediction::Data),
+            _ => (self.clone(), Prediction::Data),
+        }
+    }
+
     /// How many nodes back a node may reach.
     fn lookback(&self) -> usize {
         match self {

@@ -277,7 +277,10 @@ impl<T: Real> Shared<'_, T> {
             let b = Block { slot, column: column + cut, state: s1, memory: m1, leaves: l1 };
             join(parallel, || self.split(segments, a), || self.split(segments, b));
         } else if let Some(segment) = segments.first() {
-            crate::simd::dispatch(#[inline(always)] || self.run(segment, Block { slot, column, state, memory, leaves }));
+            crate::simd::dispatch(
+                #[inline(always)]
+                || self.run(segment, Block { slot, column, state, memory, leaves }),
+            );
         }
     }
 

@@ -65,7 +65,10 @@ impl<T: Real> Shared<'_, T> {
             let (low, high) = sums.split_at_mut(jobs / 2 * self.pairs.len());
             return join(true, || self.split(first, low), || self.split(first + jobs / 2, high));
         }
-        crate::simd::dispatch(#[inline(always)] || self.leaves(first, sums));
+        crate::simd::dispatch(
+            #[inline(always)]
+            || self.leaves(first, sums),
+        );
     }
 
     /// The same one after another.

@@ -44,7 +44,7 @@ impl Tolerance {
         Tolerance { absolute, ..Tolerance::ZERO }
     }
 
-    pub(super) fn check(&self) -> Result<()> {
+    pub(in crate::sampler) fn check(&self) -> Result<()> {
         for (name, value) in [
             ("tolerance.error", self.error),
             ("tolerance.absolute", self.absolute),
@@ -59,7 +59,7 @@ impl Tolerance {
     }
 
     /// Whether a node with this last change, and `earlier` the one before if there was one, is accepted.
-    pub(super) fn accepts(&self, node: &Node, change: f64, earlier: Option<f64>) -> bool {
+    pub(in crate::sampler) fn accepts(&self, node: &Node, change: f64, earlier: Option<f64>) -> bool {
         let Node { level, posterior_std, .. } = *node;
         let largest = self.absolute.max(self.relative * level.sigma).max(self.posterior * posterior_std);
         // with a tolerance of zero only unchanged elements count: the square of a tiny change is 0
