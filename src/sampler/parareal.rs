@@ -25,9 +25,10 @@ use plan::{Part, Plan};
 ///
 /// This is the pipelined form: block n begins iteration k in round k S + n - k, with S the steps of the longest block, as soon as its
 /// start is known and while the blocks before it still run. G asks the network where F begins, so its evaluation is F's first
-/// and no round is spent on coarse solves alone: k iterations take k S + N - k rounds, and N iterations M, no more than
-/// [`Sequential`](super::Sequential). Blocks of one step are taken for two. A sample stops by itself, when every block start and
-/// the last state are accepted in one iteration; what was evaluated of the next iteration by then is counted.
+/// and no round is spent on coarse solves alone: k iterations take k S + N - k rounds, and all N of them N S, which is M, as in
+/// [`Sequential`](super::Sequential), where N divides M. Blocks of one step are taken for two. A sample stops by itself, when
+/// every block start and the last state are accepted in one iteration; what was evaluated of the next iteration by then
+/// is counted.
 ///
 /// Schemes must need one evaluation a step and no memory. First guesses of the problem are not used. Memory: four pairs of
 /// states a block.

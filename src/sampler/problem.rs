@@ -148,8 +148,18 @@ impl<'a, B: Backend> Problem<'a, B> {
 
     /// First guesses for [`Picard`], from a path of an earlier run, one of your own ([`Path::new`]) or one that was
     /// [`refine`](Problem::refine)d: a step takes the last saved state at or before it.
-    pub fn with_path(self, path: &'a Path<B::Elem>) -> Self {
-        Problem { path: Some(path), ..self }
+    pub fn with_path<'b>(self, path: &'b Path<B::Elem>) -> Problem<'b, B>
+    where
+        'a: 'b,
+    {
+        let Problem { backend, source, dim, ids, key, start, noise, coarse_noise, save, .. } = self;
+        // views in an enum keep their lifetime unless they are taken out, and the path may live shorter
+        let start = match start {
+            Start::Prior => Start::Prior,
+            Start::State { step, x } => Start::State { step, x },
+            Start::Data { step, x0 } => Start::Data { step, x0 },
+        };
+        Problem { backend, source, dim, ids, key, start, noise, coarse_noise, save, path: Some(path) }
     }
 
     /// Elements of a sample.

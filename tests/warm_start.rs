@@ -1,0 +1,71 @@
+//! Measured: parareal, and warm starts from coarse solves, against the defaults, at equal error.
+
+#[path = "../examples/support/network.rs"]
+#[allow(dead_code)]
+mod network;
+
+mod common;
+
+use ndarray::{ArrayView2, Axis};
+use piadm::{
+    Cpu, Ou, Parareal, Picard, Policy, Problem, Sampler, Scheme, ScoreFn, Sequential, TimeGrid, Tolerance, Window,
+};
+
+/// The largest rms over elements of a difference between rows.
+fn error(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> f64 {
+    let rows = (&a - &b).map_axis(Axis(1), |d| d.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / d.len() as f64);
+    rows.fold(0.0f64, |m, v| m.max(v.sqrt()))
+}
+
+/// Prints rounds, rows a step and error of every sampler.
+fn measure(name: &str, dim: usize, steps: usize, samples: usize, score: &mut dyn ScoreFn<Cpu<f32>>) {
+    let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, steps).unwrap();
+    for (dynamics, scheme) in [("SDE", Scheme::default()), ("ODE", Scheme::Ddim { eta: 0.0 })] {
+        let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid.clone(), scheme, (samples, dim)).seed(7);
+        let reference = Sequential.sample(&problem, score).unwrap().samples;
+        let line = |what: String, before: (usize, usize), run: piadm::Solution<Cpu<f32>>| {
+            let mean = run.report.sample_rounds.iter().sum::<usize>() as f64 / samples as f64;
+            let rows = (run.report.score_rows + before.1) as f64 / (samples * steps) as f64;
+            let (rounds, mean) = (run.report.rounds + before.0, mean + before.0 as f64);
+            let error = error(run.samples.view(), reference.view());
+            println!(
+                "{name} {dynamics} {what:<44} rounds {rounds:>4} (mean {mean:5.1}) rows {rows:5.2} error {error:.1e}"
+            );
+        };
+        for window in [32, 64, 128, steps] {
+            let picard = Picard { window: Window::Steps(window), ..Picard::default() };
+            line(format!("picard {window}"), (0, 0), picard.sample(&problem, score).unwrap());
+        }
+        for blocks in [None, Some(2 * (steps as f64).sqrt() as usize)] {
+            for tolerance in [1e-1, 1e-2, 1e-3] {
+                let settings = Parareal { blocks, tolerance: Tolerance::error(tolerance), ..Parareal::default() };
+                line(format!("parareal {blocks:?} {tolerance:e}"), (0, 0), settings.sample(&problem, score).unwrap());
+            }
+        }
+        for every in [100, 50, 25] {
+            let rough = Sequential.sample(&problem.coarse(every).unwrap(), score).unwrap();
+            let before = (rough.report.rounds, rough.report.score_rows);
+            println!("{name} {dynamics} coarse {every}: error {:.1e}", error(rough.samples.view(), reference.view()));
+            let path = problem.refine(&rough.path, every).unwrap();
+            let warm = problem.clone().with_path(&path);
+            for window in [64, 128, steps] {
+                let picard = Picard { window: Window::Steps(window), ..Picard::default() };
+                line(format!("coarse {every} + picard {window}"), before, picard.sample(&warm, score).unwrap());
+                if window < steps {
+                    continue;
+                }
+                let cold = Picard { policy: Policy::Blocks, ..picard };
+                line(format!("coarse {every} + one block"), before, cold.sample(&warm, score).unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "prints figures"]
+fn figures() {
+    let mut network = network::load("mlp", None).unwrap();
+    let dim = network.dim();
+    measure("mlp", dim, 500, 3, &mut *network);
+    measure("mixture", 64, 500, 8, &mut common::mixture(16, 64, 0.3, 0.91, 1));
+}
