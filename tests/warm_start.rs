@@ -8,7 +8,8 @@ mod common;
 
 use ndarray::{ArrayView2, Axis};
 use piadm::{
-    Cpu, Ou, Parareal, Picard, Policy, Problem, Sampler, Scheme, ScoreFn, Sequential, TimeGrid, Tolerance, Window,
+    Cpu, Entry, Linearisation, Ou, Parareal, Picard, Policy, Problem, Sampler, Scheme, ScoreFn, Sequential, TimeGrid,
+    Tolerance, Window,
 };
 
 /// The largest rms over elements of a difference between rows.
@@ -32,9 +33,25 @@ fn measure(name: &str, dim: usize, steps: usize, samples: usize, score: &mut dyn
                 "{name} {dynamics} {what:<44} rounds {rounds:>4} (mean {mean:5.1}) rows {rows:5.2} error {error:.1e}"
             );
         };
-        for window in [32, 64, 128, steps] {
-            let picard = Picard { window: Window::Steps(window), ..Picard::default() };
-            line(format!("picard {window}"), (0, 0), picard.sample(&problem, score).unwrap());
+        let picard = |window, tolerance| Picard {
+            window: Window::Steps(window),
+            tolerance: Tolerance::error(tolerance),
+            ..Picard::default()
+        };
+        // PIADM's iteration, for which nothing else makes first guesses
+        let plain = Picard {
+            linearisation: Linearisation::FrozenScore,
+            entry: Entry::Copy,
+            policy: Policy::Blocks,
+            ..picard(steps, 1e-2)
+        };
+        let picards: Vec<(String, Picard)> = [64, 128, steps]
+            .into_iter()
+            .flat_map(|w| [1e-2, 1e-3].map(|e| (format!("picard {w} {e:e}"), picard(w, e))))
+            .chain([("frozen score, one block 1e-2".into(), plain)])
+            .collect();
+        for (name, picard) in &picards {
+            line(name.clone(), (0, 0), picard.sample(&problem, score).unwrap());
         }
         for blocks in [None, Some(2 * (steps as f64).sqrt() as usize)] {
             for tolerance in [1e-1, 1e-2, 1e-3] {
@@ -45,17 +62,10 @@ fn measure(name: &str, dim: usize, steps: usize, samples: usize, score: &mut dyn
         for every in [100, 50, 25] {
             let rough = Sequential.sample(&problem.coarse(every).unwrap(), score).unwrap();
             let before = (rough.report.rounds, rough.report.score_rows);
-            println!("{name} {dynamics} coarse {every}: error {:.1e}", error(rough.samples.view(), reference.view()));
             let path = problem.refine(&rough.path, every).unwrap();
             let warm = problem.clone().with_path(&path);
-            for window in [64, 128, steps] {
-                let picard = Picard { window: Window::Steps(window), ..Picard::default() };
-                line(format!("coarse {every} + picard {window}"), before, picard.sample(&warm, score).unwrap());
-                if window < steps {
-                    continue;
-                }
-                let cold = Picard { policy: Policy::Blocks, ..picard };
-                line(format!("coarse {every} + one block"), before, cold.sample(&warm, score).unwrap());
+            for (name, picard) in &picards {
+                line(format!("coarse {every} + {name}"), before, picard.sample(&warm, score).unwrap());
             }
         }
     }
