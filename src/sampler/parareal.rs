@@ -108,6 +108,7 @@ impl<B: Backend> Sampler<B> for Parareal {
             // starts are put together from three rows
             rows: slots.saturating_mul(3 * blocks),
             earlier: false,
+            history: 0,
         };
         let work = Workspace::new(problem, list, &*score, room, "parareal")?;
         let track = Track {
