@@ -7,9 +7,9 @@ mod problem;
 #[path = "../examples/support/samplers.rs"]
 mod samplers;
 
-use piadm::{Picard, Tolerance, Window};
+use piadm::{Parareal, Picard, Tolerance, Window};
 use problem::ProblemFile;
-use samplers::Listed;
+use samplers::{Listed, Settings};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -270,7 +270,10 @@ fn the_final_step_to_zero_is_one_of_the_steps() {
 
 #[test]
 fn samplers_take_defaults_and_refuse_unknown_fields() {
-    let picard = |text: &str| Listed::parse(text).unwrap().picard;
+    let picard = |text: &str| match Listed::parse(text).unwrap().sampler {
+        Settings::Picard(picard) => Some(*picard),
+        _ => None,
+    };
     assert_eq!(Listed::parse(r#"{"piadm": {}}"#).unwrap().name, "piadm");
     assert_eq!(picard("sequential"), None);
     assert_eq!(picard("picard"), Some(Picard::default()));
@@ -288,10 +291,12 @@ fn samplers_take_defaults_and_refuse_unknown_fields() {
     // what a line prints as settings is what the next command may be given
     assert_eq!(picard("zhou_sugiyama"), Some(Picard::zhou_sugiyama(1.0, 8)));
     assert_eq!(picard(r#"{"parataa": {"memory": 2}}"#), Some(Picard::parataa(64, 2, 1e-2)));
+    let parareal = Listed::parse(r#"{"parareal": {"blocks": 6}}"#).unwrap().sampler;
+    assert_eq!(parareal, Settings::Parareal(Parareal { blocks: Some(6), ..Parareal::default() }));
     for text in ["picard", "piadm", "zhou_sugiyama", "paradigms", "parataa"] {
         let listed = Listed::parse(text).unwrap();
         let again = Listed::parse(&json!({ "picard": listed.settings() }).to_string()).unwrap();
-        assert_eq!(again.picard, listed.picard);
+        assert_eq!(again.sampler, listed.sampler);
     }
     for (text, expected) in [
         ("ddim", "unknown sampler \"ddim\""),

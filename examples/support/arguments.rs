@@ -19,6 +19,9 @@ Usage: compare --problem FILE.json --sampler S [--sampler S ...] [OPTIONS]
                                      default, until no node changes by more than 1e-2: {"piadm": {"h": .., "depth": ..}}
                          paradigms   ParaDiGMS's sliding window of 64 steps with a tolerance of 0.1 standard
                                      deviations of the posterior: {"paradigms": {"window": .., "tolerance": ..}}
+                         zhou_sugiyama  PIADM's blocks without a barrier: {"zhou_sugiyama": {"h": .., "depth": ..}}
+                         parataa     Anderson acceleration: {"parataa": {"window": .., "memory": .., "tolerance": ..}}
+                         parareal    blocks with a coarse solver: {"parareal": {"blocks": ..}}
                          picard      this crate's defaults; {"picard": {"window": 50, "tolerance": {"absolute": 1e-2}}}
                                      sets any field of the Picard struct
   --samples N          batch size; default 8, or what --init or --noise have

@@ -13,6 +13,7 @@ use piadm::ndarray::{Array2, Array3, ArrayView1, ArrayView2, Axis};
 use piadm::{Cpu, Mixture, Problem, Real, Report, Sampler, Save, ScoreFn, Sequential, Solution};
 use problem::ProblemFile;
 use results::{Line, Measured, Outcome, message, table};
+use samplers::Settings;
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::Write;
@@ -86,7 +87,11 @@ where
     let reference = run(&Sequential);
     let mut lines = Vec::new();
     for (i, listed) in arguments.samplers.iter().enumerate() {
-        let own = listed.picard.as_ref().map(|picard| run(picard));
+        let own = match &listed.sampler {
+            Settings::Sequential => None,
+            Settings::Picard(picard) => Some(run(picard.as_ref())),
+            Settings::Parareal(parareal) => Some(run(parareal)),
+        };
         let result = own.as_ref().unwrap_or(&reference);
         if let Some(dir) = &arguments.out {
             write_samples(&dir.join(format!("{i}.npy")), result.as_ref().ok())?;
@@ -114,7 +119,7 @@ where
         out.write_all(table(&lines).as_bytes())?;
     }
     if let Err(error) = &reference
-        && arguments.samplers.iter().all(|listed| listed.picard.is_some())
+        && arguments.samplers.iter().all(|listed| listed.sampler != Settings::Sequential)
     {
         return Err(format!("the sequential reference failed: {}", message(error)).into());
     }

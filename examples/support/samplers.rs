@@ -1,7 +1,7 @@
 //! Samplers as they are named on a command line: a name, or JSON with settings.
 
 use super::fields::{Fields, Parsed, library_value};
-use piadm::Picard;
+use piadm::{Parareal, Picard};
 use serde_json::Value;
 
 /// Window of `paradigms` where none is given, in steps.
@@ -14,13 +14,24 @@ const WAVEFRONT_DEPTH: usize = 8;
 const PARATAA_MEMORY: usize = 3;
 const PARATAA_TOLERANCE: f64 = 1e-2;
 
+/// A sampler's settings.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Settings {
+    /// None to set.
+    Sequential,
+    /// All presets of the engine.
+    Picard(Box<Picard>),
+    /// Blocks with a coarse solver.
+    Parareal(Parareal),
+}
+
 /// A sampler of the list.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listed {
     /// Which of the named samplers.
     pub name: String,
-    /// The parallel sampler's settings; `None` is sequential sampling.
-    pub picard: Option<Picard>,
+    /// What it runs with.
+    pub sampler: Settings,
 }
 
 impl Listed {
@@ -39,50 +50,56 @@ impl Listed {
     }
 
     fn new(name: &str, settings: Value) -> Parsed<Self> {
-        let picard = match name {
-            "picard" => Some(library_value(name, settings)?),
+        let engine = |picard| Settings::Picard(Box::new(picard));
+        let sampler = match name {
+            "picard" => engine(library_value(name, settings)?),
+            "parareal" => Settings::Parareal(library_value(name, settings)?),
             "sequential" => {
                 Fields::new(name, settings)?.finish()?;
-                None
+                Settings::Sequential
             }
             "piadm" => {
                 let mut fields = Fields::new(name, settings)?;
                 let (h, depth) = (fields.or("h", 1.0)?, fields.optional::<Option<usize>>("depth")?.flatten());
                 fields.finish()?;
-                Some(Picard::piadm(h, depth))
+                engine(Picard::piadm(h, depth))
             }
             "paradigms" => {
                 let mut fields = Fields::new(name, settings)?;
                 let window = fields.or("window", PARADIGMS_WINDOW)?;
                 let tolerance = fields.or("tolerance", PARADIGMS_TOLERANCE)?;
                 fields.finish()?;
-                Some(Picard::paradigms(window, tolerance))
+                engine(Picard::paradigms(window, tolerance))
             }
             "zhou_sugiyama" => {
                 let mut fields = Fields::new(name, settings)?;
                 let (h, depth) = (fields.or("h", 1.0)?, fields.or("depth", WAVEFRONT_DEPTH)?);
                 fields.finish()?;
-                Some(Picard::zhou_sugiyama(h, depth))
+                engine(Picard::zhou_sugiyama(h, depth))
             }
             "parataa" => {
                 let mut fields = Fields::new(name, settings)?;
                 let (window, memory) = (fields.or("window", PARADIGMS_WINDOW)?, fields.or("memory", PARATAA_MEMORY)?);
                 let tolerance = fields.or("tolerance", PARATAA_TOLERANCE)?;
                 fields.finish()?;
-                Some(Picard::parataa(window, memory, tolerance))
+                engine(Picard::parataa(window, memory, tolerance))
             }
             _ => {
-                let known = "sequential, piadm, zhou_sugiyama, paradigms, parataa or picard";
+                let known = "sequential, piadm, zhou_sugiyama, paradigms, parataa, parareal or picard";
                 return Err(format!("unknown sampler {name:?}, expected {known}").into());
             }
         };
         let name = name.to_owned();
-        Ok(Listed { name, picard })
+        Ok(Listed { name, sampler })
     }
 
     /// All settings, defaults included.
     pub fn settings(&self) -> Value {
-        let picard = self.picard.as_ref().map(serde_json::to_value);
-        picard.and_then(Result::ok).unwrap_or_else(|| Value::Object(Default::default()))
+        let value = match &self.sampler {
+            Settings::Sequential => None,
+            Settings::Picard(picard) => serde_json::to_value(picard).ok(),
+            Settings::Parareal(parareal) => serde_json::to_value(parareal).ok(),
+        };
+        value.unwrap_or_else(|| Value::Object(Default::default()))
     }
 }
