@@ -53,18 +53,20 @@
 //! | the paper's grid, integrator and blocks from (d, delta) | [`Piadm::recipe`] |
 //! | PIADM-ODE with its corrector | [`Recipe::corrected`], or [`PredictorCorrector`] on any problem |
 //! | to sample a fixed log density | [`Langevin`] |
-//! | ParaDiGMS, for comparison | [`Picard::paradigms`] |
+//! | a queue of many samples at a bounded size of a round | [`Picard::row_budget`] |
+//! | published samplers, for comparison | [`Picard::paradigms`], [`Picard::parataa`], [`Picard::zhou_sugiyama`] |
 //! | SRDS (parareal), for comparison | [`Parareal`] |
 //! | a coarse solve as first guess | [`Problem::coarse`], [`Problem::refine`] |
 //!
-//! [`quality`] measures samples against a target or against each other. Schedules ([`schedule`]), grids ([`grid`]), schemes ([`scheme`]), scores ([`score`]) and samplers ([`sampler`]) are independent choices. Noise
-//! is addressed ([`noise`]): a sample depends on its seed and id, never on its batch.
+//! [`quality`] measures samples against a target or against each other. Schedules ([`schedule`]), grids ([`grid`]), schemes
+//! ([`scheme`]), scores ([`score`]) and samplers ([`sampler`]) are independent choices. Noise is addressed ([`noise`]): a sample depends on its seed and id, never on its batch.
 //!
 //! # Features
 //!
 //! | feature | default | what |
 //! |---|---|---|
 //! | `rayon` | yes | the CPU backend runs on the current rayon pool; the bits are the same without it |
+//! | `simd` | yes | kernels use AVX2 or AVX-512 where the processor has them; the bits are the same without it |
 //! | `serde` | no | settings and reports can be serialised |
 //! | `rand` | no | [`noise`] offers Philox as a generator of the rand 0.9 family |
 #![cfg_attr(not(feature = "cuda"), forbid(unsafe_code))]
