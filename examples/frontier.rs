@@ -99,7 +99,6 @@ fn plot(title: String, y_label: &str, series: Vec<Series>) -> Plot {
         log_x: true,
         log_y: true,
         x_ticks: Some([5.0, 10.0, 15.0, 20.0, 30.0, 50.0, 100.0, 200.0, 500.0].into()),
-        legend_right: true,
         series,
     }
 }

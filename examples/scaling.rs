@@ -333,7 +333,6 @@ fn picture(results: &Results) -> Plot {
         log_x: true,
         log_y: true,
         x_ticks: Some(dims.into_values().collect()),
-        legend_right: false,
         series,
     }
 }

@@ -69,8 +69,6 @@ pub struct Plot {
     pub log_y: bool,
     /// Where x is labelled; by default at powers of ten or at round numbers.
     pub x_ticks: Option<Vec<f64>>,
-    /// The legend in the upper right corner, not in the upper left one.
-    pub legend_right: bool,
     /// The lines, later ones on top; the legend lists them in their order.
     pub series: Vec<Series>,
 }
@@ -173,6 +171,13 @@ impl Plot {
         write().map_err(|e| format!("{}: {e}", path.display()).into())
     }
 
+    /// Whether most lines end lower than they begin: then the legend is on the right.
+    fn falls(&self) -> bool {
+        let ends = |s: &Series| Some((*s.points.first()?, *s.points.last()?));
+        let falls = |(a, b): &((f64, f64, bool), (f64, f64, bool))| (a.0 < b.0) == (a.1 > b.1);
+        2 * self.series.iter().filter_map(ends).filter(falls).count() > self.series.len()
+    }
+
     fn draw(&self, pixels: &mut [u8], size: (u32, u32)) -> Result<(), BoxError> {
         let font = |_| "the font cannot be read";
         register_font(FONT, FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT).map_err(font)?;
@@ -217,10 +222,8 @@ impl Plot {
             chart.draw_series(marks)?;
         }
         let mut legend = chart.configure_series_labels();
-        let corner = match self.legend_right {
-            true => SeriesLabelPosition::UpperRight,
-            false => SeriesLabelPosition::Coordinate(unit(12) as i32, unit(10) as i32),
-        };
+        let left = SeriesLabelPosition::Coordinate(unit(12) as i32, unit(10) as i32);
+        let corner = if self.falls() { SeriesLabelPosition::UpperRight } else { left };
         legend.position(corner).label_font(text(17)).legend_area_size(unit(50));
         legend.margin(unit(12)).background_style(WHITE.mix(0.9)).border_style(RGBColor(190, 190, 190)).draw()?;
         area.present()?;

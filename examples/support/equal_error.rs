@@ -1,0 +1,149 @@
+//! Runs of parallel samplers on one problem, and the loosest tolerance with which they reach an error.
+
+use super::boundary::first_good;
+use super::fit::median;
+use super::presets::Preset;
+use ndarray::{Array2, Zip};
+use piadm::{BoxError, Cpu, Dynamics, Error, Form, Ou, Problem, Sampler, Scheme, ScoreFn, Sequential, TimeGrid};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+/// Tolerances are `FIRST * RATIO^-k` for k in `EXPONENTS`.
+const FIRST: f64 = 0.5;
+pub const RATIO: f64 = 1.25;
+const EXPONENTS: std::ops::RangeInclusive<i32> = -18..=60;
+/// Errors are not quite monotone in the tolerance: so many tolerances looser than the one that was found are tried too.
+const LOOSER: i32 = 4;
+
+/// What a run took and what it reached.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The sampler's tolerance, in its own units.
+    pub tolerance: f64,
+    /// Rounds of a sample, mean over samples.
+    pub rounds: f64,
+    /// The same, median.
+    pub rounds_median: f64,
+    /// Score rows a step and sample.
+    pub rows: f64,
+    /// Rms difference to the sequential sample over its elements, median over samples.
+    pub error: f64,
+    /// The same, worst sample.
+    pub worst: f64,
+}
+
+/// Steps, batch and noise of a problem.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Setting {
+    pub dynamics: Dynamics,
+    pub steps: usize,
+    pub samples: usize,
+    pub seed: u64,
+}
+
+/// Name of a preset, window, exponent of the tolerance.
+type Key = (&'static str, usize, i32);
+
+/// A problem with its sequential samples.
+pub struct Case<'s> {
+    pub setting: Setting,
+    score: &'s mut dyn ScoreFn<Cpu<f32>>,
+    problem: Problem<'static, Cpu<f32>>,
+    sequential: Array2<f32>,
+    known: HashMap<Key, Option<Outcome>>,
+    /// Target and exponent of each preset's last search.
+    last: HashMap<&'static str, (f64, i32)>,
+}
+
+impl<'s> Case<'s> {
+    /// Samples sequentially: data form, Ornstein-Uhlenbeck times from 8 to 0.01, uniform in the log-SNR.
+    pub fn new(score: &'s mut dyn ScoreFn<Cpu<f32>>, dim: usize, setting: Setting) -> Result<Self, BoxError> {
+        let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, setting.steps)?;
+        let stochasticity = if setting.dynamics == Dynamics::Sde { 1.0 } else { 0.0 };
+        let scheme = Scheme::Exponential { form: Form::Data, stochasticity };
+        let problem = Problem::new(Cpu::new(), &Ou, grid, scheme, (setting.samples, dim)).seed(setting.seed);
+        let sequential = Sequential.sample(&problem, score)?.samples;
+        Ok(Case { setting, score, problem, sequential, known: HashMap::new(), last: HashMap::new() })
+    }
+
+    /// A run with the tolerance of this exponent, `None` where it does not stay finite. Runs are remembered.
+    pub fn at(&mut self, preset: &'static Preset, window: usize, exponent: i32) -> Result<Option<Outcome>, BoxError> {
+        let window = if preset.windowed { window } else { 0 };
+        let key = (preset.name, window, exponent);
+        if let Some(known) = self.known.get(&key) {
+            return Ok(known.clone());
+        }
+        let outcome = self.run(preset, window, FIRST * RATIO.powi(-exponent))?;
+        self.known.insert(key, outcome.clone());
+        Ok(outcome)
+    }
+
+    /// A run with this tolerance, `None` where it does not stay finite.
+    pub fn run(&mut self, preset: &Preset, window: usize, tolerance: f64) -> Result<Option<Outcome>, BoxError> {
+        let sampler = (preset.sampler)(window, tolerance);
+        let solution = match sampler.sample(&self.problem, &mut *self.score) {
+            Ok(solution) => solution,
+            Err(Error::ScoreNotFinite { .. } | Error::StateNotFinite { .. }) => return Ok(None),
+            Err(other) => return Err(other.into()),
+        };
+        let errors = errors(&solution.samples, &self.sequential);
+        let rounds = || solution.report.sample_rounds.iter().map(|r| *r as f64);
+        Ok(Some(Outcome {
+            tolerance,
+            rounds: rounds().sum::<f64>() / self.setting.samples as f64,
+            rounds_median: median(rounds()),
+            rows: solution.report.rows_per_step(),
+            error: median(errors.iter().copied()),
+            worst: errors.iter().copied().fold(0.0, f64::max),
+        }))
+    }
+
+    /// The run with the loosest tolerance whose median error is at most `target`, `None` where no tolerance reaches it.
+    pub fn equal_error(
+        &mut self,
+        preset: &'static Preset,
+        window: usize,
+        target: f64,
+    ) -> Result<Option<Outcome>, BoxError> {
+        // errors are about proportional to tolerances: begin where the last search ended
+        let (known, exponent) = self.last.get(preset.name).copied().unwrap_or((FIRST, 0));
+        let guess = f64::from(exponent) + (known / target).ln() / RATIO.ln();
+        let mut good = |k| Ok::<_, BoxError>(self.at(preset, window, k)?.is_some_and(|o| o.error <= target));
+        let Some(mut found) = first_good(EXPONENTS, guess.round() as i32, &mut good)? else { return Ok(None) };
+        for k in (found - LOOSER).max(*EXPONENTS.start())..found {
+            if good(k)? {
+                found = k;
+                break;
+            }
+        }
+        self.last.insert(preset.name, (target, found));
+        self.at(preset, window, found)
+    }
+
+    /// The largest window, a multiple of 8, with which an error takes at most `rows` rows a step, and its run.
+    pub fn equal_rows(
+        &mut self,
+        preset: &'static Preset,
+        guess: usize,
+        target: f64,
+        rows: f64,
+    ) -> Result<Option<(usize, Outcome)>, BoxError> {
+        let most = (self.setting.steps / 8) as i32;
+        let window = |k: i32| 8 * (most + 1 - k) as usize;
+        let good = |k: i32| {
+            let outcome = self.equal_error(preset, window(k), target)?;
+            Ok::<_, BoxError>(outcome.is_some_and(|o| o.rows <= rows))
+        };
+        let Some(k) = first_good(1..=most, most + 1 - (guess / 8) as i32, good)? else { return Ok(None) };
+        Ok(self.equal_error(preset, window(k), target)?.map(|outcome| (window(k), outcome)))
+    }
+}
+
+/// Rms difference of each row.
+fn errors(a: &Array2<f32>, b: &Array2<f32>) -> Vec<f64> {
+    let rms = |(a, b): (ndarray::ArrayView1<'_, f32>, ndarray::ArrayView1<'_, f32>)| {
+        let squares = Zip::from(a).and(b).fold(0.0, |sum, a, b| sum + (f64::from(*a) - f64::from(*b)).powi(2));
+        (squares / a.len() as f64).sqrt()
+    };
+    a.rows().into_iter().zip(b.rows()).map(rms).collect()
+}

@@ -1,0 +1,106 @@
+//! The parallel samplers that are compared, one entry each.
+
+use piadm::{Coupling, Cpu, Entry, Linearisation, Parareal, Picard, Policy, Sampler, Tolerance, Window};
+
+/// A parallel sampler that is complete but for its window and its tolerance.
+pub struct Preset {
+    /// How it is called on the command line and in the files.
+    pub name: &'static str,
+    /// Whether it has a window; PIADM's blocks have a length of their own.
+    pub windowed: bool,
+    /// Colour of its lines; `None` leaves it out of the plots.
+    pub colour: Option<(u8, u8, u8)>,
+    /// The sampler from window (steps) and tolerance.
+    pub sampler: fn(usize, f64) -> Box<dyn Sampler<Cpu<f32>>>,
+}
+
+/// What the others are compared with.
+pub const REFERENCE: &str = "paradigms";
+/// The default of the crate.
+pub const OURS: &str = "default";
+
+const HELD: Entry = Entry::HeldData { variance: 0.25 };
+
+/// All of them; a line more is a sampler more.
+pub const PRESETS: [Preset; 10] = [
+    Preset {
+        name: REFERENCE,
+        windowed: true,
+        colour: Some((0xd0, 0x5a, 0x1e)),
+        sampler: |window, tolerance| sliding(window, tolerance, Linearisation::Identity, Entry::Copy),
+    },
+    Preset {
+        name: "paradigms-batch",
+        windowed: true,
+        colour: None,
+        sampler: |window, tolerance| Box::new(Picard::paradigms(window, tolerance)),
+    },
+    Preset {
+        name: "piadm-blocks",
+        windowed: false,
+        colour: None,
+        sampler: |_, tolerance| {
+            let tolerance = Tolerance::absolute(tolerance);
+            Box::new(Picard { tolerance, coupling: Coupling::PerSample, ..Picard::piadm(1.0, None) })
+        },
+    },
+    Preset {
+        name: "piadm-sliding",
+        windowed: true,
+        colour: Some((0x6b, 0x8e, 0x3a)),
+        sampler: |window, tolerance| sliding(window, tolerance, Linearisation::FrozenScore, Entry::Copy),
+    },
+    Preset {
+        name: "parataa",
+        windowed: true,
+        colour: None,
+        sampler: |window, tolerance| Box::new(Picard::parataa(window, 3, tolerance)),
+    },
+    Preset {
+        name: "wavefront",
+        windowed: false,
+        colour: None,
+        sampler: |_, tolerance| {
+            let (policy, tolerance) = (Policy::Wavefront { blocks: 8 }, Tolerance::absolute(tolerance));
+            Box::new(Picard { policy, tolerance, coupling: Coupling::PerSample, ..Picard::piadm(1.0, None) })
+        },
+    },
+    Preset {
+        name: "parareal",
+        windowed: false,
+        colour: None,
+        sampler: |_, tolerance| Box::new(Parareal { tolerance: Tolerance::absolute(tolerance), ..Parareal::default() }),
+    },
+    Preset {
+        name: "identity-held",
+        windowed: true,
+        colour: None,
+        sampler: |window, tolerance| sliding(window, tolerance, Linearisation::Identity, HELD),
+    },
+    Preset {
+        name: "gaussian-held",
+        windowed: true,
+        colour: None,
+        sampler: |window, tolerance| sliding(window, tolerance, Linearisation::Gaussian { variance: 0.25 }, HELD),
+    },
+    Preset {
+        name: OURS,
+        windowed: true,
+        colour: Some((0x1f, 0x5f, 0xa8)),
+        sampler: |window, tolerance| {
+            let (window, tolerance) = (Window::Steps(window), Tolerance::error(tolerance));
+            Box::new(Picard { window, tolerance, ..Picard::default() })
+        },
+    },
+];
+
+/// A sliding window for every sample and a tolerance for changes.
+fn sliding(window: usize, tolerance: f64, linearisation: Linearisation, entry: Entry) -> Box<dyn Sampler<Cpu<f32>>> {
+    let (window, tolerance) = (Window::Steps(window), Tolerance::absolute(tolerance));
+    Box::new(Picard { linearisation, entry, window, tolerance, ..Picard::default() })
+}
+
+/// The preset of this name.
+pub fn preset(name: &str) -> Option<&'static Preset> {
+    PRESETS.iter().find(|p| p.name == name)
+}
