@@ -5,8 +5,8 @@ mod common;
 use common::{bits, two_modes};
 use ndarray::Array2;
 use piadm::{
-    Coupling, Cpu, Error, Ou, Picard, Prediction, Problem, Round, Sampler, Save, Scheme, Sequential, TimeGrid,
-    Tolerance, Window, on_round,
+    Coupling, Cpu, Discretisation, Entry, Error, Flow, Level, NodeTerms, Ou, Picard, Policy, Prediction, Problem,
+    Round, Sampler, Save, Scheme, Sequential, TimeGrid, Tolerance, Window, on_round,
 };
 use std::ops::ControlFlow;
 
@@ -53,8 +53,74 @@ fn a_sample_does_not_notice_the_queue() {
     }
 }
 
+/// Windows that grow on the way must not make a sample wait: the slopes that it measures are those of its last two rounds.
 #[test]
-fn exact_with_stages_and_waiting() {
+fn nor_do_samples_whose_windows_grow() {
+    let mut score = two_modes::<f32>(Prediction::Data);
+    let by_time = Window::OuTime { ou_time: 1.0 };
+    for (policy, window, scheme) in [
+        (Policy::Sliding, Window::Steps(4), Scheme::Heun {}),
+        (Policy::Sliding, by_time, Scheme::default()),
+        (Policy::Blocks, Window::Steps(4), Scheme::default()),
+        (Policy::Blocks, by_time, Scheme::DpmSolverPp2M { lower_order_final: false }),
+        (Policy::Wavefront { blocks: 3 }, Window::Steps(3), Scheme::default()),
+    ] {
+        let problem = problem(scheme);
+        let all = Picard { policy, window, ..Picard::default() };
+        let free = all.sample(&problem, &mut score).unwrap();
+        for budget in 8..70 {
+            let queue = Picard { row_budget: Some(budget), ..all.clone() };
+            let queued = match queue.sample(&problem, &mut score) {
+                Err(Error::Setting { .. }) => continue,
+                queued => queued.unwrap(),
+            };
+            assert_eq!(bits(&queued.samples), bits(&free.samples), "budget {budget}, {policy:?}");
+            assert_eq!(queued.report.sample_rounds, free.report.sample_rounds, "budget {budget}, {policy:?}");
+            assert_eq!(queued.report.sweeps, free.report.sweeps, "budget {budget}, {policy:?}");
+        }
+    }
+}
+
+/// Where a first guess overflows, the node starts from the newest state, not from what the last sample has left in the lane.
+#[test]
+fn guesses_that_overflow_are_not_those_of_another_sample() {
+    // the start has no signal: there is no prediction to hold for a score
+    let mut list = Discretisation::empty(Level::at(&Flow, 1.0), 1, 1, 1).unwrap();
+    for m in 1..=12 {
+        let level = Level::at(&Flow, 1.0 - f64::from(m) / 12.5);
+        list.push(level, true, NodeTerms { a: &[0.95], b: &[0.05], c: &[0.1] }).unwrap();
+    }
+    let problem = Problem::from_list(Cpu::<f32>::new(), list, (SAMPLES, 5)).seed(3);
+    let mut score = two_modes::<f32>(Prediction::Score);
+    let entry = Entry::HeldData { variance: 0.05 };
+    let loose = |row_budget| Picard { entry, tolerance: Tolerance::absolute(0.05), ..picard(row_budget) };
+    let all = loose(None).sample(&problem, &mut score).unwrap();
+    let queued = loose(Some(8)).sample(&problem, &mut score).unwrap();
+    assert_eq!(bits(&queued.samples), bits(&all.samples));
+}
+
+/// A sample whose window needs no network for a while takes no part in the rounds of the others.
+#[test]
+fn rounds_of_a_sample_are_those_with_its_rows() {
+    let level = |m: usize| Level::at(&Ou, 3.0 - 0.14 * m as f64);
+    let mut list = Discretisation::empty(level(0), 1, 1, 1).unwrap();
+    for m in 1..=20 {
+        let b = if m % 5 < 2 { 0.2 } else { 0.0 };
+        list.push(level(m), true, NodeTerms { a: &[0.9], b: &[b], c: &[0.3] }).unwrap();
+    }
+    let problem = Problem::from_list(Cpu::<f32>::new(), list, (SAMPLES, 5)).seed(3);
+    let mut score = two_modes::<f32>(Prediction::Score);
+    let sampler = Picard { window: Window::Steps(2), ..Picard::default() };
+    let all = sampler.sample(&problem, &mut score).unwrap().report.sample_rounds;
+    let alone = (0..SAMPLES as u32).map(|id| {
+        let problem = problem.clone().with_ids(vec![id]);
+        sampler.sample(&problem, &mut score).unwrap().report.rounds
+    });
+    assert_eq!(all, alone.collect::<Vec<_>>());
+}
+
+#[test]
+fn exact_with_stages() {
     let mut score = two_modes::<f32>(Prediction::Noise);
     for scheme in [Scheme::Heun {}, Scheme::DpmSolverPp2M { lower_order_final: false }] {
         let problem = problem(scheme);

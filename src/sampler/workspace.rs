@@ -192,7 +192,7 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
         Ok(Solution { samples: self.samples, path: self.path, report: self.report })
     }
 
-    /// From now on changes are not handed on across these nodes.
+    /// From now on changes are not handed on across these nodes, but for those of nodes that have left.
     pub fn set_barriers(&mut self, boundaries: &[usize]) {
         let begins = |j: usize| boundaries.get(boundaries.partition_point(|b| *b < j).max(1) - 1).copied().unwrap_or(0);
         self.barriers = (0..self.list.nodes().len()).map(begins).collect();
@@ -250,6 +250,7 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
         self.batch.clear();
         for span in spans {
             let id = self.problem.ids().get(span.slot).copied().unwrap_or_default();
+            let before = self.batch.slot.len();
             for (j, node) in
                 self.list.nodes().iter().enumerate().take(span.hi).skip(span.lo).filter(|(_, n)| n.evaluate)
             {
@@ -258,6 +259,9 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
                 }
                 self.batch.push(span, id, j, node);
             }
+            if let Some(rounds) = self.report.sample_rounds.get_mut(span.slot) {
+                *rounds += usize::from(self.batch.slot.len() > before);
+            }
         }
         let rows = self.batch.slot.len();
         if rows == 0 {
@@ -265,11 +269,6 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
         }
         self.report.rounds += 1;
         self.report.score_rows += rows;
-        for span in spans {
-            if let Some(rounds) = self.report.sample_rounds.get_mut(span.slot) {
-                *rounds += 1;
-            }
-        }
         let backend = self.problem.backend();
         for component in 0..self.list.components() {
             let mut wanted = std::mem::take(&mut self.batch.state_rows);
@@ -373,9 +372,10 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
             let first = self.program.targets.len();
             if let Some(entry) = entry {
                 for j in m.from.hi + 1..=m.to.hi {
-                    match entry {
-                        Entry::Copy => self.push_copy(m.from.lane, m.from.hi, j),
-                        _ => self.push_node(&m.from, j, linearisation, Some(entry)),
+                    // also where a prediction overflows: elements that are not finite keep what was there
+                    self.push_copy(m.from.lane, m.from.hi, j);
+                    if *entry != Entry::Copy {
+                        self.push_node(&m.from, j, linearisation, Some(entry));
                     }
                 }
             }

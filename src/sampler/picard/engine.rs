@@ -45,6 +45,8 @@ struct Engine<'s, 'p, 'a, B: Backend> {
     free: Vec<usize>,
     /// Most rows of a round.
     rows: usize,
+    /// Rows that a sample keeps from each step or block on; none where it may wait.
+    kept_rows: Vec<usize>,
     /// Round of its sample in which each node of each window entered, `lane * capacity + node % capacity`.
     entered: Vec<u32>,
     /// Last change of each of them, NaN before there is one.
@@ -83,6 +85,8 @@ pub(in crate::sampler) fn run<B: Backend>(
         entry: settings.entry.on(&work.list),
         work,
         boundaries,
+        // slopes are measured between two rounds in a row: whether a sample waits must not depend on the others
+        kept_rows: if room.earlier { extent.most_nodes(settings.policy) } else { Vec::new() },
         extent,
         tracks: tracks.collect(),
         free: (0..room.lanes).rev().collect(),
@@ -166,13 +170,16 @@ impl<B: Backend> Engine<'_, '_, '_, B> {
     fn fill_round(&mut self, spans: &mut Vec<Span>, moves: &mut Vec<Move>) -> Result<()> {
         let last = self.work.last();
         let first = self.extent.end(self.work.list.first_step(), true);
+        let has_blocks = self.settings.policy.blocks().is_some();
         let mut rows = 0;
         let mut begun = std::mem::take(&mut self.begun);
         begun.clear();
         spans.clear();
         for track in self.tracks.iter_mut().filter(|t| t.span.lo < last) {
             let begins = track.span.lane == NO_LANE;
-            let need = if begins { first } else { track.span.hi - track.span.lo };
+            let open = if begins { first } else { track.span.hi - track.span.lo };
+            let at = if has_blocks { track.block } else { self.work.finished_steps(track.span.lo) };
+            let need = self.kept_rows.get(at).map_or(open, |kept| open.max(*kept));
             if rows + need > self.rows {
                 continue;
             }

@@ -83,8 +83,10 @@ pub struct Picard {
     /// Whether samples wait for each other; default no.
     pub coupling: Coupling,
     /// The most score rows a round may hold: it takes whole windows of as many samples as fit, in the order of the batch, and a sample
-    /// that is done makes room for the next, so that a long queue keeps a device full and takes the memory of a few. `None`
-    /// (default) takes all samples at once.
+    /// that is done makes room for the next, so that a long queue keeps a device full and takes the memory of a few. Results
+    /// do not depend on it: with the secant, which compares rounds in a row, a sample that has begun never waits but keeps the
+    /// rows of the longest window it will still have, so windows of equal length fill a round best. `None` (default) takes all
+    /// samples at once.
     pub row_budget: Option<usize>,
     /// Triangular Anderson acceleration over this many past sweeps, at most 6 (ParaTAA); 0 (default) is none. It helps
     /// slow iterations such as `FrozenScore`, not the secant.
@@ -166,7 +168,7 @@ impl Picard {
     /// What the windows of this sampler need room for.
     pub(super) fn room(&self, list: &Discretisation, samples: usize) -> Result<Room> {
         self.check()?;
-        let window = Extent::new(self.window, list)?.most_nodes(self.policy);
+        let window = Extent::new(self.window, list)?.most_nodes(self.policy).first().copied().unwrap_or(1);
         let earlier = self.linearisation.is_measured();
         // what cannot be allocated is reported there
         let history = if self.anderson > 0 { self.anderson + 1 } else { 0 };

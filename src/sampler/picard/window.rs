@@ -111,18 +111,25 @@ impl Extent {
         nodes
     }
 
-    /// The most guesses that are open at once.
-    pub(in crate::sampler) fn most_nodes(&self, policy: Policy) -> usize {
-        if let Some(blocks) = policy.blocks() {
-            let nodes = self.boundaries();
-            let last = nodes.len() - 1;
-            let open = nodes
-                .iter()
-                .enumerate()
-                .filter_map(|(i, lo)| Some(nodes.get(last.min(i.saturating_add(blocks)))? - lo));
-            return open.max().unwrap_or(1);
-        }
-        let ends = self.solutions.iter().enumerate().take(self.solutions.len() - 1);
-        ends.map(|(i, &lo)| self.end(self.first_step + i, true) - lo).max().unwrap_or(1)
+    /// The most guesses that are open at once from each step on, or, of policies that have blocks, from each block on.
+    pub(in crate::sampler) fn most_nodes(&self, policy: Policy) -> Vec<usize> {
+        let mut most: Vec<usize> = match policy.blocks() {
+            Some(open) => {
+                let nodes = self.boundaries();
+                let last = nodes.len() - 1;
+                let end = |i: usize| nodes.get(last.min(i.saturating_add(open))).copied().unwrap_or(0);
+                nodes.iter().take(last).enumerate().map(|(i, lo)| end(i) - lo).collect()
+            }
+            None => {
+                let starts = self.solutions.iter().take(self.solutions.len() - 1).enumerate();
+                starts.map(|(i, lo)| self.end(self.first_step + i, true) - lo).collect()
+            }
+        };
+        // windows that come later may be longer
+        most.iter_mut().rev().fold(1, |after, nodes| {
+            *nodes = after.max(*nodes);
+            *nodes
+        });
+        most
     }
 }
