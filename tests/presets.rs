@@ -122,6 +122,22 @@ fn a_wavefront_of_one_block_has_a_barrier() {
     }
 }
 
+/// The same for schemes that look back, where changes of nodes before the block matter to it.
+#[test]
+fn of_two_lags_too() {
+    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 20).unwrap();
+    for scheme in [Scheme::DpmSolverPp2M { lower_order_final: false }, Scheme::Heun {}] {
+        let problem = Problem::new(Cpu::<f64>::new(), &Ou, grid.clone(), scheme, (2, DIM)).seed(SEED);
+        let [blocks, wavefront] = [Policy::Blocks, Policy::Wavefront { blocks: 1 }].map(|policy| {
+            let tolerance = Tolerance::absolute(0.1);
+            let sampler = Picard { policy, window: Window::Steps(3), tolerance, ..Picard::default() };
+            sampler.sample(&problem, &mut two_modes::<f64>(Prediction::Score)).unwrap()
+        });
+        assert_eq!(bits(&wavefront.samples), bits(&blocks.samples));
+        assert_eq!(wavefront.report.rounds, blocks.report.rounds);
+    }
+}
+
 /// States or residuals of all nodes.
 type Sweep = Vec<Array1<f64>>;
 

@@ -125,8 +125,9 @@ impl<B: Backend> Workspace<'_, '_, B> {
                 self.term(self.list.c(j, to, k), Plane::Noise, self.noise_row(span.lane, j, k));
             }
             // the start of a window is where its score was evaluated: no correction there
-            let begins = self.barriers.get(j).copied();
-            for lag in (1..=lags).filter(|lag| j - lag != span.lo && begins.is_none_or(|b| j - lag > b)) {
+            let begins = self.barriers.get(j).copied().filter(|_| entry.is_none());
+            let hands_on = |i: usize| i < span.lo || (i > span.lo && begins.is_none_or(|b| i > b));
+            for lag in (1..=lags).filter(|lag| hands_on(j - lag)) {
                 let i = j - lag;
                 let (plane, old) = match self.source(span, i) {
                     From::Row(r) => (Plane::Point, self.point_row(r, 0)),
