@@ -45,12 +45,13 @@ impl Room {
         })
     }
 
-    /// Bytes of all arrays.
+    /// Bytes of all arrays, of where `slots` samples start and of what they become.
     pub fn bytes<E>(self, list: &Discretisation, slots: usize, dim: usize) -> Option<usize> {
         let RowCounts { state, memory, point, output, noise } = self.rows(list)?;
         let rounds = if self.earlier { 2 } else { 1 };
         let evaluated = point.checked_add(output)?.checked_mul(rounds)?;
-        let rows = [memory, noise, evaluated, slots].iter().try_fold(state, |sum, r| sum.checked_add(*r))?;
+        let ends = slots.checked_mul(2)?;
+        let rows = [memory, noise, evaluated, ends].iter().try_fold(state, |sum, r| sum.checked_add(*r))?;
         rows.checked_mul(dim)?.checked_mul(size_of::<E>())
     }
 }
