@@ -68,8 +68,8 @@ impl Tolerance {
         }
         let ratio = earlier.map_or(0.5, |earlier| (change / earlier).clamp(0.5, 0.95));
         let weight = (0.5 * level.log_snr).exp().min(1.0);
-        // a ratio that is not a number accepts nothing
-        self.error > 0.0 && change * ratio / (1.0 - ratio) <= self.error * weight
+        // two changes too small to be squared have no ratio
+        self.error > 0.0 && (change <= 0.0 || change * ratio / (1.0 - ratio) <= self.error * weight)
     }
 }
 
@@ -77,5 +77,28 @@ impl Default for Tolerance {
     /// An estimated error of 1e-2: on data of unit variance a hundredth of a standard deviation, not visible in an image.
     fn default() -> Self {
         Tolerance::error(1e-2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tolerance;
+    use crate::schedule::Ou;
+    use crate::scheme::{Level, Node};
+
+    #[test]
+    fn changes_and_their_ratios() {
+        let level = Level::at(&Ou, 0.1);
+        let node = Node { level, step: 1, solution: true, evaluate: true, posterior_std: 0.1 };
+        let accepts = |change, earlier| Tolerance::error(1e-2).accepts(&node, change, earlier);
+        assert!(accepts(0.9e-2, None) && !accepts(1.1e-2, None));
+        // a ratio of 0.8 leaves four times the change, one of 0.95 or more nineteen times
+        assert!(accepts(0.24e-2, Some(0.3e-2)) && !accepts(0.26e-2, Some(0.325e-2)));
+        assert!(accepts(0.5e-3, Some(0.1e-3)) && !accepts(0.6e-3, Some(0.1e-3)));
+        assert!(accepts(0.9e-2, Some(f64::INFINITY)) && accepts(0.0, Some(0.0)) && accepts(0.0, None));
+        for earlier in [None, Some(0.0), Some(f64::INFINITY)] {
+            assert!(!accepts(f64::INFINITY, earlier) && !accepts(f64::NAN, earlier));
+            assert!(!Tolerance::ZERO.accepts(&node, 0.0, earlier));
+        }
     }
 }
