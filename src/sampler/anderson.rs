@@ -9,9 +9,9 @@ use crate::error::Result;
 
 /// The most differences of sweeps.
 pub(super) const MOST_MEMORY: usize = 6;
-/// Keeps the normal equations solvable, relative to their trace.
 /// Pairs of that many differences and the residual.
 const PAIRS: usize = (MOST_MEMORY + 1) * (MOST_MEMORY + 2) / 2;
+/// Keeps the normal equations solvable, relative to their trace.
 const REGULARISATION: f64 = 1e-8;
 
 /// What is kept of a sweep: R and G.

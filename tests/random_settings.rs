@@ -1,0 +1,241 @@
+//! What holds for every setting, on random ones: small problems by the hundred, every seed the same on every machine.
+
+mod common;
+
+use common::{bits, lookback_three, schemes, two_components, two_modes};
+use ndarray::{ArrayView2, ArrayViewMut2, s};
+use piadm::{
+    Coupling, Cpu, Discretisation, Edm, Entry, Error, Flow, Level, Linearisation, NodeTerms, NoiseSchedule, OnStall,
+    Ou, Picard, Policy, Prediction, Problem, Real, Report, Round, Rows, Sampler, Save, ScoreFn, Sequential, Solution,
+    TimeGrid, Tolerance, Window, on_round, score_fn,
+};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use std::ops::ControlFlow;
+
+const SEEDS: u64 = 400;
+
+fn pick<T: Clone>(rng: &mut StdRng, from: &[T]) -> T {
+    from[rng.random_range(0..from.len())].clone()
+}
+
+/// Lags, stages, components, normals and unused nodes as they come; sometimes from a start without signal.
+fn random_list(rng: &mut StdRng, steps: usize) -> Discretisation {
+    let (lookback, n, k) = (rng.random_range(1..=5usize), rng.random_range(1..=2usize), rng.random_range(0..=2usize));
+    let from_noise = rng.random_bool(0.2);
+    let level = |m: usize| {
+        let part = 1.0 - m as f64 / (steps as f64 + 0.5);
+        if from_noise { Level::at(&Flow, part) } else { Level::at(&Ou, 3.0 * part) }
+    };
+    let mut list = Discretisation::empty(level(0), lookback, n, k).unwrap();
+    if rng.random_bool(0.3) {
+        list = list.numbered_from(rng.random_range(1..5));
+    }
+    for m in 1..=steps {
+        let stages = rng.random_range(0..6usize).saturating_sub(3);
+        for stage in 0..=stages {
+            let (mut a, mut b, mut c) = (vec![0.0; lookback * n * n], vec![0.0; lookback * n], vec![0.0; n * k]);
+            let lags = lookback.min(list.nodes().len());
+            for (values, share) in [(&mut a[..lags * n * n], 0.5), (&mut b[..lags * n], 0.2), (&mut c[..], 0.3)] {
+                let used = |rng: &mut StdRng| if rng.random_bool(0.7) { rng.random_range(-0.5..1.0) } else { 0.0 };
+                values.iter_mut().for_each(|v| *v = share * used(rng));
+            }
+            list.push(level(m), stage == stages, NodeTerms { a: &a, b: &b, c: &c }).unwrap();
+        }
+    }
+    list
+}
+
+fn random_picard(rng: &mut StdRng, steps: usize) -> Picard {
+    let blocks = pick(rng, &[1, 2, 3, usize::MAX]);
+    let lengths = [1, 2, 3, 5, 8, steps, usize::MAX];
+    let times = [1e-3, 0.3, 1.0, 4.0, f64::INFINITY];
+    let window = match rng.random_bool(0.3) {
+        true => Window::OuTime { ou_time: pick(rng, &times) },
+        false => Window::Steps(pick(rng, &lengths)),
+    };
+    let linearisations = [
+        Linearisation::FrozenScore,
+        Linearisation::Identity,
+        Linearisation::Gaussian { variance: 0.2 },
+        Linearisation::Secant,
+        Linearisation::Secant,
+    ];
+    let entries = [
+        Entry::Auto,
+        Entry::Copy,
+        Entry::HeldData { variance: 0.0 },
+        Entry::HeldData { variance: 0.3 },
+        Entry::LinearData { variance: 0.2 },
+    ];
+    Picard {
+        policy: pick(rng, &[Policy::Sliding, Policy::Blocks, Policy::Wavefront { blocks }]),
+        window,
+        linearisation: pick(rng, &linearisations),
+        entry: pick(rng, &entries),
+        anderson: rng.random_range(0..=9usize).saturating_sub(3),
+        tolerance: Tolerance::ZERO,
+        ..Picard::default()
+    }
+}
+
+/// Scores that couple the elements, that overflow where guesses are wild, and that are flat.
+fn odd<T: Real>(prediction: Prediction, kind: usize) -> impl ScoreFn<Cpu<T>> {
+    score_fn(prediction, move |x: ArrayView2<'_, T>, _: &Rows<'_>, mut out: ArrayViewMut2<'_, T>| {
+        for (x, mut out) in x.rows().into_iter().zip(out.rows_mut()) {
+            let mean = x.iter().map(|v| v.wide()).sum::<f64>() / x.len() as f64;
+            for (x, out) in x.iter().zip(out.iter_mut()) {
+                let x = x.wide();
+                *out = T::of(match kind {
+                    0 => (3.0 * mean + x).sin() * 2.0 - 0.3 * x,
+                    1 => (1e30 * mean.signum()) * f64::from(u8::from(mean.abs() > 2.0)) + x.cos(),
+                    _ => (x * 4.0).round() * 0.25,
+                });
+            }
+        }
+        Ok(())
+    })
+}
+
+fn random_problem<'a, T: Real>(rng: &mut StdRng, seed: u64) -> (Problem<'a, Cpu<T>>, Prediction, usize) {
+    let (samples, dim, steps) = (rng.random_range(1..=6), pick(rng, &[1, 3, 130]), rng.random_range(1..=14));
+    let kinds = [Prediction::Score, Prediction::Noise, Prediction::Data, Prediction::Velocity, Prediction::Flow];
+    let schedules: [(&'static dyn NoiseSchedule, f64); 3] = [(&Ou, 6.0), (&Edm, 20.0), (&Flow, 1.0)];
+    let problem = match rng.random_range(0..6) {
+        0 => Problem::from_list(Cpu::new(), lookback_three(steps), (samples, dim)),
+        1 => Problem::from_list(Cpu::new(), two_components(steps), (samples, dim)),
+        2 => Problem::from_list(Cpu::new(), random_list(rng, steps), (samples, dim)),
+        _ => {
+            let (schedule, t_max) = pick(rng, &schedules);
+            let grid = TimeGrid::uniform(t_max, 0.02, steps).unwrap();
+            let grid = if rng.random_bool(0.4) { grid.then_data(schedule).unwrap() } else { grid };
+            Problem::new(Cpu::new(), schedule, grid, pick(rng, &schemes()), (samples, dim))
+        }
+    };
+    (problem.seed(seed).with_save(Save::All), pick(rng, &kinds), steps)
+}
+
+/// All of a report that does not depend on the batch, sample by sample, and its sums.
+fn per_sample(report: &Report) -> (&[usize], &[f64], usize, f64, &[usize], bool) {
+    let Report { sample_rounds, residuals, score_rows, max_residual, sweeps, .. } = report;
+    (sample_rounds, residuals, *score_rows, *max_residual, sweeps, report.converged())
+}
+
+fn assert_same<T: Real>(a: &Solution<Cpu<T>>, b: &Solution<Cpu<T>>, what: &str) {
+    assert_eq!(bits(&a.samples), bits(&b.samples), "{what}");
+    assert_eq!(a.path, b.path, "{what}");
+    assert_eq!(per_sample(&a.report), per_sample(&b.report), "{what}");
+}
+
+fn check<T: Real>(seed: u64) {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let (problem, prediction, steps) = random_problem::<T>(&mut rng, seed);
+    let mut score: Box<dyn ScoreFn<Cpu<T>>> = match rng.random_range(0..6) {
+        kind @ 0..3 => Box::new(odd(prediction, kind)),
+        _ => Box::new(two_modes(prediction)),
+    };
+    // a state that overflows, or a singular formula
+    let Ok(sequential) = Sequential.sample(&problem, &mut *score) else { return };
+    for _ in 0..3 {
+        let sampler = random_picard(&mut rng, steps);
+        let least = (1..).find(|rows| {
+            problem.memory_estimate(&Picard { row_budget: Some(*rows), ..sampler.clone() }, prediction).is_ok()
+        });
+        let least = least.unwrap();
+        let row_budget = Some(least + rng.random_range(0..=3 * least));
+        let limits = [(Coupling::WholeBatch, None), (Coupling::PerSample, None), (Coupling::PerSample, row_budget)];
+        let (coupling, rows) = pick(&mut rng, &limits);
+        let exact = Picard { coupling, row_budget: rows, ..sampler.clone() };
+        let what = format!("seed {seed}: {} samples x {}, {exact:?}", problem.samples(), problem.dim());
+        let parallel = exact.sample(&problem, &mut *score).unwrap();
+        assert_eq!(bits(&parallel.samples), bits(&sequential.samples), "{what}");
+        assert_eq!(parallel.path, sequential.path, "{what}");
+        assert!(parallel.report.converged(), "{what}");
+
+        // cancelled anywhere, it is where the sequential run passes
+        let end = rng.random_range(1..=parallel.report.rounds.max(1));
+        let (mut finished, mut rows) = (Vec::new(), 0);
+        let mut observer = on_round(|r: &Round<'_>| {
+            (finished, rows) = (r.finished.to_vec(), rows + r.rows);
+            if r.round == end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        let cut = exact.run(&problem, &mut *score, &mut observer).unwrap();
+        drop(observer);
+        assert_eq!(rows, cut.report.score_rows, "{what}");
+        let reached = finished.iter().min().unwrap() + 1;
+        assert_eq!(cut.path.steps(), &sequential.path.steps()[..reached], "{what}");
+        assert_eq!(cut.path.states(), sequential.path.states().slice(s![..reached, .., ..]), "{what}");
+
+        // with a tolerance too, a sample notices neither the queue nor its batch
+        let tolerances = [Tolerance::error(1e-2), Tolerance::absolute(0.1), Tolerance::ZERO];
+        let loose = Picard {
+            tolerance: pick(&mut rng, &tolerances),
+            max_sweeps: pick(&mut rng, &[None, Some(1), Some(3)]),
+            on_stall: OnStall::Accept,
+            ..sampler
+        };
+        let what = format!("seed {seed}: budget {row_budget:?}, {loose:?}");
+        let all = match loose.sample(&problem, &mut *score) {
+            Err(Error::StateNotFinite { .. }) => continue,
+            all => all.unwrap(),
+        };
+        let queued = Picard { row_budget, ..loose.clone() }.sample(&problem, &mut *score).unwrap();
+        assert_same(&queued, &all, &what);
+        let i = rng.random_range(0..problem.samples());
+        let alone = loose.sample(&problem.clone().with_ids(vec![i as u32]), &mut *score).unwrap();
+        assert_eq!(bits(&alone.samples), bits(&all.samples.slice(s![i..=i, ..]).to_owned()), "{what}");
+        assert_eq!(alone.report.sample_rounds[0], all.report.sample_rounds[i], "{what}");
+        assert_eq!(alone.report.residuals[0], all.report.residuals[i], "{what}");
+
+        // one open block is a barrier
+        let [blocks, one] = [Policy::Blocks, Policy::Wavefront { blocks: 1 }].map(|policy| {
+            let sampler = Picard { policy, ..loose.clone() };
+            sampler.sample(&problem, &mut *score).ok()
+        });
+        if let (Some(blocks), Some(one)) = (blocks, one) {
+            assert_same(&one, &blocks, &what);
+        }
+    }
+}
+
+#[test]
+fn every_promise_on_random_settings() {
+    for seed in 0..SEEDS {
+        if seed % 2 == 0 { check::<f32>(seed) } else { check::<f64>(seed) }
+    }
+}
+
+/// A number that is not finite ends the run in its own round, with its sample and time.
+#[test]
+fn bad_numbers_on_random_settings() {
+    for seed in 0..SEEDS {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let (samples, steps, bad) = (rng.random_range(1..=5u32), rng.random_range(2..=12), rng.random_range(1..6));
+        let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, steps).unwrap();
+        let scheme = pick(&mut rng, &schemes());
+        let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, scheme, (samples as usize, 3)).seed(seed);
+        let (id, value) = (rng.random_range(0..samples), pick(&mut rng, &[f32::NAN, f32::INFINITY]));
+        let sampler = random_picard(&mut rng, steps);
+        let (mut good, mut rounds, mut spoilt) = (two_modes::<f32>(Prediction::Data), 0, None);
+        let mut score =
+            score_fn(Prediction::Data, |x: ArrayView2<'_, f32>, rows: &Rows<'_>, mut out: ArrayViewMut2<'_, f32>| {
+                good.eval(x, rows, out.view_mut())?;
+                rounds += 1;
+                let row = (0..rows.sample.len()).rev().find(|i| rounds >= bad && rows.sample[*i] == id);
+                if let Some(row) = row {
+                    out[[row, 1]] = value;
+                    spoilt = spoilt.or(Some((rounds, rows.t[row])));
+                }
+                Ok(())
+            });
+        let run = sampler.sample(&problem, &mut score);
+        drop(score);
+        match (run, spoilt) {
+            (Ok(_), None) => {}
+            (Err(Error::ScoreNotFinite { round, time, sample, .. }), Some(first)) => {
+                assert_eq!(((round, time), sample), (first, id), "seed {seed}, {sampler:?}");
+            }
+            (run, spoilt) => panic!("seed {seed}: {:?} for {spoilt:?}, {sampler:?}", run.map(|_| ())),
+        }
+    }
+}
