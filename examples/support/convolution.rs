@@ -7,10 +7,9 @@
 //! whichever thread computes it.
 
 use super::layers::{NORM_EPS, Weights, silu};
-use super::linear::{Linear, MAX_PIECES};
+use super::linear::Linear;
 use piadm::BoxError;
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 use std::array::from_fn;
 
 /// Channels of a block.
@@ -21,7 +20,6 @@ pub type Pixel = [f32; BLOCK];
 /// A convolution with bias.
 pub struct Conv {
     panels: Linear,
-    blocks: usize,
 }
 
 /// What happens to the values that are in the output before.
@@ -36,40 +34,26 @@ impl Conv {
     pub fn parse(file: &Weights<'_>, name: &str, channels: usize) -> Result<Self, BoxError> {
         let values = file.values(&format!("{name}.weight"), &[channels, channels, 3, 3])?;
         let bias = file.values(&format!("{name}.bias"), &[channels])?;
-        let blocks = channels / BLOCK;
         let mut weight = Vec::with_capacity(values.len());
         for row in values.chunks_exact(channels * 9) {
             for block in row.chunks_exact(BLOCK * 9) {
                 weight.extend((0..9).flat_map(|tap| block.iter().skip(tap).step_by(9)));
             }
         }
-        Ok(Conv { panels: Linear::new(&weight, &bias, channels * 9), blocks })
+        Ok(Conv { panels: Linear::new(&weight, &bias, channels * 9) })
     }
 
     /// Convolves an image of `side` x `side` pixels: `x` with its border, `out` without.
-    ///
-    /// If `shared`, the rows of the result are computed by several threads of the current pool.
-    pub fn apply(&self, x: &[Pixel], side: usize, out: &mut [Pixel], before: Before, shared: bool) {
-        let rows = self.blocks * side;
-        let pieces = if shared { rayon::current_num_threads().min(MAX_PIECES) } else { 1 };
-        let each = rows.div_ceil(pieces);
-        let convolve = |(piece, out): (usize, &mut [Pixel])| {
-            Arch::new().dispatch(Convolve { conv: self, x, side, first: piece * each, out, before });
-        };
-        if shared {
-            out.par_chunks_mut(each * side).enumerate().for_each(convolve);
-        } else {
-            convolve((0, out));
-        }
+    pub fn apply(&self, x: &[Pixel], side: usize, out: &mut [Pixel], before: Before) {
+        Arch::new().dispatch(Convolve { conv: self, x, side, out, before });
     }
 }
 
-/// The rows of the result from `first` on, counted through all blocks, as many as `out` has.
+/// A convolution, for the instruction set at hand; the rows of the result are counted through all blocks.
 struct Convolve<'a> {
     conv: &'a Conv,
     x: &'a [Pixel],
     side: usize,
-    first: usize,
     out: &'a mut [Pixel],
     before: Before,
 }
@@ -82,7 +66,7 @@ impl WithSimd for Convolve<'_> {
         let most: usize = if S::REGISTER_COUNT >= 32 { 7 } else { 5 };
         let tiles = self.side.div_ceil(most);
         let width = self.conv.panels.width();
-        for (row, out) in (self.first..).zip(self.out.chunks_exact_mut(self.side)) {
+        for (row, out) in (0..).zip(self.out.chunks_exact_mut(self.side)) {
             let (block, y) = (row / self.side, row % self.side);
             for panel in 0..BLOCK / width {
                 for tile in 0..tiles {

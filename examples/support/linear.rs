@@ -13,7 +13,7 @@ use pulp::{Arch, Simd, WithSimd, bytemuck};
 use rayon::prelude::*;
 
 /// Most threads that share one row; beyond a few, waking them costs more than they save.
-pub const MAX_PIECES: usize = 4;
+const MAX_PIECES: usize = 4;
 /// Bytes of a cache line: panels start on one.
 const LINE: usize = 64;
 

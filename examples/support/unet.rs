@@ -1,8 +1,7 @@
 //! The second trained network of the examples, `unet`: a small convolutional U-Net for the Ornstein-Uhlenbeck process, in plain Rust.
 //!
-//! `data/README.md` gives architecture and file format. Every image is computed on its own, by one thread or by several that
-//! share the rows of its convolutions, and all sums have one order: the result of a row does not depend on the other rows of
-//! the call, nor on the number of threads, bit for bit.
+//! `data/README.md` gives architecture and file format. Every image is computed on its own, by one thread, and all sums have
+//! one order: the result of a row does not depend on the other rows of the call, nor on the number of threads, bit for bit.
 
 use super::convolution::{BLOCK, Before, Conv, GROUPS, GroupNorm, Pixel};
 use super::layers::{Embedding, Stack, Weights, checked};
@@ -97,21 +96,22 @@ impl Unet {
 
     /// The velocity `v = alpha eps^ - sigma D` of every row of `x` at its own time `t[i] > 0`.
     ///
-    /// The threads of the current rayon pool take whole images; where there are fewer images than threads, they share them.
+    /// The threads of the current rayon pool take whole images. A single one is evaluated by the calling thread: to wake others for
+    /// each of its convolutions took longer than it saved.
     pub fn forward(&mut self, x: ArrayView2<'_, f32>, t: &[f64], out: ArrayViewMut2<'_, f32>) -> Result<(), BoxError> {
         let dim = self.dim();
         let (x, out) = checked(x, t, out, dim)?;
         let threads = rayon::current_num_threads();
         let block = t.len().div_ceil(SHARE * threads).max(1);
-        let (net, scratch, shared) = (&self.net, &mut self.scratch, t.len() < threads);
+        let (net, scratch) = (&self.net, &mut self.scratch);
         // As many as any smaller batch is cut into, which may be more than this one is.
         scratch.resize_with(scratch.len().max(t.len().min(SHARE * threads)), || Scratch::new(net));
         let images = |x: &[f32], t: &[f64], out: &mut [f32], s: &mut Scratch| {
             for ((x, t), out) in x.chunks_exact(dim).zip(t).zip(out.chunks_exact_mut(dim)) {
-                net.image(x, *t, out, s, shared);
+                net.image(x, *t, out, s);
             }
         };
-        if threads == 1 {
+        if threads == 1 || t.len() == 1 {
             scratch.iter_mut().take(1).for_each(|s| images(x, t, out, s));
         } else {
             let rows = x.par_chunks(block * dim).zip(t.par_chunks(block)).zip(out.par_chunks_mut(block * dim));
@@ -122,8 +122,8 @@ impl Unet {
 }
 
 impl Net {
-    /// Evaluates an image, on this thread or (`shared`) on several.
-    fn image(&self, x: &[f32], t: f64, out: &mut [f32], scratch: &mut Scratch, shared: bool) {
+    /// Evaluates an image.
+    fn image(&self, x: &[f32], t: f64, out: &mut [f32], scratch: &mut Scratch) {
         let Scratch { embedding, films, fine, coarse, rows, packed, products } = scratch;
         self.embedding.apply(&[t], rows, packed, embedding);
         self.films.apply(embedding, packed, films);
@@ -132,19 +132,19 @@ impl Net {
         self.inp.apply(rows, packed, products);
         from_rows(products, FINE, &mut fine.stream);
         for residual in &self.before {
-            fine.add(residual, films, shared);
+            fine.add(residual, films);
         }
         quarters(&fine.stream, rows);
         self.down.apply(rows, packed, products);
         from_rows(products, COARSE, &mut coarse.stream);
         for residual in &self.coarse {
-            coarse.add(residual, films, shared);
+            coarse.add(residual, films);
         }
         to_rows(&coarse.stream, COARSE, 0, rows);
         self.up.apply(rows, packed, products);
         add_quarters(products, &mut fine.stream);
         for residual in &self.after {
-            fine.add(residual, films, shared);
+            fine.add(residual, films);
         }
         self.nout.apply(&fine.stream, FINE, None, &mut fine.normed);
         to_rows(&fine.normed, FINE, 1, rows);
@@ -179,12 +179,12 @@ impl Level {
     }
 
     /// Adds a residual block to the stream.
-    fn add(&mut self, residual: &Residual, films: &[f32], shared: bool) {
+    fn add(&mut self, residual: &Residual, films: &[f32]) {
         let Residual { n1, c1, n2, c2, film } = residual;
         n1.apply(&self.stream, self.side, None, &mut self.normed);
-        c1.apply(&self.normed, self.side, &mut self.inner, Before::Replaced, shared);
+        c1.apply(&self.normed, self.side, &mut self.inner, Before::Replaced);
         n2.apply(&self.inner, self.side, Some(&films[*film..]), &mut self.normed);
-        c2.apply(&self.normed, self.side, &mut self.stream, Before::Added, shared);
+        c2.apply(&self.normed, self.side, &mut self.stream, Before::Added);
     }
 }
 
