@@ -97,10 +97,11 @@ pub(super) fn fill_f32([step, sample, stream]: [u32; 3], key: [u32; 2], first: u
     crate::simd::dispatch(
         #[inline(always)]
         || {
-            let at = |block| [block, step, sample, stream];
             fill(
-                |block| normals_f32::<WIDE>(at(block), key),
-                |block| normals_f32::<NARROW>(at(block), key),
+                #[inline(always)]
+                |block| normals_f32::<WIDE>([block, step, sample, stream], key),
+                #[inline(always)]
+                |block| normals_f32::<NARROW>([block, step, sample, stream], key),
                 first,
                 out,
             );
@@ -113,10 +114,21 @@ pub(super) fn fill_widened([step, sample, stream]: [u32; 3], key: [u32; 2], firs
     crate::simd::dispatch(
         #[inline(always)]
         || {
-            let at = |block| [block, step, sample, stream];
             fill(
-                |block| normals_f32::<WIDE>(at(block), key).map(|four| four.map(f64::from)),
-                |block| normals_f32::<NARROW>(at(block), key).map(|four| four.map(f64::from)),
+                #[inline(always)]
+                |block| {
+                    normals_f32::<WIDE>([block, step, sample, stream], key).map(
+                        #[inline(always)]
+                        |four| four.map(f64::from),
+                    )
+                },
+                #[inline(always)]
+                |block| {
+                    normals_f32::<NARROW>([block, step, sample, stream], key).map(
+                        #[inline(always)]
+                        |four| four.map(f64::from),
+                    )
+                },
                 first,
                 out,
             );
@@ -129,10 +141,11 @@ pub(super) fn fill_f64([step, sample, stream]: [u32; 3], key: [u32; 2], first: u
     crate::simd::dispatch(
         #[inline(always)]
         || {
-            let at = |block| [block, step, sample, stream];
             fill(
-                |block| normals_f64::<WIDE>(at(block), key),
-                |block| normals_f64::<NARROW>(at(block), key),
+                #[inline(always)]
+                |block| normals_f64::<WIDE>([block, step, sample, stream], key),
+                #[inline(always)]
+                |block| normals_f64::<NARROW>([block, step, sample, stream], key),
                 first,
                 out,
             );

@@ -321,7 +321,9 @@ impl<T: Real> Shared<'_, T> {
                 *p += *c;
             }
             let leaves = leaves.iter_mut().zip(plain.chunks_mut(LEAF)).zip(out.chunks_mut(LEAF));
-            leaves.for_each(|((change, new), out)| *change = replace(out, new));
+            for ((change, new), out) in leaves {
+                *change = replace(out, new);
+            }
         }
     }
 
@@ -353,18 +355,21 @@ impl<T: Real> Shared<'_, T> {
     }
 }
 
+/// Sum of the squares of the differences in a leaf.
+#[inline(always)]
+fn change<T: Real>(out: &[T], new: &[T]) -> T {
+    let mut square = [T::zero(); LEAF];
+    for ((s, new), old) in square.iter_mut().zip(new).zip(out) {
+        let e = *new - *old;
+        *s = e * e;
+    }
+    leaf(&square[..out.len()])
+}
+
 /// Replaces a leaf by its new elements and says what that changed; elements that are not finite keep their old value. `new` is
 /// overwritten.
 #[inline(always)]
 fn replace<T: Real>(out: &mut [T], new: &mut [T]) -> LeafChange<T> {
-    let mut square = [T::zero(); LEAF];
-    let mut change = |out: &[T], new: &[T]| {
-        for ((s, new), old) in square.iter_mut().zip(new).zip(out) {
-            let e = *new - *old;
-            *s = e * e;
-        }
-        leaf(&square[..out.len()])
-    };
     let mut sum = change(out, new);
     let mut broken = false;
     // a finite sum of squares comes from finite elements only
