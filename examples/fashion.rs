@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release --example fashion` (see `--help`)
 
+#[path = "support/format.rs"]
+mod format;
 #[path = "support/network.rs"]
 mod network;
 #[path = "support/picture.rs"]
@@ -94,13 +96,7 @@ fn options() -> Result<Option<Options>, BoxError> {
                     other => return Err(format!("--dynamics {other}: expected sde or ode").into()),
                 }
             }
-            Long("format") => {
-                o.json = match args.value()?.string()?.as_str() {
-                    "json" => true,
-                    "table" => false,
-                    other => return Err(format!("--format {other}: expected table or json").into()),
-                }
-            }
+            Long("format") => o.json = format::is_json(&args.value()?.string()?)?,
             Long("help") | Short('h') => {
                 print!("{HELP}");
                 return Ok(None);

@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release --example frontier` (see `--help` and docs/frontier.md)
 
+#[path = "support/format.rs"]
+mod format;
 #[path = "support/network.rs"]
 mod network;
 #[path = "support/pareto.rs"]
@@ -57,13 +59,7 @@ fn options() -> Result<Option<Options>, BoxError> {
             Long("quick") => o.quick = true,
             Long("output") => o.output = args.value()?.into(),
             Long("read") => o.read = Some(args.value()?.into()),
-            Long("format") => {
-                o.json = match args.value()?.string()?.as_str() {
-                    "json" => true,
-                    "table" => false,
-                    other => return Err(format!("--format {other}: expected table or json").into()),
-                }
-            }
+            Long("format") => o.json = format::is_json(&args.value()?.string()?)?,
             Long("help") | Short('h') => {
                 print!("{HELP}");
                 return Ok(None);

@@ -9,6 +9,8 @@ mod equal_error;
 #[path = "support/fit.rs"]
 #[allow(dead_code)]
 mod fit;
+#[path = "support/format.rs"]
+mod format;
 #[path = "support/network.rs"]
 #[allow(dead_code)]
 mod network;
@@ -80,13 +82,7 @@ fn options() -> Result<Option<Options>, BoxError> {
             Long("quick") => quick = true,
             Long("output") => output = args.value()?.into(),
             Long("read") => read = Some(args.value()?.into()),
-            Long("format") => {
-                json = match args.value()?.string()?.as_str() {
-                    "json" => true,
-                    "table" => false,
-                    other => return Err(format!("--format {other}: expected table or json").into()),
-                }
-            }
+            Long("format") => json = format::is_json(&args.value()?.string()?)?,
             Long("help") | Short('h') => {
                 print!("{HELP}");
                 return Ok(None);

@@ -4,6 +4,8 @@
 
 #[path = "support/fit.rs"]
 mod fit;
+#[path = "support/format.rs"]
+mod format;
 #[path = "support/growth.rs"]
 mod growth;
 #[path = "support/plot.rs"]
@@ -131,13 +133,7 @@ fn options() -> Result<Option<Options>, BoxError> {
             Long("seeds") => seeds = Some(args.value()?.parse()?),
             Long("output") => output = args.value()?.into(),
             Long("read") => read = Some(args.value()?.into()),
-            Long("format") => {
-                json = match args.value()?.string()?.as_str() {
-                    "json" => true,
-                    "table" => false,
-                    other => return Err(format!("--format {other}: expected table or json").into()),
-                }
-            }
+            Long("format") => json = format::is_json(&args.value()?.string()?)?,
             Long("help") | Short('h') => {
                 print!("{HELP}");
                 return Ok(None);

@@ -1,32 +1,23 @@
 //! Small problems whose sweeps, residuals and counters are worked out by hand: each of these tests turns red under a wrong index,
 //! a wrong comparison or a missing term of the engine that other tests do not see.
 
+mod common;
+
+use common::{lv, staircase, stairs};
 use ndarray::*;
 use piadm::*;
 use std::ops::ControlFlow;
+
 type V<'a> = ArrayView2<'a, f32>;
 type W<'a> = ArrayViewMut2<'a, f32>;
-fn lv(m: usize, n: usize) -> Level {
-    Level::at(&Ou, 3.0 * (1.0 - m as f64 / (n as f64 + 0.5)))
-}
 
-/// x_m = x_{m-1} + f/4 with f = 1: copied guesses of a window of four change by 1/4, 1/2, 3/4, 1 in the first sweep.
-fn staircase() -> Discretisation {
-    let mut list = Discretisation::empty(lv(0, 4), 1, 1, 1).unwrap();
-    for m in 1..=4 {
-        list.push(lv(m, 4), true, NodeTerms { a: &[1.0], b: &[0.25], c: &[0.0] }).unwrap();
-    }
-    list
-}
 fn ones() -> impl ScoreFn<Cpu<f32>> {
     score_fn(Prediction::Score, |_: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
         out.fill(1.0);
         Ok(())
     })
 }
-fn stairs(policy: Policy, tolerance: Tolerance) -> Picard {
-    Picard { policy, entry: Entry::Copy, linearisation: Linearisation::FrozenScore, tolerance, ..Picard::default() }
-}
+
 #[test]
 fn tolerances_and_residuals_by_hand() {
     let init = Array2::<f32>::zeros((1, 3));
@@ -107,6 +98,7 @@ fn tolerances_and_residuals_by_hand() {
     drop(w);
     assert_eq!(most, 0.75);
 }
+
 #[test]
 fn max_residual_is_the_largest_of_all_rounds() {
     let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 60).unwrap();
@@ -127,6 +119,7 @@ fn max_residual_is_the_largest_of_all_rounds() {
     assert!(most > 0.0);
     assert_eq!(most, s.report.max_residual);
 }
+
 #[test]
 fn the_overflowing_sample_and_node_are_named() {
     let p = Problem::from_list(Cpu::<f32>::new(), staircase(), (2, 3))
@@ -159,6 +152,7 @@ fn the_overflowing_sample_and_node_are_named() {
     }
     let _ = p;
 }
+
 #[test]
 fn a_failing_chunk_is_named() {
     let p = Problem::from_list(Cpu::<f32>::new(), staircase(), (2, 3)).with_ids(vec![4, 9]);
@@ -176,6 +170,7 @@ fn a_failing_chunk_is_named() {
         }
     }
 }
+
 #[test]
 fn a_range_is_met_up_to_rounding() {
     struct T((f64, f64));
@@ -196,96 +191,7 @@ fn a_range_is_met_up_to_rounding() {
     assert!(Sequential.sample(&p, &mut T((0.0, 6.0 * (1.0 - 1e-13)))).is_ok());
     assert!(Sequential.sample(&p, &mut T((0.0, 6.0 * (1.0 - 1e-6)))).is_err());
 }
-#[test]
-fn long_rows_by_hand() {
-    // only one element of the last leaf moves, overflows, or counts
-    for at in [0, 130, 299] {
-        let init = Array2::from_shape_fn((1, 300), |(_, j)| if j == at { 1.0f32 } else { 0.0 });
-        let p = Problem::from_list(Cpu::<f32>::new(), staircase(), (1, 300)).with_init(init.view());
-        let mut score = score_fn(Prediction::Score, |x: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
-            out.zip_mut_with(&x, |o, x| *o = (3.0 * x).sin());
-            Ok(())
-        });
-        let seq = Sequential.sample(&p, &mut score).unwrap();
-        for policy in [Policy::Blocks, Policy::Sliding] {
-            assert_eq!(stairs(policy, Tolerance::ZERO).sample(&p, &mut score).unwrap().samples, seq.samples);
-        }
-        let mut grow = score_fn(Prediction::Score, |x: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
-            out.zip_mut_with(&x, |o, x| *o = (3e38 * x).clamp(-3e38, 3e38));
-            Ok(())
-        });
-        let mut big = Discretisation::empty(lv(0, 4), 1, 1, 1).unwrap();
-        for m in 1..=4 {
-            big.push(lv(m, 4), true, NodeTerms { a: &[1.0], b: &[if m == 1 { 10.0 } else { 1.0 }], c: &[0.0] })
-                .unwrap();
-        }
-        let q = Problem::from_list(Cpu::<f32>::new(), big, (1, 300)).with_init(init.view());
-        for s in [&Sequential as &dyn Sampler<Cpu<f32>>, &Picard::default()] {
-            assert!(matches!(s.sample(&q, &mut grow), Err(Error::StateNotFinite { node: 1, .. })));
-        }
-    }
-}
-#[test]
-fn residuals_are_canonical_sums() {
-    // one sweep of copied guesses: the change of node 2 is x_2 - x_0
-    for dim in [5, 127, 1000, 5000] {
-        let mut list = Discretisation::empty(lv(0, 4), 1, 1, 1).unwrap();
-        for m in 1..=2 {
-            list.push(lv(m, 4), true, NodeTerms { a: &[0.7], b: &[0.25], c: &[0.3] }).unwrap();
-        }
-        let p = Problem::from_list(Cpu::<f32>::new(), list, (1, dim)).seed(5).with_save(Save::All);
-        let mut score = score_fn(Prediction::Score, |x: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
-            out.zip_mut_with(&x, |o, x| *o = (3.0 * x).sin());
-            Ok(())
-        });
-        let s = Picard { max_sweeps: Some(1), on_stall: OnStall::Accept, ..stairs(Policy::Blocks, Tolerance::ZERO) }
-            .sample(&p, &mut score)
-            .unwrap();
-        let (x0, x2) = (s.path.at(0).unwrap().row(0).to_vec(), s.path.at(2).unwrap().row(0).to_vec());
-        let e: Vec<f32> = x0.iter().zip(&x2).map(|(a, b)| (b - a) * (b - a)).collect();
-        let mut total = 0.0f64;
-        for leaf in e.chunks(128) {
-            let at = |i: usize| leaf.get(i).copied().unwrap_or(0.0);
-            let mut t: Vec<f32> =
-                (0..32).map(|l| (at(4 * l) + at(4 * l + 1)) + (at(4 * l + 2) + at(4 * l + 3))).collect();
-            for d in [16, 8, 4, 2, 1] {
-                t = (0..32).map(|l| t[l] + t[l ^ d]).collect();
-            }
-            total += f64::from(t[0]);
-        }
-        assert_eq!(s.report.residuals[0].to_bits(), (total / dim as f64).sqrt().to_bits(), "{dim}");
-    }
-}
-#[test]
-fn long_noise_rows_and_the_prior() {
-    let grid = TimeGrid::karras(&Edm, 0.01, 80.0, 7.0, 3).unwrap();
-    let dim = 70_000;
-    let p = Problem::new(Cpu::<f32>::new(), &Edm, grid.clone(), Scheme::default(), (1, dim))
-        .seed(5)
-        .with_ids(vec![3])
-        .with_save(Save::All);
-    let mut score = score_fn(Prediction::Data, |x: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
-        out.zip_mut_with(&x, |o, x| *o = x.clamp(-1.0, 1.0));
-        Ok(())
-    });
-    let key = NoiseKey::new(5);
-    let mut noise = Array3::<f32>::zeros((3, 1, dim));
-    for m in 0..3 {
-        key.fill_f32(
-            noise::Address { stream: 1, step: m as u32 + 1, sample: 3 },
-            0,
-            noise.slice_mut(s![m, 0, ..]).as_slice_mut().unwrap(),
-        );
-    }
-    let given = p.clone().with_noise(noise.view());
-    for s in [&Sequential as &dyn Sampler<Cpu<f32>>, &Picard::default()] {
-        let (a, b) = (s.sample(&p, &mut score).unwrap(), s.sample(&given, &mut score).unwrap());
-        assert_eq!(a.path, b.path);
-        let mut xi = vec![0.0f32; dim];
-        key.fill_f32(noise::Address { stream: 0, step: 0, sample: 3 }, 0, &mut xi);
-        assert!(a.path.at(0).unwrap().iter().zip(&xi).all(|(x, xi)| *x == 80.0 * xi));
-    }
-}
+
 #[test]
 fn sweeps_and_rounds_of_a_batch() {
     let grid = TimeGrid::uniform(4.0, 0.0 + 0.5, 35).unwrap();
@@ -311,6 +217,7 @@ fn sweeps_and_rounds_of_a_batch() {
         assert_eq!(both.sample_rounds, [of(ids[0]), of(ids[1])]);
     }
 }
+
 #[test]
 fn a_normal_that_only_the_velocity_uses() {
     let mut list = Discretisation::empty(lv(0, 4), 1, 2, 1).unwrap();
@@ -329,6 +236,7 @@ fn a_normal_that_only_the_velocity_uses() {
     let zero = Array3::<f32>::zeros((4, 1, 3));
     assert_ne!(a, Sequential.sample(&p.with_noise(zero.view()), &mut score).unwrap().samples);
 }
+
 #[test]
 fn a_guess_of_minus_zero_is_not_zero() {
     // the score tells -0 from +0, and a warm start brings a -0
@@ -358,6 +266,7 @@ fn a_guess_of_minus_zero_is_not_zero() {
         );
     }
 }
+
 #[test]
 fn a_stage_does_not_finish_a_step() {
     let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 5).unwrap();
@@ -375,6 +284,7 @@ fn a_stage_does_not_finish_a_step() {
     drop(w);
     assert_eq!(seen, [0, 1, 1, 2, 2, 3, 3, 4, 4, 5]);
 }
+
 #[test]
 fn either_component_may_overflow() {
     for big in [0, 1] {
@@ -393,6 +303,7 @@ fn either_component_may_overflow() {
         }
     }
 }
+
 #[test]
 fn block_ends_survive_rounding() {
     // times that are not exact in binary: ten steps of 0.1 are a block of length 1
@@ -405,7 +316,7 @@ fn block_ends_survive_rounding() {
     let r = Picard::piadm(1.0, None).sample(&p, &mut score).unwrap().report;
     assert_eq!(r.sweeps.len(), 6);
 }
-mod common;
+
 /// The same oracle in other words is the same iteration: first guesses, slopes and steps are converted, not re-defined.
 #[test]
 fn the_kind_of_output_does_not_matter() {
@@ -435,6 +346,7 @@ fn the_kind_of_output_does_not_matter() {
         }
     }
 }
+
 #[test]
 fn nodes_without_evaluation_pass_exactness_on() {
     let mut list = Discretisation::empty(lv(0, 8), 1, 1, 1).unwrap();
@@ -453,6 +365,7 @@ fn nodes_without_evaluation_pass_exactness_on() {
         assert!(r.rounds <= 4, "{policy:?}: {} rounds for 4 evaluated nodes", r.rounds);
     }
 }
+
 #[test]
 fn the_residual_of_a_block_leaves_exact_nodes_out() {
     let mut list = Discretisation::empty(lv(0, 4), 1, 1, 1).unwrap();

@@ -127,3 +127,22 @@ pub fn two_components(steps: usize) -> Discretisation {
     }
     list
 }
+
+/// Level m of n, evenly from t = 3 on.
+pub fn lv(m: usize, n: usize) -> Level {
+    Level::at(&Ou, 3.0 * (1.0 - m as f64 / (n as f64 + 0.5)))
+}
+
+/// x_m = x_{m-1} + f/4 with f = 1: copied guesses of a window of four change by 1/4, 1/2, 3/4, 1 in the first sweep.
+pub fn staircase() -> Discretisation {
+    let mut list = Discretisation::empty(lv(0, 4), 1, 1, 1).unwrap();
+    for m in 1..=4 {
+        list.push(lv(m, 4), true, NodeTerms { a: &[1.0], b: &[0.25], c: &[0.0] }).unwrap();
+    }
+    list
+}
+
+/// Frozen score and copied guesses.
+pub fn stairs(policy: Policy, tolerance: Tolerance) -> Picard {
+    Picard { policy, entry: Entry::Copy, linearisation: Linearisation::FrozenScore, tolerance, ..Picard::default() }
+}

@@ -1,0 +1,91 @@
+//! Sizes and scores at the edge, with every policy, window and sampler: results or typed errors, never a panic.
+
+mod common;
+
+use common::two_modes;
+use piadm::*;
+
+fn samplers() -> Vec<Box<dyn Sampler<Cpu<f32>>>> {
+    let p = Picard::default;
+    let mut v: Vec<Box<dyn Sampler<Cpu<f32>>>> = vec![
+        Box::new(Sequential),
+        Box::new(Parareal::default()),
+        Box::new(Automatic::default()),
+        Box::new(Parareal { blocks: Some(1000), ..Parareal::default() }),
+    ];
+    for window in [
+        Window::Steps(1),
+        Window::Steps(7),
+        Window::Steps(usize::MAX),
+        Window::OuTime { ou_time: 1e-9 },
+        Window::OuTime { ou_time: 1e9 },
+    ] {
+        for policy in
+            [Policy::Sliding, Policy::Blocks, Policy::Wavefront { blocks: 3 }, Policy::Wavefront { blocks: usize::MAX }]
+        {
+            for anderson in [0, 6] {
+                for tolerance in [Tolerance::ZERO, Tolerance::default()] {
+                    v.push(Box::new(Picard { window, policy, anderson, tolerance, ..p() }));
+                    v.push(Box::new(Picard {
+                        window,
+                        policy,
+                        anderson,
+                        tolerance,
+                        row_budget: Some(usize::MAX),
+                        ..p()
+                    }));
+                }
+            }
+        }
+    }
+    v
+}
+
+#[test]
+fn odd_sizes() {
+    for steps in [1, 2, 5, 40] {
+        for (samples, dim) in [(1, 1), (3, 1), (2, 130)] {
+            let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, steps).unwrap();
+            for scheme in [Scheme::default(), Scheme::Heun {}, Scheme::DpmSolverPp2M { lower_order_final: true }] {
+                let problem =
+                    Problem::new(Cpu::<f32>::new(), &Ou, grid.clone(), scheme.clone(), (samples, dim)).seed(3);
+                let mut score = two_modes::<f32>(Prediction::Data);
+                let reference = Sequential.sample(&problem, &mut score).unwrap().samples;
+                for s in samplers() {
+                    match s.sample(&problem, &mut score) {
+                        Ok(r) => assert!(r.samples.iter().zip(&reference).all(|(a, b)| (a - b).abs() < 0.3)),
+                        Err(e) => assert!(matches!(e, Error::Setting { .. }), "{e}"),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// It errs, or is not finite, from its third call on: a run that needs three calls must say so.
+#[test]
+fn bad_scores() {
+    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 40).unwrap();
+    let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::default(), (3, 5)).seed(3);
+    for kind in 0..3 {
+        for s in samplers() {
+            let mut calls = 0;
+            let mut score = score_fn::<f32>(Prediction::Data, |x, _, mut out| {
+                calls += 1;
+                out.zip_mut_with(&x, |o, x| *o = 0.5 * (3.0 * x).sin());
+                if calls >= 3 {
+                    match kind {
+                        0 => return Err("broken".into()),
+                        1 => out.fill(f32::NAN),
+                        _ => out.fill(f32::INFINITY),
+                    }
+                }
+                Ok(())
+            });
+            let r = s.sample(&problem, &mut score);
+            if let Ok(r) = r {
+                assert!(r.report.rounds < 3 && r.samples.iter().all(|v| v.is_finite()), "{:?} {}", kind, r.report);
+            }
+        }
+    }
+}
