@@ -171,6 +171,10 @@ pub enum Error {
         /// How many bytes were asked for.
         bytes: usize,
     },
+    /// A device cannot be used, or has failed.
+    #[cfg(feature = "cuda")]
+    #[error(transparent)]
+    Device(#[from] crate::cuda::DeviceError),
 }
 
 impl Error {

@@ -68,8 +68,10 @@
 //! | `rayon` | yes | the CPU backend runs on the current rayon pool; the bits are the same without it |
 //! | `simd` | yes | kernels use AVX2 or AVX-512 where the processor has them; the bits are the same without it |
 //! | `serde` | no | settings and reports can be serialised |
+//! | `cuda` | no | [`Cuda`](https://docs.rs/piadm/latest/piadm/struct.Cuda.html), the backend for NVIDIA GPUs; builds everywhere |
 //! | `rand` | no | [`noise`] offers Philox as a generator of the rand 0.9 family |
 #![cfg_attr(not(feature = "cuda"), forbid(unsafe_code))]
+#![cfg_attr(feature = "cuda", deny(unsafe_code))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(missing_docs)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -88,6 +90,10 @@ pub mod score;
 mod simd;
 
 pub use backend::{Backend, Cpu, Real};
+#[cfg(feature = "cuda")]
+pub use backend::{Cuda, cuda};
+#[cfg(feature = "cuda")]
+pub use cudarc;
 pub use error::{BoxError, Error, Result};
 pub use grid::{Spacing, TimeGrid};
 pub use ndarray;

@@ -5,10 +5,15 @@
 //! new nodes, lookback) is such a list.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+#[allow(unsafe_code)]
+pub mod cuda;
 mod real;
 pub(crate) mod sum;
 
 pub use cpu::Cpu;
+#[cfg(feature = "cuda")]
+pub use cuda::Cuda;
 pub use real::Real;
 
 use crate::error::Result;
@@ -76,6 +81,8 @@ pub struct Vector {
 pub struct Target {
     /// Row that is overwritten: a `State` or `Memory` row of the segment's own slot.
     pub out: RowRef,
+    /// A row of another plane that holds what `out` holds before, if there is one: a backend that has read one need not read the other.
+    pub before: Option<RowRef>,
     /// Its terms in [`Program::terms`].
     pub terms: Range<usize>,
 }
@@ -212,4 +219,6 @@ mod sealed {
     /// Keeps [`Backend`](super::Backend) closed.
     pub trait Sealed {}
     impl<T: super::Real> Sealed for super::Cpu<T> {}
+    #[cfg(feature = "cuda")]
+    impl<T: super::cuda::DeviceElem> Sealed for super::Cuda<T> {}
 }

@@ -242,7 +242,7 @@ impl<B: Backend> Run<'_, '_, B> {
                 let all = all.into_iter().filter_map(|(coef, row)| Some((coef, row?)).filter(|_| coef != 0.0));
                 program.terms.extend(all.map(|(coef, row)| Term { coef: of(coef), row, minus: None }));
                 let end = program.terms.len();
-                program.targets.push(Target { out, terms: terms..end });
+                program.targets.push(Target { out, before: None, terms: terms..end });
                 self.work.close_segment(to, first);
             }
         }
@@ -295,7 +295,7 @@ impl<B: Backend> Run<'_, '_, B> {
                     program.terms.push(Term { coef: unit, row: at(first + 1), minus: Some(at(first + 2)) });
                 }
                 let end = program.terms.len();
-                program.targets.push(Target { out, terms: terms..end });
+                program.targets.push(Target { out, before: None, terms: terms..end });
                 self.work.program.segments.push(Segment { slot: lane, targets: target..target + 1 });
             }
         }

@@ -67,7 +67,7 @@ impl<B: Backend> Workspace<'_, '_, B> {
 
     pub(super) fn close_target(&mut self, plane: Plane, row: u32, first_term: usize) {
         let terms = first_term..self.program.terms.len();
-        self.program.targets.push(Target { out: RowRef { plane, row }, terms });
+        self.program.targets.push(Target { out: RowRef { plane, row }, before: None, terms });
     }
 
     fn source(&self, span: &Span, i: usize) -> From {
@@ -150,6 +150,14 @@ impl<B: Backend> Workspace<'_, '_, B> {
                 }
             }
             self.close_target(Plane::State, self.state_row(span.lane, j, to), first);
+            // a guess has not changed since its score was evaluated
+            let before = match self.source(span, j) {
+                From::Row(r) if entry.is_none() => Some(RowRef { plane: Plane::Point, row: self.point_row(r, to) }),
+                _ => None,
+            };
+            if let Some(target) = self.program.targets.last_mut() {
+                target.before = before;
+            }
         }
     }
 

@@ -17,7 +17,7 @@ const FAR: f64 = 1e300;
 
 impl Mixture {
     /// Refuses levels at which a mode has no finite positive variance.
-    pub(super) fn check_level(&self, alpha: f64, sigma: f64) -> Result<()> {
+    pub(crate) fn check_level(&self, alpha: f64, sigma: f64) -> Result<()> {
         for (name, value) in [("alpha", alpha), ("sigma", sigma)] {
             if !(value >= 0.0 && value.is_finite()) {
                 return Err(Error::setting(name, value, "a finite number, not negative"));
@@ -35,13 +35,11 @@ impl Mixture {
 
     /// Turns squared distances into log weights and returns the largest.
     pub(super) fn logits(&self, alpha: f64, sigma: f64, distances: &mut [f64]) -> f64 {
-        let half_dim = 0.5 * self.dim() as f64;
         let (mut of, mut half, mut log) = (f64::NAN, 0.0, 0.0);
         let mut max = -f64::MAX;
         for ((d, &s), &log_weight) in distances.iter_mut().zip(&self.std).zip(&self.log_weights) {
             if s != of {
-                let v = variance(s, alpha, sigma);
-                (of, half, log) = (s, 0.5 / v, half_dim * ln_f64(v));
+                (of, [half, log, ..]) = (s, self.level(alpha, sigma, s));
             }
             *d = ((log_weight - log) - d.min(FAR) * half).max(-f64::MAX);
             max = max.max(*d);
@@ -58,15 +56,27 @@ impl Mixture {
         let mut gamma = 0.0;
         for (e, &s) in distances.iter_mut().zip(&self.std) {
             if s != of {
-                let v = variance(s, alpha, sigma);
-                (of, slope, weight) =
-                    (s, self.prediction.gaussian_slope(alpha, sigma, s * s), self.numerator(alpha, sigma) / v);
+                (of, [.., slope, weight]) = (s, self.level(alpha, sigma, s));
             }
             let r = *e * share;
             gamma += r * slope;
             *e = r * weight;
         }
         gamma
+    }
+
+    /// What a mode of deviation `std` needs at a level, v its variance there: 1 / (2 v), (dim / 2) ln v, the slope of its own output,
+    /// c_k / r_k.
+    pub(crate) fn level(&self, alpha: f64, sigma: f64, std: f64) -> [f64; 4] {
+        let v = variance(std, alpha, sigma);
+        let slope = self.prediction.gaussian_slope(alpha, sigma, std * std);
+        [0.5 / v, 0.5 * self.dim() as f64 * ln_f64(v), slope, self.numerator(alpha, sigma) / v]
+    }
+
+    /// ln w_k.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn log_weights(&self) -> &[f64] {
+        &self.log_weights
     }
 
     /// c_k v_k / r_k.

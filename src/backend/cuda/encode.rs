@@ -1,0 +1,182 @@
+//! Programs and vectors as the kernels read them: rows become addresses.
+
+use super::staging::Word;
+use crate::backend::{Plane, Program, Real, RowRef, Vector};
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(super) struct TermWord<T> {
+    row: u64,
+    /// 0 where nothing is subtracted.
+    minus: u64,
+    coef: T,
+    dependent: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(super) struct TargetWord {
+    out: u64,
+    /// 0 where no other row holds the old value.
+    before: u64,
+    first: u32,
+    end: u32,
+    dependent: u32,
+    unused: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(super) struct SegmentWord {
+    first: u32,
+    end: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(super) struct VectorWord {
+    row: u64,
+    minus: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(super) struct PairWord {
+    a: u32,
+    b: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(super) struct NoiseWord {
+    pub row: u32,
+    pub stream: u32,
+    pub step: u32,
+    pub sample: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(super) struct ChangeWord {
+    pub sum: f64,
+    pub moved: u32,
+    pub finite: u32,
+}
+
+// SAFETY: numbers in C's layout. Bytes that pad a term are copied as they are and read by nobody.
+unsafe impl<T: Word> Word for TermWord<T> {}
+// SAFETY: numbers in C's layout.
+unsafe impl Word for TargetWord {}
+// SAFETY: as above.
+unsafe impl Word for SegmentWord {}
+// SAFETY: as above.
+unsafe impl Word for VectorWord {}
+// SAFETY: as above.
+unsafe impl Word for PairWord {}
+// SAFETY: as above.
+unsafe impl Word for NoiseWord {}
+// SAFETY: as above.
+unsafe impl Word for ChangeWord {}
+
+/// Where the planes lie and how many rows they have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Addresses {
+    pub planes: [(u64, usize); 7],
+    pub bytes_of_row: u64,
+}
+
+impl Addresses {
+    /// The address of a row; `None` if the plane has no such row.
+    fn of(&self, r: RowRef) -> Option<u64> {
+        let (start, rows) = self.planes[index(r.plane)];
+        let row = r.row as usize;
+        (row < rows).then(|| start + row as u64 * self.bytes_of_row)
+    }
+}
+
+fn index(plane: Plane) -> usize {
+    match plane {
+        Plane::State => 0,
+        Plane::Memory => 1,
+        Plane::Point => 2,
+        Plane::Output => 3,
+        Plane::Noise => 4,
+        Plane::EarlierPoint => 5,
+        Plane::EarlierOutput => 6,
+    }
+}
+
+/// The words of a program, kept from round to round.
+#[derive(Debug)]
+pub(super) struct Words<T> {
+    pub terms: Vec<TermWord<T>>,
+    pub targets: Vec<TargetWord>,
+    pub segments: Vec<SegmentWord>,
+    /// Of every state and memory row, the number of the segment that wrote it last.
+    written: [Vec<u64>; 2],
+    segment: u64,
+}
+
+impl<T> Default for Words<T> {
+    fn default() -> Self {
+        Words { terms: Vec::new(), targets: Vec::new(), segments: Vec::new(), written: [vec![], vec![]], segment: 0 }
+    }
+}
+
+impl<T: Real> Words<T> {
+    /// Encodes a program; `None` if it names a row that is not there.
+    pub fn encode(&mut self, program: &Program<T>, addresses: &Addresses) -> Option<()> {
+        self.terms.clear();
+        self.targets.clear();
+        self.segments.clear();
+        for (written, (_, rows)) in self.written.iter_mut().zip(addresses.planes) {
+            written.resize(rows, 0);
+        }
+        for segment in &program.segments {
+            self.segment += 1;
+            let first = self.targets.len() as u32;
+            for target in program.targets.get(segment.targets.clone())? {
+                let first = self.terms.len() as u32;
+                for term in program.terms.get(target.terms.clone())? {
+                    let dependent = self.is_written(term.row) || term.minus.is_some_and(|m| self.is_written(m));
+                    self.terms.push(TermWord {
+                        row: addresses.of(term.row)?,
+                        minus: term.minus.map_or(Some(0), |m| addresses.of(m))?,
+                        coef: term.coef,
+                        dependent: u32::from(dependent),
+                    });
+                }
+                self.targets.push(TargetWord {
+                    out: addresses.of(target.out)?,
+                    before: target.before.map_or(Some(0), |b| addresses.of(b))?,
+                    first,
+                    end: self.terms.len() as u32,
+                    dependent: u32::from(self.is_written(target.out)),
+                    unused: 0,
+                });
+                *self.written.get_mut(index(target.out.plane))?.get_mut(target.out.row as usize)? = self.segment;
+            }
+            self.segments.push(SegmentWord { first, end: self.targets.len() as u32 });
+        }
+        Some(())
+    }
+
+    fn is_written(&self, r: RowRef) -> bool {
+        self.written.get(index(r.plane)).and_then(|w| w.get(r.row as usize)) == Some(&self.segment)
+    }
+}
+
+/// Encodes vectors; `None` if one names a row that is not there.
+pub(super) fn encode_vectors(vectors: &[Vector], addresses: &Addresses, words: &mut Vec<VectorWord>) -> Option<()> {
+    words.clear();
+    for v in vectors {
+        words.push(VectorWord { row: addresses.of(v.row)?, minus: v.minus.map_or(Some(0), |m| addresses.of(m))? });
+    }
+    Some(())
+}
+
+/// Encodes pairs of vectors of a group.
+pub(super) fn encode_pairs(pairs: &[(usize, usize)], words: &mut Vec<PairWord>) {
+    words.clear();
+    words.extend(pairs.iter().map(|&(a, b)| PairWord { a: a as u32, b: b as u32 }));
+}

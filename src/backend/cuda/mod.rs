@@ -1,0 +1,416 @@
+//! The CUDA backend: the samplers of this crate on an NVIDIA GPU, with the bits of the CPU.
+//!
+//! Needs the feature `cuda` to build and NVIDIA's driver to run (525 or newer, a device of compute capability 8.0 or newer); no toolkit. The
+//! kernels are embedded as PTX. Every array lives on one device and all work is enqueued on one [stream](Cuda::stream); a round waits only
+//! for the numbers that decide how it goes on. A score sees [`DeviceRows`] and enqueues its own work on the same stream.
+//!
+//! For a score that itself gives the same bits on both, f32 and f64 samples, rounds, rows and residuals are those of [`Cpu`](super::Cpu), bit
+//! for bit: additions and multiplications are never contracted and every sum has the canonical order.
+
+mod device;
+mod encode;
+mod error;
+mod rows;
+mod scores;
+mod staging;
+
+pub use device::{PTX, SOURCE};
+pub use error::DeviceError;
+pub use rows::{DeviceArray, DeviceRows, DeviceRowsMut};
+pub use scores::{DeviceMixture, HostScore};
+
+use super::sum::LEAF;
+use super::{Backend, Change, NoiseRow, Planes, Program, Real, Vector};
+use crate::error::{Error, Result};
+use crate::noise::{NoiseKey, NormalPrecision};
+use cudarc::driver::{CudaStream, DeviceRepr, ValidAsZeroBits};
+use device::{Device, launch};
+use encode::{Addresses, ChangeWord, NoiseWord, PairWord, VectorWord, Words};
+use error::Answer;
+use ndarray::{Array2, ArrayView2};
+use staging::{Buffer, Part, Word};
+use std::fmt::Debug;
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::sync::Arc;
+
+// As in the kernels' sources.
+const WARP: u32 = 32;
+const ROW_THREADS: u32 = 256;
+const WIDE_WARPS: u32 = 4;
+const TILE: u32 = 8;
+const FOLD_THREADS: u32 = 128;
+const PRODUCT_WARPS: u32 = 4;
+/// The most vectors of a group of products.
+const MOST_VECTORS: usize = 8;
+
+/// An element type that a device computes in: f32 or f64.
+pub trait DeviceElem: Real + DeviceRepr + ValidAsZeroBits + Word {
+    /// What the names of its kernels end with.
+    #[doc(hidden)]
+    const SUFFIX: &'static str;
+    /// Whether normals are made from 53 random bits.
+    #[doc(hidden)]
+    fn is_double(key: NoiseKey) -> bool;
+}
+
+impl DeviceElem for f32 {
+    const SUFFIX: &'static str = "f32";
+    fn is_double(_: NoiseKey) -> bool {
+        false
+    }
+}
+
+impl DeviceElem for f64 {
+    const SUFFIX: &'static str = "f64";
+    fn is_double(key: NoiseKey) -> bool {
+        key.precision() == NormalPrecision::Double
+    }
+}
+
+/// Arrays on an NVIDIA GPU, elements of type `T` (f32 or f64). A clone is another handle to the same stream.
+///
+/// ```
+/// use piadm::{Error, Cuda, cuda::DeviceError};
+/// match Cuda::<f32>::new(0) {
+///     Ok(backend) => println!("{backend:?}"),
+///     Err(Error::Device(DeviceError::NoDriver(why))) => println!("no driver here: {why}"),
+///     Err(error) => println!("{error}"),
+/// }
+/// ```
+pub struct Cuda<T> {
+    device: Arc<Device>,
+    element: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for Cuda<T> {
+    fn clone(&self) -> Self {
+        Cuda { device: self.device.clone(), element: PhantomData }
+    }
+}
+
+impl<T> Debug for Cuda<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Cuda<{}> {{ device: {} }}", std::any::type_name::<T>(), self.device.context().ordinal())
+    }
+}
+
+impl<T: DeviceElem> Cuda<T> {
+    /// The device of that number, with a stream of its own.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if there is no driver, no such device, or one that is too old.
+    pub fn new(ordinal: usize) -> Result<Self> {
+        Ok(Cuda { device: Arc::new(Device::open(ordinal, T::SUFFIX)?), element: PhantomData })
+    }
+
+    /// A stream of another library, so that a network and the sampler share it and neither waits for the other.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the device is too old or does not load the kernels.
+    pub fn with_stream(stream: Arc<CudaStream>) -> Result<Self> {
+        device::load_driver()?;
+        Ok(Cuda { device: Arc::new(Device::on(stream, T::SUFFIX)?), element: PhantomData })
+    }
+
+    /// How many devices there are.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if there is no driver.
+    pub fn devices() -> Result<usize> {
+        device::count()
+    }
+
+    /// The stream on which all work is enqueued.
+    pub fn stream(&self) -> &Arc<CudaStream> {
+        self.device.stream()
+    }
+
+    /// Waits until all enqueued work has run.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if some of it has failed.
+    pub fn synchronize(&self) -> Result<()> {
+        self.device.stream().synchronize().answer()
+    }
+}
+
+/// Working memory of [`Backend::run`] and [`Backend::products`].
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct CudaScratch<T> {
+    words: Words<T>,
+    vectors: Vec<VectorWord>,
+    pairs: Vec<PairWord>,
+    changes: Vec<ChangeWord>,
+    sums: Buffer<T>,
+    flags: Buffer<u32>,
+    answers: Buffer<f64>,
+}
+
+impl<T> Default for CudaScratch<T> {
+    fn default() -> Self {
+        CudaScratch {
+            words: Words::default(),
+            vectors: Vec::new(),
+            pairs: Vec::new(),
+            changes: Vec::new(),
+            sums: Buffer::default(),
+            flags: Buffer::default(),
+            answers: Buffer::default(),
+        }
+    }
+}
+
+/// Blocks of threads that take four elements each, for one row.
+fn blocks_of_row(dim: usize, threads: u32) -> usize {
+    dim.div_ceil(4 * threads as usize)
+}
+
+fn addresses<T: DeviceElem>(planes: &Planes<'_, Cuda<T>>) -> Addresses {
+    let of = |a: &DeviceArray<T>| (a.address(), a.rows);
+    Addresses {
+        planes: [
+            of(planes.state),
+            of(planes.memory),
+            of(planes.point),
+            of(planes.output),
+            of(planes.noise),
+            of(planes.earlier_point),
+            of(planes.earlier_output),
+        ],
+        bytes_of_row: (planes.state.dim * size_of::<T>()) as u64,
+    }
+}
+
+/// A row number that does not fit its array: never from a sampler of this crate.
+fn no_such_row() -> Error {
+    Error::TooLarge { what: "a row number", why: "it lies beyond its array".into() }
+}
+
+/// A range that fits `n` rows.
+fn clamp(rows: Range<usize>, n: usize) -> Range<usize> {
+    let end = rows.end.min(n);
+    rows.start.min(end)..end
+}
+
+impl<T: DeviceElem> Backend for Cuda<T> {
+    type Elem = T;
+    type Array = DeviceArray<T>;
+    type View<'a> = DeviceRows<'a, T>;
+    type ViewMut<'a> = DeviceRowsMut<'a, T>;
+    type Scratch = CudaScratch<T>;
+
+    fn alloc(&self, what: &'static str, rows: usize, dim: usize, fill: T) -> Result<DeviceArray<T>> {
+        let too_large = || Error::TooLarge {
+            what,
+            why: format!("{rows} rows of {dim} elements do not fit the address space or 2^32 rows"),
+        };
+        let len = rows.checked_mul(dim).ok_or_else(too_large)?;
+        len.checked_mul(size_of::<T>()).filter(|b| isize::try_from(*b).is_ok()).ok_or_else(too_large)?;
+        u32::try_from(rows).map_err(|_| too_large())?;
+        let queue = self.device.queue()?;
+        let array = DeviceArray { slice: self.device.allocate(what, len)?, rows, dim };
+        // a few waves of blocks; each thread goes on through the array
+        let blocks = len.div_ceil(ROW_THREADS as usize).min(1 << 16);
+        let (address, count) = (array.address(), len as u64);
+        // SAFETY: the array has `len` elements.
+        unsafe { launch!(self.device, &self.device.kernels.fill, blocks, ROW_THREADS, address, count, fill) }?;
+        drop(queue);
+        Ok(array)
+    }
+
+    fn view<'a>(&self, array: &'a DeviceArray<T>, rows: Range<usize>) -> DeviceRows<'a, T> {
+        let rows = clamp(rows, array.rows);
+        DeviceRows { slice: &array.slice, start: rows.start * array.dim, rows: rows.len(), dim: array.dim }
+    }
+
+    fn view_mut<'a>(&self, array: &'a mut DeviceArray<T>, rows: Range<usize>) -> DeviceRowsMut<'a, T> {
+        let rows = clamp(rows, array.rows);
+        DeviceRowsMut { start: rows.start * array.dim, rows: rows.len(), dim: array.dim, slice: &mut array.slice }
+    }
+
+    fn upload(&self, src: ArrayView2<'_, T>, dst: &mut DeviceArray<T>, row: usize) -> Result<()> {
+        let rows = clamp(row..row.saturating_add(src.nrows()), dst.rows);
+        if src.dim() != (rows.len(), dst.dim) {
+            return Err(Error::Shape {
+                what: "rows to copy",
+                found: src.shape().to_vec(),
+                expected: vec![rows.len(), dst.dim],
+            });
+        }
+        let host = src.as_standard_layout();
+        let to = dst.address() + (row * dst.dim * size_of::<T>()) as u64;
+        self.device.queue()?.upload(host.as_slice().unwrap_or(&[]), to)
+    }
+
+    fn download(&self, src: &DeviceArray<T>, rows: Range<usize>) -> Result<Array2<T>> {
+        let view = self.view(src, rows);
+        let mut host = Vec::new();
+        self.device.queue()?.fetch(view.address(), view.rows * view.dim, &mut host)?;
+        Array2::from_shape_vec((view.rows, view.dim), host)
+            .map_err(|_| Error::TooLarge { what: "rows on the host", why: "shape overflow".into() })
+    }
+
+    fn gather(&self, src: &DeviceArray<T>, rows: &[u32], dst: &mut DeviceArray<T>, first: usize) -> Result<()> {
+        let fits = first.checked_add(rows.len()).is_some_and(|end| end <= dst.rows) && src.dim == dst.dim;
+        if !fits || rows.iter().any(|r| *r as usize >= src.rows) {
+            return Err(no_such_row());
+        }
+        let mut queue = self.device.queue()?;
+        let [list] = queue.stage([Part::of(rows)])?;
+        let blocks = blocks_of_row(src.dim, ROW_THREADS);
+        let (from, to, first, dim, each) = (src.address(), dst.address(), first as u64, src.dim as u64, blocks as u32);
+        let kernel = &self.device.kernels.gather;
+        // SAFETY: all rows were checked against their arrays.
+        unsafe { launch!(self.device, kernel, rows.len() * blocks, ROW_THREADS, list, from, to, first, dim, each) }
+    }
+
+    fn normals(&self, key: NoiseKey, rows: &[NoiseRow], dst: &mut DeviceArray<T>) -> Result<()> {
+        if rows.iter().any(|r| r.row as usize >= dst.rows) {
+            return Err(no_such_row());
+        }
+        let of = |r: &NoiseRow| NoiseWord {
+            row: r.row,
+            stream: r.address.stream,
+            step: r.address.step,
+            sample: r.address.sample,
+        };
+        let kernel = if T::is_double(key) { &self.device.normals_double } else { &self.device.kernels.normals };
+        let blocks = blocks_of_row(dst.dim, ROW_THREADS);
+        let (to, dim, each) = (dst.address(), dst.dim as u64, blocks as u32);
+        let (low, high) = (key.seed() as u32, (key.seed() >> 32) as u32);
+        let words: Vec<NoiseWord> = rows.iter().map(of).collect();
+        let mut queue = self.device.queue()?;
+        let [list] = queue.stage([Part::of(&words)])?;
+        // SAFETY: all rows were checked against the array.
+        unsafe { launch!(self.device, kernel, rows.len() * blocks, ROW_THREADS, list, to, dim, each, low, high) }
+    }
+
+    fn run(
+        &self,
+        program: &Program<T>,
+        planes: Planes<'_, Self>,
+        scratch: &mut CudaScratch<T>,
+        changes: &mut Vec<Change>,
+    ) -> Result<()> {
+        let words = &mut scratch.words;
+        words.encode(program, &addresses(&planes)).ok_or_else(no_such_row)?;
+        changes.clear();
+        let (count, leaves) = (words.targets.len(), planes.state.dim.div_ceil(LEAF));
+        if count == 0 {
+            return Ok(());
+        }
+        let device = &*self.device;
+        let mut queue = device.queue()?;
+        let sums = scratch.sums.room(device, "sums of a sweep", leaves * count)?;
+        let flags = scratch.flags.room(device, "flags of a sweep", leaves * count)?;
+        // a change is as long as two f64
+        let answers = scratch.answers.room(device, "changes of a sweep", 2 * count)?;
+        let [terms, targets, segments] =
+            queue.stage([Part::of(&words.terms), Part::of(&words.targets), Part::of(&words.segments)])?;
+        let segment_count = words.segments.len();
+        // long windows of few elements leave most of a device idle, unless targets are prepared side by side
+        let is_long = segment_count * leaves <= device.few_leaves && count > 2 * segment_count;
+        let (kernel, blocks, warps) = if is_long {
+            (&device.kernels.run_long, segment_count * leaves, TILE)
+        } else {
+            (&device.kernels.run_wide, segment_count * leaves.div_ceil(WIDE_WARPS as usize), WIDE_WARPS)
+        };
+        let (dim, leaf_count, target_count) = (planes.state.dim as u64, leaves as u32, count as u32);
+        // SAFETY: the words name rows of the planes, which the sampler's borrow keeps alive and its own; sums and flags have an entry for
+        // every leaf of every target.
+        unsafe {
+            launch!(
+                device,
+                kernel,
+                blocks,
+                warps * WARP,
+                terms,
+                targets,
+                segments,
+                sums,
+                flags,
+                dim,
+                leaf_count,
+                target_count
+            )?;
+            let (kernel, blocks) = (&device.kernels.fold_changes, count.div_ceil(FOLD_THREADS as usize));
+            launch!(device, kernel, blocks, FOLD_THREADS, sums, flags, leaf_count, target_count, answers)?;
+        }
+        scratch.changes.clear();
+        queue.fetch(answers, count, &mut scratch.changes)?;
+        changes.extend(scratch.changes.iter().map(|c| Change {
+            sum: c.sum,
+            moved: c.moved != 0,
+            finite: c.finite != 0,
+        }));
+        Ok(())
+    }
+
+    fn products(
+        &self,
+        vectors: &[Vector],
+        width: usize,
+        pairs: &[(usize, usize)],
+        planes: Planes<'_, Self>,
+        scratch: &mut CudaScratch<T>,
+        products: &mut Vec<f64>,
+    ) -> Result<()> {
+        let at = addresses(&planes);
+        encode::encode_vectors(vectors, &at, &mut scratch.vectors).ok_or_else(no_such_row)?;
+        encode::encode_pairs(pairs, &mut scratch.pairs);
+        if width > MOST_VECTORS || pairs.iter().any(|&(a, b)| a.max(b) >= width) {
+            return Err(no_such_row());
+        }
+        products.clear();
+        let (groups, leaves) = (vectors.len() / width.max(1), planes.state.dim.div_ceil(LEAF));
+        let count = groups * pairs.len();
+        if count == 0 {
+            return Ok(());
+        }
+        let device = &*self.device;
+        let mut queue = device.queue()?;
+        let sums = scratch.sums.room(device, "sums of products", leaves * count)?;
+        let totals = scratch.answers.room(device, "products", count)?;
+        let [vectors, pair_words] = queue.stage([Part::of(&scratch.vectors), Part::of(&scratch.pairs)])?;
+        let jobs = groups * leaves;
+        let (group_width, pair_count, job_count) = (width as u32, pairs.len() as u32, jobs as u64);
+        let (dim, leaf_count, total_count) = (planes.state.dim as u64, leaves as u32, count as u64);
+        let kernel = &device.kernels.products;
+        // SAFETY: the words name rows of the planes, pairs lie inside a group, sums have an entry for every pair of every leaf.
+        unsafe {
+            launch!(
+                device,
+                kernel,
+                jobs.div_ceil(PRODUCT_WARPS as usize),
+                PRODUCT_WARPS * WARP,
+                vectors,
+                pair_words,
+                group_width,
+                pair_count,
+                job_count,
+                dim,
+                leaf_count,
+                sums
+            )?;
+            let (kernel, blocks) = (&device.kernels.fold_sums, count.div_ceil(FOLD_THREADS as usize));
+            launch!(device, kernel, blocks, FOLD_THREADS, sums, leaf_count, total_count, totals)?;
+        }
+        queue.fetch(totals, count, products)
+    }
+
+    fn first_not_finite(&self, array: &DeviceArray<T>, rows: Range<usize>) -> Result<Option<usize>> {
+        let rows = clamp(rows, array.rows);
+        let mut queue = self.device.queue()?;
+        let [found] = queue.stage([Part::of(&[u32::MAX])])?;
+        let blocks = blocks_of_row(array.dim, ROW_THREADS);
+        let (from, first, dim, each) = (array.address(), rows.start as u64, array.dim as u64, blocks as u32);
+        let kernel = &self.device.kernels.not_finite;
+        // SAFETY: the rows lie inside the array; `found` is one number.
+        unsafe { launch!(self.device, kernel, rows.len() * blocks, ROW_THREADS, from, first, dim, each, found) }?;
+        let mut answer: Vec<u32> = Vec::new();
+        queue.fetch(found, 1, &mut answer)?;
+        Ok(answer.first().filter(|row| **row != u32::MAX).map(|row| rows.start + *row as usize))
+    }
+}

@@ -1,0 +1,169 @@
+//! Arrays on a device, and the views of their rows that a score sees.
+
+use super::DeviceElem;
+use super::error::Answer;
+use crate::error::Result;
+use cudarc::driver::{CudaSlice, CudaStream, CudaView, CudaViewMut, DevicePtr, DevicePtrMut};
+use ndarray::Array2;
+use std::fmt::{Debug, Formatter};
+use std::sync::Arc;
+
+/// An array on a device, rows x dim, every row contiguous.
+pub struct DeviceArray<T> {
+    pub(super) slice: CudaSlice<T>,
+    pub(super) rows: usize,
+    pub(super) dim: usize,
+}
+
+impl<T> DeviceArray<T> {
+    /// How many rows it has.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Elements of a row.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// All its rows.
+    pub fn view(&self) -> DeviceRows<'_, T> {
+        DeviceRows { slice: &self.slice, start: 0, rows: self.rows, dim: self.dim }
+    }
+
+    /// Where it lies; work on it is enqueued on its own stream.
+    pub(super) fn address(&self) -> u64 {
+        self.slice.device_ptr(self.slice.stream()).0
+    }
+}
+
+impl<T: DeviceElem> DeviceArray<T> {
+    /// Copies all rows to the host; waits for the work that was enqueued before.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) if the device has failed.
+    pub fn to_host(&self) -> Result<Array2<T>> {
+        self.view().to_host()
+    }
+}
+
+impl<T> Debug for DeviceArray<T> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        write!(f, "DeviceArray {{ rows: {}, dim: {} }}", self.rows, self.dim)
+    }
+}
+
+/// Rows of an array on a device as a score reads them: contiguous, rows x dim.
+///
+/// What writes them has been enqueued on [`stream`](DeviceRows::stream); enqueue what reads them there too, and nothing needs to wait.
+#[derive(Clone, Copy)]
+pub struct DeviceRows<'a, T> {
+    pub(super) slice: &'a CudaSlice<T>,
+    /// First element.
+    pub(super) start: usize,
+    pub(super) rows: usize,
+    pub(super) dim: usize,
+}
+
+impl<'a, T> DeviceRows<'a, T> {
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Elements of a row.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// The stream on which the rows are written.
+    pub fn stream(&self) -> &'a Arc<CudaStream> {
+        self.slice.stream()
+    }
+
+    /// The rows for calls of cudarc, `rows * dim` elements.
+    pub fn view(&self) -> CudaView<'a, T> {
+        self.slice.slice(self.start..self.start + self.rows * self.dim)
+    }
+
+    /// The slice that holds the rows, for libraries that share a whole one without a copy, and the rows' first element in it.
+    pub fn slice(&self) -> (&'a CudaSlice<T>, usize) {
+        (self.slice, self.start)
+    }
+
+    pub(super) fn address(&self) -> u64 {
+        self.slice.device_ptr(self.slice.stream()).0 + (self.start * size_of::<T>()) as u64
+    }
+}
+
+impl<T: DeviceElem> DeviceRows<'_, T> {
+    /// Copies the rows to the host; waits for the work that was enqueued before.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) if the device has failed; [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    pub fn to_host(&self) -> Result<Array2<T>> {
+        use crate::error::Error;
+        let what = "rows on the host";
+        let len = self.rows * self.dim;
+        let mut host = Vec::new();
+        host.try_reserve_exact(len).map_err(|_| Error::OutOfMemory { what, bytes: len * size_of::<T>() })?;
+        host.resize(len, T::default());
+        if len > 0 {
+            self.stream().memcpy_dtoh(&self.view(), &mut host).answer()?;
+            self.stream().synchronize().answer()?;
+        }
+        Array2::from_shape_vec((self.rows, self.dim), host)
+            .map_err(|_| Error::TooLarge { what, why: "shape overflow".into() })
+    }
+}
+
+impl<T> Debug for DeviceRows<'_, T> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        write!(f, "DeviceRows {{ rows: {}, dim: {} }}", self.rows, self.dim)
+    }
+}
+
+/// Rows of an array on a device as a score writes them: contiguous, rows x dim.
+///
+/// Enqueue the work that writes them on [`stream`](DeviceRowsMut::stream): the sampler reads them there afterwards, and nothing needs to
+/// wait.
+pub struct DeviceRowsMut<'a, T> {
+    pub(super) slice: &'a mut CudaSlice<T>,
+    /// First element.
+    pub(super) start: usize,
+    pub(super) rows: usize,
+    pub(super) dim: usize,
+}
+
+impl<T> DeviceRowsMut<'_, T> {
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Elements of a row.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// The stream on which the rows are read afterwards.
+    pub fn stream(&self) -> &Arc<CudaStream> {
+        self.slice.stream()
+    }
+
+    /// The rows for calls of cudarc, `rows * dim` elements.
+    pub fn view_mut(&mut self) -> CudaViewMut<'_, T> {
+        self.slice.slice_mut(self.start..self.start + self.rows * self.dim)
+    }
+
+    pub(super) fn address(&mut self) -> u64 {
+        let stream = self.slice.stream().clone();
+        self.slice.device_ptr_mut(&stream).0 + (self.start * size_of::<T>()) as u64
+    }
+}
+
+impl<T> Debug for DeviceRowsMut<'_, T> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        write!(f, "DeviceRowsMut {{ rows: {}, dim: {} }}", self.rows, self.dim)
+    }
+}

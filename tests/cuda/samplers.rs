@@ -1,0 +1,210 @@
+//! Whole samplers: the same samples, rounds, rows and residuals on the CPU and on a device, for random settings.
+
+use crate::common::{lookback_three, mixture, schemes, two_components, two_modes};
+use crate::device::cuda;
+use crate::operations::assert_same;
+use ndarray::{Array2, Array3};
+use piadm::cuda::{DeviceElem, DeviceMixture, HostScore};
+use piadm::noise::NormalPrecision;
+use piadm::{
+    Backend, Coupling, Cpu, Edm, Entry, Error, Flow, Linearisation, Mixture, NoiseKey, NoiseSchedule, OnStall, Ou,
+    Parareal, Path, Piadm, Picard, Policy, Prediction, Problem, Report, Sampler, Save, ScoreFn, Sequential, Solution,
+    TimeGrid, Tolerance, Window,
+};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+fn pick<T: Clone>(rng: &mut StdRng, from: &[T]) -> T {
+    from[rng.random_range(0..from.len())].clone()
+}
+
+/// What a random problem starts from and follows.
+struct Given<T> {
+    seed: u64,
+    samples: usize,
+    dim: usize,
+    steps: usize,
+    kind: usize,
+    scheme: piadm::Scheme,
+    init: Option<Array2<T>>,
+    noise: Option<Array3<T>>,
+    path: Option<Path<T>>,
+}
+
+impl<T: DeviceElem> Given<T> {
+    fn random(rng: &mut StdRng, seed: u64) -> Self {
+        let (samples, dim) = (rng.random_range(1..=4), pick(rng, &[1, 3, 4, 130, 140]));
+        let steps = rng.random_range(2..=12);
+        let value = |i: usize| T::of((i as f64 * 0.37).sin());
+        let kind = rng.random_range(0..5);
+        let has = |rng: &mut StdRng, p: f64| kind > 1 && rng.random_bool(p);
+        let all = Array3::from_shape_fn((steps, samples, dim), |(m, s, i)| value(m * 31 + s * 7 + i));
+        Given {
+            seed,
+            samples,
+            dim,
+            steps,
+            kind,
+            scheme: pick(rng, &schemes()),
+            init: has(rng, 0.2).then(|| Array2::from_shape_fn((samples, dim), |(s, i)| value(s * 5 + i))),
+            noise: has(rng, 0.2).then(|| all.clone()),
+            path: has(rng, 0.2).then(|| Path::new((1..=steps).collect(), all.clone()).unwrap()),
+        }
+    }
+
+    fn problem<B: Backend<Elem = T>>(&self, backend: B) -> Problem<'_, B> {
+        let shape = (self.samples, self.dim);
+        let schedules: [(&'static dyn NoiseSchedule, f64); 3] = [(&Ou, 6.0), (&Edm, 20.0), (&Flow, 1.0)];
+        let problem = match self.kind {
+            0 => Problem::from_list(backend, lookback_three(self.steps), shape),
+            1 => Problem::from_list(backend, two_components(self.steps), shape),
+            kind => {
+                let (schedule, t_max) = schedules[kind - 2];
+                let grid = TimeGrid::uniform(t_max, 0.02, self.steps).unwrap();
+                Problem::new(backend, schedule, grid, self.scheme.clone(), shape)
+            }
+        };
+        let precision = if self.seed.is_multiple_of(3) { NormalPrecision::Double } else { NormalPrecision::Single };
+        let mut problem = problem.with_key(NoiseKey::new(self.seed).with_precision(precision)).with_save(Save::All);
+        if let Some(x) = &self.init {
+            problem = problem.with_init(x.view());
+        }
+        if let Some(noise) = &self.noise {
+            problem = problem.with_noise(noise.view());
+        }
+        match &self.path {
+            Some(path) => problem.with_path(path),
+            None => problem,
+        }
+    }
+}
+
+fn random_picard(rng: &mut StdRng, steps: usize) -> Picard {
+    let gaussian = Linearisation::Gaussian { variance: 0.2 };
+    let secant = Linearisation::Secant;
+    let policies = [Policy::Sliding, Policy::Blocks, Policy::Wavefront { blocks: 2 }];
+    Picard {
+        policy: pick(rng, &policies),
+        window: Window::Steps(pick(rng, &[1, 2, 3, 7, steps])),
+        linearisation: pick(rng, &[Linearisation::FrozenScore, Linearisation::Identity, gaussian, secant, secant]),
+        entry: pick(rng, &[Entry::Auto, Entry::Copy, Entry::HeldData { variance: 0.3 }]),
+        anderson: rng.random_range(0..=9usize).saturating_sub(3),
+        tolerance: pick(
+            rng,
+            &[Tolerance::ZERO, Tolerance::error(1e-2), Tolerance::error(1e-4), Tolerance::absolute(0.05)],
+        ),
+        max_sweeps: pick(rng, &[None, None, Some(2)]),
+        on_stall: OnStall::Accept,
+        coupling: pick(rng, &[Coupling::PerSample, Coupling::PerSample, Coupling::WholeBatch]),
+        ..Picard::default()
+    }
+}
+
+/// All of a report but the seconds.
+fn counts(report: &Report) -> Report {
+    let seconds = std::time::Duration::ZERO;
+    let mut report = report.clone();
+    (report.score_time, report.solver_time) = (seconds, seconds);
+    report
+}
+
+type Answer<B> = Result<Solution<B>, Error>;
+
+fn assert_equal<T: DeviceElem>(a: Answer<Cpu<T>>, b: Answer<piadm::Cuda<T>>, what: &str) {
+    match (a, b) {
+        (Ok(a), Ok(b)) => {
+            assert_same(&a.samples, &b.samples.to_host().unwrap(), what);
+            assert_eq!(a.path, b.path, "{what}");
+            assert_eq!(format!("{:?}", counts(&a.report)), format!("{:?}", counts(&b.report)), "{what}");
+        }
+        (Err(a), Err(b)) => assert_eq!(a.to_string(), b.to_string(), "{what}"),
+        (a, b) => panic!("{what}: {:?} on the CPU, {:?} on the device", a.map(|_| "done"), b.map(|_| "done")),
+    }
+}
+
+fn random_settings<T: DeviceElem>(seeds: std::ops::Range<u64>) {
+    let device = cuda::<T>();
+    for seed in seeds {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let given = Given::<T>::random(&mut rng, seed);
+        let kind = pick(&mut rng, &[Prediction::Score, Prediction::Noise, Prediction::Data, Prediction::Flow]);
+        let (on_cpu, on_device) = (given.problem(Cpu::new()), given.problem(device.clone()));
+        let mut score = HostScore::new(two_modes::<T>(kind));
+        for turn in 0..2 {
+            let sampler = random_picard(&mut rng, given.steps);
+            let what = format!("seed {seed}: {} samples x {}, {sampler:?}", given.samples, given.dim);
+            let mut own = two_modes::<T>(kind);
+            if turn == 0 {
+                assert_equal(Sequential.sample(&on_cpu, &mut own), Sequential.sample(&on_device, &mut score), &what);
+            }
+            assert_equal(sampler.sample(&on_cpu, &mut own), sampler.sample(&on_device, &mut score), &what);
+        }
+    }
+}
+
+#[test]
+fn random_settings_f32() {
+    random_settings::<f32>(0..60);
+}
+
+#[test]
+fn random_settings_f64() {
+    random_settings::<f64>(60..90);
+}
+
+/// The samplers beside `Picard`.
+fn others<T: DeviceElem>()
+where
+    Mixture: ScoreFn<Cpu<T>>,
+{
+    let device = cuda::<T>();
+    let oracle = mixture(3, 65, 0.3, 1.0, 5).predicting(Prediction::Score);
+    let mut on_device = DeviceMixture::new(&device, &oracle).unwrap();
+    let mut on_cpu = oracle;
+    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 24).unwrap();
+    let scheme = piadm::Scheme::DpmSolverPp2M { lower_order_final: false };
+    let problems = (
+        Problem::new(Cpu::<T>::new(), &Ou, grid.clone(), scheme.clone(), (3, 65)).seed(4),
+        Problem::new(device.clone(), &Ou, grid, scheme, (3, 65)).seed(4),
+    );
+    let parareal = Parareal::default();
+    assert_equal(parareal.sample(&problems.0, &mut on_cpu), parareal.sample(&problems.1, &mut on_device), "parareal");
+    // the paper's samplers; that of the ODE has its Langevin corrector between the blocks
+    for dynamics in [piadm::Dynamics::Sde, piadm::Dynamics::Ode] {
+        let recipe = Piadm { steps: Some(30), ..Piadm::new(65, 0.3, dynamics) }.recipe(&Ou, None).unwrap();
+        let (grid, scheme) = (recipe.grid.clone(), recipe.scheme.clone());
+        let a = Problem::new(Cpu::<T>::new(), &Ou, grid.clone(), scheme.clone(), (2, 65)).seed(5);
+        let b = Problem::new(device.clone(), &Ou, grid, scheme, (2, 65)).seed(5);
+        let (a, b) = match &recipe.corrected {
+            None => (recipe.sampler.sample(&a, &mut on_cpu), recipe.sampler.sample(&b, &mut on_device)),
+            Some(sampler) => (sampler.sample(&a, &mut on_cpu), sampler.sample(&b, &mut on_device)),
+        };
+        assert!(a.is_ok());
+        assert_equal(a, b, &format!("the recipe, {dynamics:?}"));
+    }
+}
+
+#[test]
+fn every_sampler_of_the_crate() {
+    others::<f32>();
+    others::<f64>();
+}
+
+/// Enough elements for the kernels that run warps side by side, and windows long enough for those that prepare targets together.
+#[test]
+fn large_rows_and_long_windows() {
+    let device = cuda::<f32>();
+    for (modes, dim, samples, steps, window) in [(2, 2600, 2, 12, 6), (2, 36, 1, 150, 150)] {
+        let oracle = mixture(modes, dim, 0.3, 1.0, 7).predicting(Prediction::Data);
+        let mut on_device = DeviceMixture::new(&device, &oracle).unwrap();
+        let mut on_cpu = oracle;
+        let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, steps).unwrap();
+        let scheme = piadm::Scheme::default();
+        let a = Problem::new(Cpu::<f32>::new(), &Ou, grid.clone(), scheme.clone(), (samples, dim)).seed(9);
+        let b = Problem::new(device.clone(), &Ou, grid, scheme, (samples, dim)).seed(9);
+        let sampler = Picard { window: Window::Steps(window), ..Picard::default() };
+        let (a, b) = (sampler.sample(&a, &mut on_cpu), sampler.sample(&b, &mut on_device));
+        assert!(a.is_ok());
+        assert_equal(a, b, &format!("{dim} elements, {steps} steps"));
+    }
+}
