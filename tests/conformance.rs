@@ -1,0 +1,345 @@
+//! What every backend must do, against plain loops written from the documentation: one suite, stamped on each of them.
+
+mod common;
+#[cfg(feature = "cuda")]
+#[path = "cuda/device.rs"]
+mod device;
+
+use common::{exact, iterations, two_components, two_modes};
+use ndarray::{Array2, s};
+use piadm::backend::{Change, NoiseRow, Plane, Planes, Program, RowRef, Segment, Target, Term, Vector};
+use piadm::noise::{Address, NoiseKey};
+use piadm::{
+    Backend, Cpu, Ou, Policy, Prediction, Problem, Real, Sampler, Save, Scheme, ScoreFn, Sequential, TimeGrid,
+};
+
+const DIMS: [usize; 12] = [1, 2, 3, 4, 5, 31, 127, 128, 129, 257, 384, 1030];
+
+/// A number for every place, of both signs and several sizes.
+fn value<T: Real>(i: usize) -> T {
+    let x = (i as f64 * 0.618_034).fract() - 0.5;
+    T::of(x * [1.0, 1e-3, 40.0][i % 3])
+}
+
+fn table<T: Real>(rows: usize, dim: usize, seed: usize) -> Array2<T> {
+    Array2::from_shape_fn((rows, dim), |(r, i)| value(seed + 7919 * r + i))
+}
+
+/// The canonical sum, as docs/reproducibility.md has it.
+fn canonical<T: Real>(values: &[T]) -> f64 {
+    let mut total = 0.0;
+    for leaf in values.chunks(128) {
+        let mut lanes = [T::zero(); 32];
+        for (lane, sum) in lanes.iter_mut().enumerate() {
+            let at = |q: usize| leaf.get(4 * lane + q).copied().unwrap_or(T::zero());
+            *sum = (at(0) + at(1)) + (at(2) + at(3));
+        }
+        for distance in [16, 8, 4, 2, 1] {
+            for lane in 0..distance {
+                lanes[lane] += lanes[lane + distance];
+            }
+        }
+        total += lanes[0].wide();
+    }
+    total
+}
+
+fn assert_bits<T: Real>(found: &Array2<T>, expected: &Array2<T>, what: &str) {
+    assert_eq!(found.dim(), expected.dim(), "{what}");
+    for ((i, a), b) in found.indexed_iter().zip(expected) {
+        assert!(a.same_bits(*b), "{what}: {i:?} is {a:?}, expected {b:?}");
+    }
+}
+
+fn upload<B: Backend>(backend: &B, host: &Array2<B::Elem>) -> B::Array {
+    let mut array = backend.alloc("a table", host.nrows(), host.ncols(), <B::Elem as Real>::of(f64::NAN)).unwrap();
+    backend.upload(host.view(), &mut array, 0).unwrap();
+    array
+}
+
+fn rows_go_there_and_back<B: Backend>(backend: &B) {
+    for dim in DIMS {
+        let host: Array2<B::Elem> = table(6, dim, dim);
+        let array = upload(backend, &host);
+        assert_bits(&backend.download(&array, 0..6).unwrap(), &host, "all");
+        assert_bits(&backend.download(&array, 2..5).unwrap(), &host.slice(s![2..5, ..]).to_owned(), "some");
+        let mut to = upload(backend, &table(5, dim, 3));
+        backend.gather(&array, &[5, 0, 5], &mut to, 1).unwrap();
+        let mut expected: Array2<B::Elem> = table(5, dim, 3);
+        for (i, from) in [5, 0, 5].into_iter().enumerate() {
+            expected.row_mut(1 + i).assign(&host.row(from));
+        }
+        assert_bits(&backend.download(&to, 0..5).unwrap(), &expected, "gathered");
+        // a row that is not contiguous on the host
+        let wide: Array2<B::Elem> = table(dim, 2, 9);
+        backend.upload(wide.t(), &mut to, 3).unwrap();
+        assert_bits(&backend.download(&to, 3..5).unwrap(), &wide.t().to_owned(), "transposed");
+        let filled = backend.alloc("filled", 3, dim, <B::Elem as Real>::of(-2.5)).unwrap();
+        let expected = Array2::from_elem((3, dim), <B::Elem as Real>::of(-2.5));
+        assert_bits(&backend.download(&filled, 0..3).unwrap(), &expected, "filled");
+    }
+}
+
+fn normals_are_addressed<B: Backend>(backend: &B) {
+    let key = NoiseKey::new(0xdead_beef_0123);
+    for dim in DIMS {
+        let mut expected: Array2<B::Elem> = table(4, dim, 1);
+        let mut array = upload(backend, &expected);
+        let rows: Vec<NoiseRow> = [1, 3]
+            .into_iter()
+            .map(|row| NoiseRow { row, address: Address { stream: 1, step: 40 + row, sample: 7 * row } })
+            .collect();
+        for r in &rows {
+            let out = expected.row_mut(r.row as usize);
+            <B::Elem as Real>::fill_normals(key, r.address, 0, out.into_slice().unwrap());
+        }
+        backend.normals(key, &rows, &mut array).unwrap();
+        assert_bits(&backend.download(&array, 0..4).unwrap(), &expected, "normals");
+    }
+}
+
+fn what_is_not_finite_is_found<B: Backend>(backend: &B) {
+    for dim in DIMS {
+        let mut host: Array2<B::Elem> = table(7, dim, 2);
+        host[[5, dim - 1]] = <B::Elem as Real>::of(f64::NEG_INFINITY);
+        host[[3, dim / 2]] = <B::Elem as Real>::of(f64::NAN);
+        let array = upload(backend, &host);
+        for (range, found) in [(0..7, Some(3)), (4..7, Some(5)), (0..3, None), (6..7, None), (3..3, None)] {
+            assert_eq!(backend.first_not_finite(&array, range).unwrap(), found, "{dim} elements");
+        }
+    }
+}
+
+const PLANES: [Plane; 7] =
+    [Plane::State, Plane::Memory, Plane::Point, Plane::Output, Plane::Noise, Plane::EarlierPoint, Plane::EarlierOutput];
+
+fn at(plane: Plane) -> usize {
+    PLANES.iter().position(|p| *p == plane).unwrap()
+}
+
+fn row(plane: Plane, row: u32) -> RowRef {
+    RowRef { plane, row }
+}
+
+/// Two slots of five states and two rows of memory each.
+const STATES: usize = 5;
+const MEMORY: usize = 2;
+
+fn tables<T: Real>(dim: usize) -> Vec<Array2<T>> {
+    [2 * STATES, 2 * MEMORY, 6, 6, 6, 6, 6].iter().enumerate().map(|(i, rows)| table(*rows, dim, 1000 * i)).collect()
+}
+
+/// Runs something on the tables and gives back what they have become.
+fn on_planes<B: Backend, R>(
+    backend: &B,
+    host: &[Array2<B::Elem>],
+    job: impl FnOnce(Planes<'_, B>, &mut B::Scratch) -> R,
+) -> (Vec<Array2<B::Elem>>, R) {
+    let mut arrays: Vec<B::Array> = host.iter().map(|h| upload(backend, h)).collect();
+    let [state, memory, point, output, noise, earlier_point, earlier_output] = &mut arrays[..] else { panic!() };
+    let planes = Planes {
+        state,
+        memory,
+        point,
+        output,
+        earlier_point,
+        earlier_output,
+        noise,
+        state_rows: STATES,
+        memory_rows: MEMORY,
+    };
+    let answer = job(planes, &mut B::Scratch::default());
+    (arrays.iter().zip(host).map(|(a, h)| backend.download(a, 0..h.nrows()).unwrap()).collect(), answer)
+}
+
+/// A recurrence with corrections, lookback and a copy in the second slot alone or in both.
+fn program<T: Real>(slots: &[usize]) -> Program<T> {
+    let mut program = Program::default();
+    for &slot in slots {
+        let first = program.targets.len();
+        let state = |j: usize| row(Plane::State, (slot * STATES + j) as u32);
+        let memory = |j: usize| row(Plane::Memory, (slot * MEMORY + j) as u32);
+        let mut target = |out, terms: &[(f64, RowRef, Option<RowRef>)]| {
+            let first = program.terms.len();
+            program.terms.extend(terms.iter().map(|&(c, row, minus)| Term { coef: T::of(c), row, minus }));
+            program.targets.push(Target { out, before: None, terms: first..program.terms.len() });
+        };
+        for j in 1..STATES {
+            let r = j as u32;
+            target(
+                state(j),
+                &[
+                    (0.93, row(Plane::Point, r), None),
+                    (-0.21, row(Plane::Output, r), None),
+                    (0.11, memory(0), None),
+                    (0.37, row(Plane::Noise, r), None),
+                    (0.88, state(j - 1), Some(row(Plane::Point, r))),
+                    (0.05, row(Plane::EarlierOutput, r), Some(row(Plane::EarlierPoint, r))),
+                ],
+            );
+        }
+        target(memory(1), &[(1.0, memory(0), None)]);
+        target(memory(0), &[(1.0, state(2), None)]);
+        target(state(1), &[]);
+        program.segments.push(Segment { slot, targets: first..program.targets.len() });
+    }
+    program
+}
+
+/// The program, element by element.
+fn plainly<T: Real>(program: &Program<T>, tables: &mut [Array2<T>]) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for target in &program.targets {
+        let dim = tables[0].ncols();
+        let (mut squares, mut change) = (Vec::new(), Change { sum: 0.0, moved: false, finite: true });
+        for i in 0..dim {
+            let of = |r: RowRef| tables[at(r.plane)][[r.row as usize, i]];
+            let (mut plain, mut correction) = (T::zero(), T::zero());
+            for term in &program.terms[target.terms.clone()] {
+                match term.minus {
+                    None => plain += term.coef * of(term.row),
+                    Some(minus) => correction += term.coef * (of(term.row) - of(minus)),
+                }
+            }
+            let (old, new) = (of(target.out), plain + correction);
+            change.finite &= new.is_finite();
+            let new = if new.is_finite() { new } else { old };
+            change.moved |= !new.same_bits(old);
+            squares.push((new - old) * (new - old));
+            tables[at(target.out.plane)][[target.out.row as usize, i]] = new;
+        }
+        change.sum = canonical(&squares);
+        changes.push(change);
+    }
+    changes
+}
+
+fn programs_run_in_order<B: Backend>(backend: &B) {
+    for dim in DIMS {
+        for slots in [&[0, 1][..], &[1], &[]] {
+            for broken in [false, true] {
+                let mut expected: Vec<Array2<B::Elem>> = tables(dim);
+                if broken {
+                    expected[at(Plane::Output)][[2, dim / 2]] = <B::Elem as Real>::of(f64::INFINITY);
+                }
+                let program = program(slots);
+                let (found, changes) = on_planes(backend, &expected, |planes, scratch| {
+                    let mut changes = vec![Change::default(); 3];
+                    backend.run(&program, planes, scratch, &mut changes).unwrap();
+                    changes
+                });
+                let plain = plainly(&program, &mut expected);
+                for (i, (a, b)) in found.iter().zip(&expected).enumerate() {
+                    assert_bits(a, b, &format!("{dim} elements, {:?}", PLANES[i]));
+                }
+                assert_eq!(changes, plain, "{dim} elements");
+                assert_eq!(plain.iter().all(|c| c.finite), !broken || slots.is_empty());
+            }
+        }
+    }
+}
+
+fn products_are_canonical_sums<B: Backend>(backend: &B) {
+    let pairs = [(0, 0), (1, 0), (2, 1)];
+    for dim in DIMS {
+        let tables: Vec<Array2<B::Elem>> = tables(dim);
+        let vectors: Vec<Vector> = (0..4)
+            .flat_map(|r| {
+                let output = Vector { row: row(Plane::Output, r), minus: Some(row(Plane::EarlierOutput, r)) };
+                let state = Vector { row: row(Plane::State, r), minus: None };
+                [output, state, Vector { row: row(Plane::Noise, r), minus: Some(row(Plane::Memory, r)) }]
+            })
+            .collect();
+        let (_, found) = on_planes(backend, &tables, |planes, scratch| {
+            let mut found = vec![1.0];
+            backend.products(&vectors, 3, &pairs, planes, scratch, &mut found).unwrap();
+            found
+        });
+        let of = |r: RowRef, i: usize| tables[at(r.plane)][[r.row as usize, i]];
+        let element = |v: &Vector, i: usize| v.minus.map_or(of(v.row, i), |m| of(v.row, i) - of(m, i));
+        let product = |a: &Vector, b: &Vector| {
+            let values: Vec<B::Elem> = (0..dim).map(|i| element(a, i) * element(b, i)).collect();
+            canonical(&values)
+        };
+        let expected: Vec<f64> =
+            vectors.chunks(3).flat_map(|group| pairs.map(|(a, b)| product(&group[a], &group[b]))).collect();
+        assert_eq!(found, expected, "{dim} elements");
+    }
+}
+
+/// At a tolerance of zero every iteration ends in the sequential trajectory, which is that of the CPU.
+fn samplers_agree<B: Backend>(backend: &B, wrap: impl Fn(Prediction) -> Box<dyn ScoreFn<B>>)
+where
+    Cpu<B::Elem>: Backend<Elem = B::Elem, Array = Array2<B::Elem>>,
+{
+    fn problem<B: Backend>(backend: B, case: usize) -> Problem<'static, B> {
+        let shape = (3, [5, 130][case % 2]);
+        let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 12).unwrap();
+        let problem = match case {
+            0 => Problem::from_list(backend, two_components(12), shape),
+            1 => Problem::new(backend, &Ou, grid, Scheme::default(), shape),
+            _ => Problem::new(backend, &Ou, grid, Scheme::Heun {}, shape),
+        };
+        problem.seed(11).with_save(Save::Steps(vec![4, 12]))
+    }
+    for case in 0..3 {
+        let mut score = wrap(Prediction::Noise);
+        let on_cpu =
+            Sequential.sample(&problem(Cpu::<B::Elem>::new(), case), &mut two_modes(Prediction::Noise)).unwrap();
+        let problem = problem(backend.clone(), case);
+        let sequential = Sequential.sample(&problem, &mut *score).unwrap();
+        let host = |samples: &B::Array| backend.download(samples, 0..3).unwrap();
+        assert_bits(&host(&sequential.samples), &on_cpu.samples, "sequential");
+        assert_eq!(sequential.path, on_cpu.path);
+        for (i, iteration) in iterations().into_iter().enumerate() {
+            let policy = [Policy::Sliding, Policy::Blocks, Policy::Wavefront { blocks: 2 }][i % 3];
+            let sampler = exact(policy, [1, 3, 7, 12][i % 4], iteration);
+            let parallel = sampler.sample(&problem, &mut *score).unwrap();
+            assert_bits(&host(&parallel.samples), &on_cpu.samples, &format!("{sampler:?}"));
+            assert_eq!(parallel.path, on_cpu.path);
+        }
+    }
+}
+
+macro_rules! conformance {
+    ($($name:ident: $backend:expr, $wrap:expr;)*) => {$(
+        mod $name {
+            use super::*;
+            #[test]
+            fn rows() {
+                rows_go_there_and_back(&$backend);
+            }
+            #[test]
+            fn normals() {
+                normals_are_addressed(&$backend);
+            }
+            #[test]
+            fn not_finite() {
+                what_is_not_finite_is_found(&$backend);
+            }
+            #[test]
+            fn programs() {
+                programs_run_in_order(&$backend);
+            }
+            #[test]
+            fn products() {
+                products_are_canonical_sums(&$backend);
+            }
+            #[test]
+            fn samplers() {
+                samplers_agree(&$backend, $wrap);
+            }
+        }
+    )*};
+}
+
+conformance! {
+    cpu_f32: Cpu::<f32>::new(), |kind| Box::new(two_modes::<f32>(kind));
+    cpu_f64: Cpu::<f64>::new(), |kind| Box::new(two_modes::<f64>(kind));
+}
+
+#[cfg(feature = "cuda")]
+conformance! {
+    cuda_f32: device::cuda::<f32>(), |kind| Box::new(piadm::cuda::HostScore::new(two_modes::<f32>(kind)));
+    cuda_f64: device::cuda::<f64>(), |kind| Box::new(piadm::cuda::HostScore::new(two_modes::<f64>(kind)));
+}
