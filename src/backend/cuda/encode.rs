@@ -135,10 +135,13 @@ impl<T: Real> Words<T> {
         for segment in &program.segments {
             self.segment += 1;
             let first = self.targets.len() as u32;
+            let mut before = None;
             for target in program.targets.get(segment.targets.clone())? {
                 let first = self.terms.len() as u32;
                 for term in program.terms.get(target.terms.clone())? {
-                    let dependent = self.is_written(term.row) || term.minus.is_some_and(|m| self.is_written(m));
+                    // what the target before has in its registers is not read ahead
+                    let depends = |r: RowRef| self.is_written(r) || Some(r) == before;
+                    let dependent = depends(term.row) || term.minus.is_some_and(depends);
                     self.terms.push(TermWord {
                         row: addresses.of(term.row)?,
                         minus: term.minus.map_or(Some(0), |m| addresses.of(m))?,
@@ -146,6 +149,7 @@ impl<T: Real> Words<T> {
                         dependent: u32::from(dependent),
                     });
                 }
+                before = target.before;
                 self.targets.push(TargetWord {
                     out: addresses.of(target.out)?,
                     before: target.before.map_or(Some(0), |b| addresses.of(b))?,

@@ -24,9 +24,14 @@ INLINE void products(T (*kept)[MOST_VECTORS][LEAF], const Vector<T> *vectors, co
     u64 group = job / leaves, column = job % leaves * LEAF + 4 * lane;
     u32 count = width(dim, column);
     bool aligned = dim % 4 == 0;
+    // neighbouring vectors often begin with the same row
+    Quad<T> newest = {{0, 0, 0, 0}};
+    const T *newest_row = nullptr;
     for (u32 v = 0; v < width_of_group; ++v) {
         Vector<T> vector = vectors[group * width_of_group + v];
-        Quad<T> x = load(vector.row + column, count, aligned);
+        if (vector.row != newest_row) newest = load(vector.row + column, count, aligned);
+        newest_row = vector.row;
+        Quad<T> x = newest;
         if (vector.minus) {
             Quad<T> y = load(vector.minus + column, count, aligned);
 #pragma unroll

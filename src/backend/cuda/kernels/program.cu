@@ -6,7 +6,7 @@ template <class T>
 struct Term {
     const T *row, *minus;
     T coef;
-    // whether an earlier target of the segment has written one of the rows
+    // whether an earlier target of the segment has written one of the rows, or the target before holds it
     u32 dependent;
 };
 
