@@ -6,7 +6,9 @@
 #include <vector>
 
 #ifdef EMU_ASSEMBLY
-// Saves the registers that a call must keep, changes stacks, takes the other stack's registers.
+// Saves the registers that a call must keep, changes stacks, takes the other stack's registers. It jumps back
+// instead of returning: the processor predicts a jump by where it went before, a return by the last call, which
+// was another stack's.
 asm(R"(
     .text
     .hidden emu_switch_stack
@@ -27,7 +29,8 @@ emu_switch_stack:
     popq %r12
     popq %rbx
     popq %rbp
-    ret
+    popq %rcx
+    jmp *%rcx
     .size emu_switch_stack,.-emu_switch_stack
     .section .note.GNU-stack,"",@progbits
     .text
@@ -48,17 +51,19 @@ Fiber* new_fiber(void (*body)()) {
         abort();
     }
     char* stack = static_cast<char*>(map);
+    // Tops at the same place of every stack would share a few lines of the processor's caches.
+    const size_t size = STACK - stacks.size() * 320 % 8192;
     stacks.push_back(stack);
     Fiber* fiber = new Fiber;
 #ifdef EMU_ASSEMBLY
     // Six registers, then the address to return to; at `body` the stack is aligned as after a call.
-    void** top = reinterpret_cast<void**>(stack + STACK);
+    void** top = reinterpret_cast<void**>(stack + size);
     top[-2] = reinterpret_cast<void*>(body);
     fiber->context = top - 8;
 #else
     getcontext(&fiber->context);
     fiber->context.uc_stack.ss_sp = stack;
-    fiber->context.uc_stack.ss_size = STACK;
+    fiber->context.uc_stack.ss_size = size;
     fiber->context.uc_link = nullptr;
     makecontext(&fiber->context, body, 0);
 #endif

@@ -27,6 +27,7 @@ enum class State : uint8_t { NotStarted, Ready, AtBarrier, AtWarp, Done };
 struct Thread {
     Fiber* fiber;
     State state;
+    uint16_t x, y, z; // in the block
     // Of the call at which the thread waits.
     int line;
     const char* what;
@@ -88,7 +89,7 @@ void wait() { switch_context(&current->fiber->context, &scheduler_context); }
 // Runs one thread until it waits or ends.
 void resume(unsigned index) {
     Thread& thread = threads[index];
-    thread_index = {index % block_size.x, index / block_size.x % block_size.y, index / (block_size.x * block_size.y)};
+    thread_index = {thread.x, thread.y, thread.z};
     lane = index % 32;
     current = &thread;
     if (thread.state == State::NotStarted) {
@@ -225,6 +226,11 @@ void launch(const Kernel& kernel, dim3 grid, dim3 block, void** parameters) {
     threads.resize(thread_count);
     warps.resize((thread_count + 31) / 32);
     for (Warp& warp : warps) warp.arrived = 0;
+    Thread* thread = threads.data();
+    for (unsigned z = 0; z < block.z; ++z)
+        for (unsigned y = 0; y < block.y; ++y)
+            for (unsigned x = 0; x < block.x; ++x, ++thread)
+                thread->x = (uint16_t)x, thread->y = (uint16_t)y, thread->z = (uint16_t)z;
 
     std::vector<unsigned> warp_order = numbers(warps.size()), lanes = numbers(32);
     std::vector<unsigned> blocks = numbers((size_t)grid.x * grid.y * grid.z);

@@ -1,5 +1,7 @@
 //! cudarc's host code on the emulated driver.
 
+#![cfg(target_os = "linux")]
+
 mod common;
 
 use common::{device, function, grid};

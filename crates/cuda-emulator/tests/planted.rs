@@ -1,5 +1,7 @@
 //! The emulator itself: planted bugs are reported, the device is as the environment says.
 
+#![cfg(target_os = "linux")]
+
 mod common;
 
 use common::{child, device, function, grid, ptx};
@@ -47,6 +49,7 @@ children! {
     lost_device => device_is_lost();
     missing_synchronisation => println!("read {}", pinned_before(false));
     synchronised => assert_eq!(pinned_before(true), 5.0);
+    reused_source => source_is_reused();
     right_kernels => sums();
 }
 
@@ -108,6 +111,15 @@ fn pinned_before(synchronise: bool) -> f32 {
     unsafe { number.read() }
 }
 
+/// Pageable memory may be written to as soon as a copy from it has returned.
+fn source_is_reused() {
+    let (_, stream) = device(0).unwrap();
+    let mut host = vec![1f32; 8];
+    let copy = stream.clone_htod(&host).unwrap();
+    host.fill(2.0);
+    assert_eq!(stream.clone_dtoh(&copy).unwrap(), [1.0; 8]);
+}
+
 fn sums() {
     let (context, stream) = device(0).unwrap();
     for _ in 0..20 {
@@ -167,6 +179,7 @@ fn a_missing_synchronisation_shows_when_work_waits() {
     assert!(read("0").contains("read 5"));
     assert!(read("1").contains("read NaN"));
     passes("synchronised", &[("FAKE_CUDA_LAZY", "1")]);
+    passes("reused_source", &[("FAKE_CUDA_LAZY", "1")]);
     passes("right_kernels", &[("FAKE_CUDA_LAZY", "1")]);
 }
 
