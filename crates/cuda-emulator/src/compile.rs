@@ -42,7 +42,9 @@ const ARCHITECTURE: &str = "-D__CUDA_ARCH__=800";
 pub fn library(source: &str) -> Result<PathBuf, String> {
     let (compiler, version) = compiler()?;
     let mut hasher = DefaultHasher::new();
-    (&compiler, version, FLAGS, ARCHITECTURE, SOURCES, source).hash(&mut hasher);
+    // What this file and its neighbour make of the source belongs to the content too.
+    let makers = [include_str!("compile.rs"), include_str!("kernels.rs")];
+    (&compiler, version, makers, SOURCES, source).hash(&mut hasher);
     let folder = cache().join(format!("{:016x}", hasher.finish()));
     let library = folder.join("libcuda.so");
     if library.exists() {
