@@ -68,7 +68,7 @@
 //! | `rayon` | yes | the CPU backend runs on the current rayon pool; the bits are the same without it |
 //! | `simd` | yes | kernels use AVX2 or AVX-512 where the processor has them; the bits are the same without it |
 //! | `serde` | no | settings and reports can be serialised |
-//! | `cuda` | no | [`Cuda`](https://docs.rs/piadm/latest/piadm/struct.Cuda.html), the backend for NVIDIA GPUs; builds everywhere |
+//! | `cuda` | no | `Cuda`, the backend for NVIDIA GPUs with the bits of the CPU; builds everywhere (docs/gpu.md) |
 //! | `rand` | no | [`noise`] offers Philox as a generator of the rand 0.9 family |
 #![cfg_attr(not(feature = "cuda"), forbid(unsafe_code))]
 #![cfg_attr(feature = "cuda", deny(unsafe_code))]
@@ -114,3 +114,6 @@ struct ReadmeExamples;
 #[doc = include_str!("../docs/writing-a-score.md")]
 #[cfg(doctest)]
 struct ScoreExamples;
+#[doc = include_str!("../docs/gpu.md")]
+#[cfg(all(doctest, feature = "cuda"))]
+struct GpuExamples;

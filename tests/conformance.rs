@@ -1,7 +1,7 @@
 //! What every backend must do, against plain loops written from the documentation: one suite, stamped on each of them.
 
 mod common;
-#[cfg(feature = "cuda")]
+#[cfg(all(feature = "cuda", target_os = "linux"))]
 #[path = "cuda/device.rs"]
 mod device;
 
@@ -338,7 +338,7 @@ conformance! {
     cpu_f64: Cpu::<f64>::new(), |kind| Box::new(two_modes::<f64>(kind));
 }
 
-#[cfg(feature = "cuda")]
+#[cfg(all(feature = "cuda", target_os = "linux"))]
 conformance! {
     cuda_f32: device::cuda::<f32>(), |kind| Box::new(piadm::cuda::HostScore::new(two_modes::<f32>(kind)));
     cuda_f64: device::cuda::<f64>(), |kind| Box::new(piadm::cuda::HostScore::new(two_modes::<f64>(kind)));

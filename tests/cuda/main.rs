@@ -3,6 +3,8 @@
 //! Without further settings the kernels run on the CPU, in a stand-in for the driver (crates/cuda-emulator, needs a C++ compiler). With
 //! `PIADM_GPU=1` the same tests use the machine's driver and first device, and fail where there is none.
 
+#![cfg(target_os = "linux")]
+
 mod bytes;
 mod child;
 #[path = "../common/mod.rs"]

@@ -1,25 +1,30 @@
-//! Threads and blocks have no order of their own: everything again with the last first, and with two random ones.
+//! Threads and blocks have no order of their own, and a device works while the host goes on: everything again with the last first, with two
+//! random orders, and with work that waits until somebody asks for its end.
 
 use crate::{child, device};
 
-fn again(order: &str) {
+fn again(setting: (&str, &str)) {
     if device::is_real() {
         return;
     }
-    for module in
-        ["operations::", "scores::", "samplers::every_sampler_of_the_crate", "samplers::large_rows_and_long_windows"]
-    {
-        child::passes(module, &[("EMU_ORDER", order)]);
+    let samplers = ["samplers::every_sampler_of_the_crate", "samplers::large_rows_and_long_windows"];
+    for tests in ["operations::", "scores::"].into_iter().chain(samplers) {
+        child::passes(tests, &[setting]);
     }
 }
 
 #[test]
-fn reverse() {
-    again("reverse");
+fn last_first() {
+    again(("EMU_ORDER", "reverse"));
 }
 
 #[test]
 fn random() {
-    again("random:1");
-    again("random:2");
+    again(("EMU_ORDER", "random:1"));
+    again(("EMU_ORDER", "random:2"));
+}
+
+#[test]
+fn late() {
+    again(("FAKE_CUDA_LAZY", "1"));
 }
