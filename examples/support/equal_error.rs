@@ -41,6 +41,16 @@ pub struct Setting {
     pub seed: u64,
 }
 
+impl Setting {
+    /// Data form, Ornstein-Uhlenbeck times from 8 to 0.01, uniform in the log-SNR.
+    pub fn problem(&self, dim: usize) -> Result<Problem<'static, Cpu<f32>>, BoxError> {
+        let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, self.steps)?;
+        let stochasticity = if self.dynamics == Dynamics::Sde { 1.0 } else { 0.0 };
+        let scheme = Scheme::Exponential { form: Form::Data, stochasticity };
+        Ok(Problem::new(Cpu::new(), &Ou, grid, scheme, (self.samples, dim)).seed(self.seed))
+    }
+}
+
 /// Name of a preset, window, exponent of the tolerance.
 type Key = (&'static str, usize, i32);
 
@@ -56,12 +66,9 @@ pub struct Case<'s> {
 }
 
 impl<'s> Case<'s> {
-    /// Samples sequentially: data form, Ornstein-Uhlenbeck times from 8 to 0.01, uniform in the log-SNR.
+    /// Samples sequentially.
     pub fn new(score: &'s mut dyn ScoreFn<Cpu<f32>>, dim: usize, setting: Setting) -> Result<Self, BoxError> {
-        let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, setting.steps)?;
-        let stochasticity = if setting.dynamics == Dynamics::Sde { 1.0 } else { 0.0 };
-        let scheme = Scheme::Exponential { form: Form::Data, stochasticity };
-        let problem = Problem::new(Cpu::new(), &Ou, grid, scheme, (setting.samples, dim)).seed(setting.seed);
+        let problem = setting.problem(dim)?;
         let sequential = Sequential.sample(&problem, score)?.samples;
         Ok(Case { setting, score, problem, sequential, known: HashMap::new(), last: HashMap::new() })
     }
@@ -140,7 +147,7 @@ impl<'s> Case<'s> {
 }
 
 /// Rms difference of each row.
-fn errors(a: &Array2<f32>, b: &Array2<f32>) -> Vec<f64> {
+pub fn errors(a: &Array2<f32>, b: &Array2<f32>) -> Vec<f64> {
     let rms = |(a, b): (ndarray::ArrayView1<'_, f32>, ndarray::ArrayView1<'_, f32>)| {
         let squares = Zip::from(a).and(b).fold(0.0, |sum, a, b| sum + (f64::from(*a) - f64::from(*b)).powi(2));
         (squares / a.len() as f64).sqrt()
