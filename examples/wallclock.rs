@@ -30,6 +30,7 @@ mod seconds;
 use entrants::{Entrant, Tuner, fastest};
 use equal_error::Setting;
 use few_steps::{Quality, short};
+use fit::median;
 use network::Network;
 use piadm::{Automatic, BoxError, Dynamics, Picard, Sampler, Sequential, Tolerance};
 use presets::OURS;
@@ -38,6 +39,9 @@ use rayon::ThreadPoolBuilder;
 use seconds::{Findings, Race, Results, show};
 use std::path::PathBuf;
 use std::time::Instant;
+
+/// Measurements of a call's seconds, of which the median is taken.
+const PASSES: usize = 5;
 
 const HELP: &str = "\
 Measures the seconds of sequential sampling, of every parallel sampler at a path error of about 1e-2, and of a second-order
@@ -48,7 +52,7 @@ a quarter of an hour on two cores; RAYON_NUM_THREADS sets the number of threads.
   --dynamics KIND    sde, ode or both (default both)
   --steps N          steps; repeatable (default 100, 250, 500 and 1000)
   --images N         images of a batch; repeatable (default 1 and 8)
-  --turns N          runs of everyone (default 7 of one image, 3 of more)
+  --turns N          runs of everyone (default 5 of one image, 3 of more)
   --seed N           seed of the noise (default 5)
   --quick            the mlp, 60 steps, one image, 3 turns, 32 samples for quality: seconds
   --output DIR       where the file goes (default out)
@@ -135,9 +139,13 @@ fn measure(name: &str, o: &Options) -> Result<Findings, BoxError> {
     let network = &mut *network;
     let unet = name == "unet";
     let mut findings = Findings { network: name.into(), ..Findings::default() };
-    for power in 0..=9 {
-        findings.latency.push((1 << power, call(network, 1 << power)?));
+    let mut passes = vec![Vec::new(); 10];
+    for _ in 0..PASSES {
+        for (power, pass) in passes.iter_mut().enumerate() {
+            pass.push(call(network, 1 << power)?);
+        }
     }
+    findings.latency = passes.into_iter().enumerate().map(|(power, pass)| (1 << power, median(pass))).collect();
     let one = |network: &mut dyn Network| call(network, 1);
     findings.single_row = (single.install(|| one(network))?, one(network)?);
     for &dynamics in &o.dynamics {
@@ -158,7 +166,7 @@ fn measure(name: &str, o: &Options) -> Result<Findings, BoxError> {
                 let setting = setting(steps, images);
                 let chosen = fastest(&entrants, steps, images, &findings.latency);
                 let contenders = contenders(setting, network.dim(), &chosen, quality.fewest(steps))?;
-                let turns = o.turns.unwrap_or(if images == 1 && !o.quick { 7 } else { 3 });
+                let turns = o.turns.unwrap_or(if images == 1 && !o.quick { 5 } else { 3 });
                 let lines = race(network, setting, &contenders, &single, turns)?;
                 findings.races.push(Race { dynamics, steps, images, turns, lines });
             }
@@ -187,10 +195,10 @@ fn contenders(
         single: false,
         same_path: true,
     };
-    let mut all = vec![
-        contender("sequential", Box::new(Sequential)),
-        Contender { single: true, ..contender("sequential, 1 thread", Box::new(Sequential)) },
-    ];
+    let mut all = vec![contender("sequential", Box::new(Sequential))];
+    if setting.samples == 1 {
+        all.push(Contender { single: true, ..contender("sequential, 1 thread", Box::new(Sequential)) });
+    }
     for Entrant { preset, window, outcome } in chosen {
         let sampler = (preset.sampler)(*window, outcome.tolerance);
         let window = preset.windowed.then_some(*window);

@@ -65,7 +65,7 @@ fn summary(findings: &Findings) -> String {
     for Race { dynamics, steps, images, lines, .. } in &findings.races {
         let find = |start: &str| lines.iter().find(|l| l.sampler.starts_with(start));
         let ratio = |line: Option<&Line>| line.map_or("-".into(), |l| format!("{:.2}", l.ratio));
-        let others = ["piadm", "paradigms", "parataa", "wavefront", "parareal"].map(|n| find(n));
+        let others = ["piadm", "paradigms", "parataa", "wavefront", "parareal"].map(&find);
         let best = others.into_iter().flatten().max_by(|a, b| a.ratio.total_cmp(&b.ratio));
         let sequential = lines.iter().filter(|l| l.sampler.starts_with("sequential"));
         let seconds = sequential.map(|l| l.seconds).fold(f64::INFINITY, f64::min);
