@@ -1,9 +1,9 @@
 //! Inner products of rows, in the canonical order.
 
-use super::{GRAIN, join};
+use super::{GRAIN, elementwise, join};
 use crate::backend::sum::{LEAF, leaf};
 use crate::backend::{Cpu, Plane, Planes, Real, RowRef, Vector};
-use ndarray::ArrayView2;
+use ndarray::Array2;
 
 /// The most vectors of a group.
 const WIDTH: usize = 8;
@@ -13,14 +13,15 @@ struct Shared<'a, T> {
     vectors: &'a [Vector],
     width: usize,
     pairs: &'a [(usize, usize)],
+    dim: usize,
     leaves: usize,
-    state: ArrayView2<'a, T>,
-    memory: ArrayView2<'a, T>,
-    point: ArrayView2<'a, T>,
-    output: ArrayView2<'a, T>,
-    noise: ArrayView2<'a, T>,
-    earlier_point: ArrayView2<'a, T>,
-    earlier_output: ArrayView2<'a, T>,
+    state: &'a [T],
+    memory: &'a [T],
+    point: &'a [T],
+    output: &'a [T],
+    noise: &'a [T],
+    earlier_point: &'a [T],
+    earlier_output: &'a [T],
 }
 
 /// Fills `sums` with the sum of every pair of every leaf, group after group, and `products` with their totals.
@@ -32,20 +33,22 @@ pub(super) fn products<T: Real>(
     sums: &mut Vec<T>,
     products: &mut Vec<f64>,
 ) {
-    let leaves = planes.state.ncols().div_ceil(LEAF);
+    let dim = planes.state.ncols();
+    let leaves = dim.div_ceil(LEAF);
     let groups = vectors.len() / width.max(1);
     let shared = Shared {
         vectors,
         width,
         pairs,
+        dim,
         leaves,
-        state: planes.state.view(),
-        memory: planes.memory.view(),
-        point: planes.point.view(),
-        output: planes.output.view(),
-        noise: planes.noise.view(),
-        earlier_point: planes.earlier_point.view(),
-        earlier_output: planes.earlier_output.view(),
+        state: elements(planes.state),
+        memory: elements(planes.memory),
+        point: elements(planes.point),
+        output: elements(planes.output),
+        noise: elements(planes.noise),
+        earlier_point: elements(planes.earlier_point),
+        earlier_output: elements(planes.earlier_output),
     };
     sums.clear();
     sums.resize(groups * leaves * pairs.len(), T::zero());
@@ -74,27 +77,37 @@ impl<T: Real> Shared<'_, T> {
     /// The same one after another.
     #[inline(always)]
     fn leaves(&self, first: usize, sums: &mut [T]) {
-        let mut buffers = [[T::zero(); LEAF]; WIDTH];
+        let mut differences = [[T::zero(); LEAF]; WIDTH];
         let mut product = [T::zero(); LEAF];
         for (job, sums) in sums.chunks_mut(self.pairs.len()).enumerate() {
             let (group, column) = ((first + job) / self.leaves, (first + job) % self.leaves * LEAF);
-            let n = LEAF.min(self.state.ncols() - column);
-            let vectors = self.vectors.iter().skip(group * self.width).take(self.width);
-            for (buffer, vector) in buffers.iter_mut().zip(vectors) {
-                let row = self.row(vector.row, column, n);
-                match vector.minus.map(|m| self.row(m, column, n)) {
-                    None => buffer[..row.len()].copy_from_slice(row),
+            let n = LEAF.min(self.dim - column);
+            let mut vectors: [&[T]; WIDTH] = [&[]; WIDTH];
+            let group = self.vectors.iter().skip(group * self.width).take(self.width);
+            for ((vector, v), difference) in vectors.iter_mut().zip(group).zip(&mut differences) {
+                let row = self.row(v.row, column, n);
+                *vector = match v.minus.map(|m| self.row(m, column, n)) {
+                    None => row,
                     Some(minus) => {
-                        for ((b, &x), &y) in buffer.iter_mut().zip(row).zip(minus) {
-                            *b = x - y;
-                        }
+                        elementwise(
+                            row,
+                            minus,
+                            difference,
+                            #[inline(always)]
+                            |x, y| x - y,
+                        );
+                        &difference[..n]
                     }
-                }
+                };
             }
             for (sum, &(a, b)) in sums.iter_mut().zip(self.pairs) {
-                for ((p, &x), &y) in product.iter_mut().zip(&buffers[a][..n]).zip(&buffers[b][..n]) {
-                    *p = x * y;
-                }
+                elementwise(
+                    vectors[a],
+                    vectors[b],
+                    &mut product,
+                    #[inline(always)]
+                    |x, y| x * y,
+                );
                 *sum = leaf(&product[..n]);
             }
         }
@@ -103,14 +116,20 @@ impl<T: Real> Shared<'_, T> {
     #[inline(always)]
     fn row(&self, r: RowRef, column: usize, n: usize) -> &[T] {
         let plane = match r.plane {
-            Plane::State => &self.state,
-            Plane::Memory => &self.memory,
-            Plane::Point => &self.point,
-            Plane::Output => &self.output,
-            Plane::Noise => &self.noise,
-            Plane::EarlierPoint => &self.earlier_point,
-            Plane::EarlierOutput => &self.earlier_output,
+            Plane::State => self.state,
+            Plane::Memory => self.memory,
+            Plane::Point => self.point,
+            Plane::Output => self.output,
+            Plane::Noise => self.noise,
+            Plane::EarlierPoint => self.earlier_point,
+            Plane::EarlierOutput => self.earlier_output,
         };
-        plane.row(r.row as usize).to_slice().and_then(|r| r.get(column..column + n)).unwrap_or(&[])
+        let first = r.row as usize * self.dim + column;
+        plane.get(first..first + n).unwrap_or(&[])
     }
+}
+
+/// All rows, one after another.
+fn elements<T>(array: &Array2<T>) -> &[T] {
+    array.as_slice().unwrap_or(&[])
 }
