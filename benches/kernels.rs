@@ -119,7 +119,11 @@ fn program<T: Real>((samples, window, _): Shape, a: f64) -> Program<T> {
                 let minus = Some(row(Plane::Point, before));
                 program.terms.push(Term { coef: T::of(0.5), row: row(Plane::State, before), minus });
             }
-            program.targets.push(Target { out: row(Plane::State, at), terms: begin..program.terms.len() });
+            program.targets.push(Target {
+                out: row(Plane::State, at),
+                before: None,
+                terms: begin..program.terms.len(),
+            });
         }
         program.segments.push(Segment { slot, targets: first..program.targets.len() });
     }

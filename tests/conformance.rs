@@ -178,7 +178,18 @@ fn program<T: Real>(slots: &[usize]) -> Program<T> {
                 ],
             );
         }
-        target(memory(1), &[(1.0, memory(0), None)]);
+        // corrections and plain terms in turn
+        let output = |r| row(Plane::Output, r);
+        target(
+            memory(1),
+            &[
+                (1.0, memory(0), None),
+                (0.3, output(1), None),
+                (-0.7, output(2), None),
+                (0.6, state(1), Some(output(3))),
+                (0.4, output(4), None),
+            ],
+        );
         target(memory(0), &[(1.0, state(2), None)]);
         target(state(1), &[]);
         program.segments.push(Segment { slot, targets: first..program.targets.len() });

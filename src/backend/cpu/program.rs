@@ -119,14 +119,15 @@ impl<T: Real> Shared<'_, T> {
 
 /// The sum of the plain terms plus the sum of the corrections. Rows may be longer than `new`.
 ///
-/// The usual numbers of terms take a single pass.
+/// The usual numbers of terms, corrections last, take a single pass.
 #[inline(always)]
 fn combine<'a, T: Real>(terms: &[Term<T>], new: &mut [T], row: impl Fn(RowRef) -> &'a [T]) {
     let plain = terms.iter().take_while(|t| t.minus.is_none()).count();
     let (plain, corrections) = terms.split_at(plain);
+    let usual = if corrections.iter().all(|t| t.minus.is_some()) { corrections.len() } else { usize::MAX };
     macro_rules! fused {
         ($(($P:literal $C:literal))*) => {
-            match (plain.len(), corrections.len()) {
+            match (plain.len(), usual) {
                 $(($P, $C) => fused::<T, $P, $C>(plain, corrections, new, row),)*
                 _ => {
                     let mut sums = [T::zero(); PIECE];
