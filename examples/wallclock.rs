@@ -130,8 +130,8 @@ fn options() -> Result<Option<Options>, BoxError> {
     Ok(Some(o))
 }
 
-/// Everything about a network.
-fn measure(name: &str, o: &Options) -> Result<Findings, BoxError> {
+/// Everything about a network. `save` gets what there is after every race.
+fn measure(name: &str, o: &Options, save: &dyn Fn(&Findings) -> Result<(), BoxError>) -> Result<Findings, BoxError> {
     let started = Instant::now();
     let tell = |what: &str| eprintln!("{name}, {:.0} s: {what}", started.elapsed().as_secs_f64());
     let single = ThreadPoolBuilder::new().num_threads(1).build()?;
@@ -157,6 +157,7 @@ fn measure(name: &str, o: &Options) -> Result<Findings, BoxError> {
             _ => (1024, 500),
         };
         let quality = Quality::measure(network, setting(0, samples), &o.steps, reference)?;
+        findings.quality.push(quality.clone());
         tell(&format!("quality, {dynamics:?}"));
         for &steps in &o.steps {
             let windows: &[usize] = if unet { &[4, 8, 16] } else { &[8, 16, 32, 64] };
@@ -169,12 +170,12 @@ fn measure(name: &str, o: &Options) -> Result<Findings, BoxError> {
                 let turns = o.turns.unwrap_or(if images == 1 && !o.quick { 5 } else { 3 });
                 let lines = race(network, setting, &contenders, &single, turns)?;
                 findings.races.push(Race { dynamics, steps, images, turns, lines });
+                findings.seconds = started.elapsed().as_secs_f64();
+                save(&findings)?;
             }
             tell(&format!("seconds, {dynamics:?}, {steps} steps"));
         }
-        findings.quality.push(quality);
     }
-    findings.seconds = started.elapsed().as_secs_f64();
     Ok(findings)
 }
 
@@ -222,21 +223,31 @@ fn contenders(
     Ok(all)
 }
 
+/// Writes what there is.
+fn write(results: &Results, o: &Options) -> Result<(), BoxError> {
+    std::fs::create_dir_all(&o.output)?;
+    Ok(std::fs::write(o.output.join("wallclock.json"), format!("{}\n", serde_json::to_string(results)?))?)
+}
+
 fn main() -> Result<(), BoxError> {
     let Some(o) = options()? else { return Ok(()) };
-    let results: Results = match &o.read {
-        Some(file) => serde_json::from_slice(&std::fs::read(file)?)?,
-        None => Results {
-            threads: rayon::current_num_threads(),
-            seed: o.seed,
-            networks: o.networks.iter().map(|name| measure(name, &o)).collect::<Result<_, _>>()?,
-        },
-    };
-    let json = serde_json::to_string(&results)?;
-    std::fs::create_dir_all(&o.output)?;
-    std::fs::write(o.output.join("wallclock.json"), format!("{json}\n"))?;
+    let mut results = Results { threads: rayon::current_num_threads(), seed: o.seed, networks: Vec::new() };
+    if let Some(file) = &o.read {
+        results = serde_json::from_slice(&std::fs::read(file)?)?;
+    } else {
+        for name in &o.networks {
+            // a run that is broken off leaves what it has measured
+            let save = |findings: &Findings| {
+                let networks = results.networks.iter().chain([findings]).cloned().collect();
+                write(&Results { networks, ..results }, &o)
+            };
+            let findings = measure(name, &o, &save)?;
+            results.networks.push(findings);
+        }
+        write(&results, &o)?;
+    }
     if o.json {
-        println!("{json}");
+        println!("{}", serde_json::to_string(&results)?);
     } else {
         print!("{}", show(&results));
     }

@@ -6,7 +6,7 @@ use piadm::Dynamics;
 use serde::{Deserialize, Serialize};
 
 /// One setting.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Race {
     pub dynamics: Dynamics,
     pub steps: usize,
@@ -17,7 +17,7 @@ pub struct Race {
 }
 
 /// A network.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Findings {
     pub network: String,
     /// Rows and seconds of a call.

@@ -162,12 +162,15 @@ fn fused<'a, T: Real, const P: usize, const C: usize>(
     let n = new.len();
     let (mut a, mut w) = ([T::zero(); P], [T::zero(); C]);
     let (mut x, mut y, mut z): ([&[T]; P], [&[T]; C], [&[T]; C]) = ([&[]; P], [&[]; C], [&[]; C]);
+    let row = |r| row(r).get(..n);
     for k in 0..P {
-        (a[k], x[k]) = (plain[k].coef, &row(plain[k].row)[..n]);
+        let Some(own) = row(plain[k].row) else { return };
+        (a[k], x[k]) = (plain[k].coef, own);
     }
     for k in 0..C {
         let Term { coef, row: own, minus } = corrections[k];
-        (w[k], y[k], z[k]) = (coef, &row(own)[..n], &row(minus.unwrap_or(own))[..n]);
+        let (Some(own), Some(minus)) = (row(own), row(minus.unwrap_or(own))) else { return };
+        (w[k], y[k], z[k]) = (coef, own, minus);
     }
     let mut at = 0;
     while at + LEAF <= n {
@@ -254,4 +257,35 @@ fn replace<T: Real>(out: &mut [T], new: &mut [T]) -> LeafChange<T> {
     let moved = sum > T::zero() || new.iter().zip(out.iter()).fold(false, |any, (new, old)| any | !new.same_bits(*old));
     out.copy_from_slice(new);
     LeafChange { sum, moved, broken }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every number of terms and every length against the sums written out one element at a time.
+    #[test]
+    fn terms_in_one_pass_have_the_bits_of_terms_one_by_one() {
+        let rows: Vec<Vec<f32>> = (0..9)
+            .map(|r| (0..PIECE).map(|i| ((i * 7919 + r * 104_729) % 1009) as f32 / 37.0 - 13.0).collect())
+            .collect();
+        let at = |row: usize| RowRef { plane: Plane::Point, row: row as u32 };
+        for (plain, corrections) in (0..=6).flat_map(|p| (0..=3).map(move |c| (p, c))) {
+            let coef = |k: usize| 0.37 + k as f32 / 3.0;
+            let term = |k: usize| Term { coef: coef(k), row: at(k), minus: (k >= plain).then(|| at((k + 3) % 9)) };
+            let terms: Vec<_> = (0..plain + corrections).map(term).collect();
+            for n in [0, 1, 15, 16, 17, 127, 128, 129, 272, 511, PIECE] {
+                let mut new = vec![f32::NAN; n];
+                combine(&terms, &mut new, |r| &rows[r.row as usize]);
+                for (i, new) in new.iter().enumerate() {
+                    let sum = |range: std::ops::Range<usize>, x: &dyn Fn(usize) -> f32| {
+                        range.fold(0.0, |sum: f32, k| sum + coef(k) * x(k))
+                    };
+                    let own = sum(0..plain, &|k| rows[k][i]);
+                    let moved = sum(plain..plain + corrections, &|k| rows[k][i] - rows[(k + 3) % 9][i]);
+                    assert_eq!(new.to_bits(), (own + moved).to_bits(), "{plain} and {corrections} terms, {i} of {n}");
+                }
+            }
+        }
+    }
 }
