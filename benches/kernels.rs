@@ -23,7 +23,7 @@ use std::time::Instant;
 /// Samples, steps of the window, elements of a row.
 type Shape = (usize, usize, usize);
 /// The first is that of a window in the cache, the last two exceed every cache.
-const SHAPES: [Shape; 5] = [(1, 64, 784), (8, 64, 784), (1000, 16, 2), (32, 128, 4096), (2, 16, 1 << 20)];
+const SHAPES: [Shape; 5] = [(1, 64, 784), (8, 64, 784), (1000, 16, 2), (32, 64, 4096), (2, 16, 1 << 18)];
 /// Elements of each array of the triad: more than the caches hold.
 const TRIAD: usize = 1 << 25;
 /// Normals a call.

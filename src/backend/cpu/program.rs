@@ -5,8 +5,8 @@ use crate::backend::sum::{LEAF, leaf};
 use crate::backend::{Plane, Program, Real, RowRef, Segment, Term};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 
-/// Columns that are combined at a time.
-const PIECE: usize = 4 * LEAF;
+/// Columns that are combined before they replace the old ones: long runs for the memory, a buffer for the first-level cache.
+const PIECE: usize = 8 * LEAF;
 /// Elements at a time of what rows end with after their last whole leaf.
 const VECTOR: usize = 16;
 /// Columns of a job, at most: what a target shares with the next ones stays in the cache, and rows are read in long runs.
@@ -51,7 +51,7 @@ impl<T: Real> Shared<'_, T> {
             let a = Block { slot, column, state: s0, memory: m0 };
             let b = Block { slot: middle.slot, column, state: s1, memory: m1 };
             join(parallel, || self.split(low, a, l0), || self.split(high, b, l1));
-        } else if columns > BLOCK || (columns > PIECE && self.program.segments.len() == 1 && parallel) {
+        } else if columns > BLOCK || (columns > 2 * LEAF && self.program.segments.len() == 1 && parallel) {
             let cut = (columns + LEAF) / (2 * LEAF) * LEAF;
             let (s0, s1) = state.split_at(Axis(1), cut);
             let (m0, m1) = memory.split_at(Axis(1), cut);
@@ -274,7 +274,7 @@ mod tests {
             let coef = |k: usize| 0.37 + k as f32 / 3.0;
             let term = |k: usize| Term { coef: coef(k), row: at(k), minus: (k >= plain).then(|| at((k + 3) % 9)) };
             let terms: Vec<_> = (0..plain + corrections).map(term).collect();
-            for n in [0, 1, 15, 16, 17, 127, 128, 129, 272, 511, PIECE] {
+            for n in [0, 1, 15, 16, 17, 127, 128, 129, 272, PIECE] {
                 let mut new = vec![f32::NAN; n];
                 combine(&terms, &mut new, |r| &rows[r.row as usize]);
                 for (i, new) in new.iter().enumerate() {
