@@ -102,7 +102,7 @@ pub use prediction::Prediction;
 pub use sampler::{
     Automatic, Choice, Correction, Coupling, Dynamics, Effort, Entry, Forecast, Latency, Linearisation, Observer,
     OnStall, Parareal, Path, Piadm, Picard, Policy, PredictorCorrector, Problem, Reason, Recipe, Report, Round,
-    Sampler, Save, Sequential, Solution, Stop, Tolerance, Window, on_round,
+    Sampler, Save, Sequential, Solution, Stop, Tolerance, Variances, Window, on_round,
 };
 pub use schedule::{Discrete, Edm, Flow, NoiseSchedule, Ou, Ve, VpCosine, VpLinear};
 pub use scheme::{DdpmVariance, Discretisation, Form, Langevin, Level, Node, NodeTerms, Scheme};

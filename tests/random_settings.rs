@@ -7,7 +7,7 @@ use ndarray::{ArrayView2, ArrayViewMut2, s};
 use piadm::{
     Coupling, Cpu, Discretisation, Edm, Entry, Error, Flow, Level, Linearisation, NodeTerms, NoiseSchedule, OnStall,
     Ou, Picard, Policy, Prediction, Problem, Real, Report, Round, Rows, Sampler, Save, ScoreFn, Sequential, Solution,
-    TimeGrid, Tolerance, Window, on_round, score_fn,
+    TimeGrid, Tolerance, Variances, Window, on_round, score_fn,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -130,6 +130,13 @@ fn assert_same<T: Real>(a: &Solution<Cpu<T>>, b: &Solution<Cpu<T>>, what: &str) 
 fn check<T: Real>(seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
     let (problem, prediction, steps) = random_problem::<T>(&mut rng, seed);
+    let mut own = StdRng::seed_from_u64(!seed);
+    let spread = (0..problem.dim()).map(|_| pick(&mut own, &[0.0, 1e-30, 1e-3, 1.0, 1.0, 50.0, 1e30]));
+    let variances = Variances::new(spread.collect()).ok().filter(|_| own.random_bool(0.5));
+    let problem = match &variances {
+        Some(variances) => problem.with_variances(variances),
+        None => problem,
+    };
     let mut score: Box<dyn ScoreFn<Cpu<T>>> = match rng.random_range(0..6) {
         kind @ 0..3 => Box::new(odd(prediction, kind)),
         _ => Box::new(two_modes(prediction)),

@@ -52,7 +52,8 @@ pub struct RowRef {
     pub row: u32,
 }
 
-/// `coef * row`, or `coef * (row - minus)` for a correction.
+/// `coef * row`, or `coef * (row - minus)` for a correction, or `(coef * (v / (v + shift))) * (row - minus)` for one whose slope differs
+/// from element to element, v being those of [`Planes::variances`].
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct Term<E> {
@@ -62,6 +63,8 @@ pub struct Term<E> {
     pub row: RowRef,
     /// The row that is subtracted first.
     pub minus: Option<RowRef>,
+    /// Of a correction, above 0.
+    pub shift: Option<E>,
 }
 
 /// `row`, or `row - minus`: an operand of an inner product.
@@ -149,6 +152,8 @@ pub struct Planes<'a, B: Backend> {
     pub earlier_output: &'a B::Array,
     /// Read.
     pub noise: &'a B::Array,
+    /// Read, one row; none where no term has a shift.
+    pub variances: &'a B::Array,
     /// State rows a slot owns.
     pub state_rows: usize,
     /// Memory rows a slot owns.

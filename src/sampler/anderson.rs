@@ -169,6 +169,7 @@ impl<B: Backend> Workspace<'_, '_, B> {
             coef: <B::Elem as Real>::of(coef),
             row,
             minus,
+            shift: None,
         };
         self.program.terms.extend(terms.iter().map(of));
         self.close_target(out.plane, out.row, first);

@@ -1,8 +1,10 @@
 //! The arrays of a run, and how much room they take.
 
+use super::Variances;
 use crate::backend::{Backend, Planes, Real};
 use crate::error::{Error, Result};
 use crate::scheme::Discretisation;
+use ndarray::{ArrayView1, Axis};
 
 /// What a sampler needs room for.
 #[derive(Clone, Copy, Debug)]
@@ -45,12 +47,12 @@ impl Room {
         })
     }
 
-    /// Bytes of all arrays, of where `slots` samples start and of what they become.
-    pub fn bytes<E>(self, list: &Discretisation, slots: usize, dim: usize) -> Option<usize> {
+    /// Bytes of all arrays, of where `slots` samples start and of what they become, and of `more` rows.
+    pub fn bytes<E>(self, list: &Discretisation, slots: usize, dim: usize, more: usize) -> Option<usize> {
         let RowCounts { state, memory, point, output, noise } = self.rows(list)?;
         let rounds = if self.earlier { 2 } else { 1 };
         let evaluated = point.checked_add(output)?.checked_mul(rounds)?;
-        let ends = slots.checked_mul(2)?;
+        let ends = slots.checked_mul(2)?.checked_add(more)?;
         let rows = [memory, noise, evaluated, ends].iter().try_fold(state, |sum, r| sum.checked_add(*r))?;
         rows.checked_mul(dim)?.checked_mul(size_of::<E>())
     }
@@ -71,6 +73,8 @@ pub(super) struct Arrays<B: Backend> {
     pub earlier_point: B::Array,
     pub earlier_output: B::Array,
     pub noise: B::Array,
+    /// Relative variances of the elements, one row, or none.
+    variances: B::Array,
     /// Rows of `output`.
     pub row_limit: usize,
     /// Rows of `state` and of `memory` that a lane owns.
@@ -79,13 +83,17 @@ pub(super) struct Arrays<B: Backend> {
 }
 
 impl<B: Backend> Arrays<B> {
-    pub fn new(backend: &B, list: &Discretisation, room: Room, dim: usize) -> Result<Self> {
+    pub fn new(backend: &B, list: &Discretisation, room: Room, dim: usize, given: Option<&Variances>) -> Result<Self> {
         let rows = room.rows(list).ok_or_else(|| Error::TooLarge {
             what: "the window",
             why: format!("{} nodes of {} samples do not fit the address space", room.window, room.lanes),
         })?;
         let earlier = |rows: usize| if room.earlier { rows } else { 0 };
         let (zero, nan) = (<B::Elem as Real>::of(0.0), <B::Elem as Real>::of(f64::NAN));
+        let mut variances = backend.alloc("variances", usize::from(given.is_some()), dim, zero)?;
+        if let Some(row) = given.map(Variances::relative) {
+            backend.upload(ArrayView1::from(&row).insert_axis(Axis(0)), &mut variances, 0)?;
+        }
         Ok(Arrays {
             state: backend.alloc("states", rows.state, dim, zero)?,
             memory: backend.alloc("lookback", rows.memory, dim, zero)?,
@@ -95,6 +103,7 @@ impl<B: Backend> Arrays<B> {
             earlier_point: backend.alloc("earlier evaluation points", earlier(rows.point), dim, zero)?,
             earlier_output: backend.alloc("earlier network outputs", earlier(rows.output), dim, nan)?,
             noise: backend.alloc("noise", rows.noise, dim, zero)?,
+            variances,
             row_limit: rows.output,
             state_rows: (room.window + list.lookback()) * list.components(),
             memory_rows: rows.memory / room.lanes.max(1),
@@ -121,6 +130,7 @@ impl<B: Backend> Arrays<B> {
             earlier_point: &self.earlier_point,
             earlier_output: &self.earlier_output,
             noise: &self.noise,
+            variances: &self.variances,
             state_rows: self.state_rows,
             memory_rows: self.memory_rows,
         }

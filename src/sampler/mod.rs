@@ -14,6 +14,7 @@ mod report;
 mod sequential;
 mod slopes;
 mod solution;
+mod variances;
 mod workspace;
 
 pub use automatic::{Automatic, Choice, Effort, Forecast, Latency, Reason};
@@ -25,6 +26,7 @@ pub use problem::{Problem, Save};
 pub use report::{Report, Stop};
 pub use sequential::Sequential;
 pub use solution::{Path, Solution};
+pub use variances::Variances;
 
 use crate::backend::Backend;
 use crate::error::Result;

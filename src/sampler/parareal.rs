@@ -240,7 +240,7 @@ impl<B: Backend> Run<'_, '_, B> {
                 let terms = program.terms.len();
                 let all = [(a, Some(point)), (b, output), (c, Some(noise))];
                 let all = all.into_iter().filter_map(|(coef, row)| Some((coef, row?)).filter(|_| coef != 0.0));
-                program.terms.extend(all.map(|(coef, row)| Term { coef: of(coef), row, minus: None }));
+                program.terms.extend(all.map(|(coef, row)| Term { coef: of(coef), row, minus: None, shift: None }));
                 let end = program.terms.len();
                 program.targets.push(Target { out, before: None, terms: terms..end });
                 self.work.close_segment(to, first);
@@ -290,9 +290,14 @@ impl<B: Backend> Run<'_, '_, B> {
                 let (lane, target) = (self.lane(slot, block, which), self.work.program.targets.len());
                 let program = &mut self.work.program;
                 let terms = program.terms.len();
-                program.terms.push(Term { coef: unit, row: at(first), minus: None });
+                program.terms.push(Term { coef: unit, row: at(first), minus: None, shift: None });
                 if rows.len() > first + 1 {
-                    program.terms.push(Term { coef: unit, row: at(first + 1), minus: Some(at(first + 2)) });
+                    program.terms.push(Term {
+                        coef: unit,
+                        row: at(first + 1),
+                        minus: Some(at(first + 2)),
+                        shift: None,
+                    });
                 }
                 let end = program.terms.len();
                 program.targets.push(Target { out, before: None, terms: terms..end });

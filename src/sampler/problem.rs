@@ -1,6 +1,6 @@
 //! What is to be sampled: schedule, grid, scheme, batch, noise, start.
 
-use super::{Path, Picard};
+use super::{Path, Picard, Variances};
 use crate::backend::{Backend, Real};
 use crate::error::{Error, Result};
 use crate::grid::TimeGrid;
@@ -65,6 +65,7 @@ pub struct Problem<'a, B: Backend> {
     pub(super) coarse_noise: Option<ArcArray<B::Elem, Ix3>>,
     pub(super) save: Save,
     pub(super) path: Option<&'a Path<B::Elem>>,
+    pub(super) variances: Option<&'a Variances>,
 }
 
 impl<'a, B: Backend> Problem<'a, B> {
@@ -99,6 +100,7 @@ impl<'a, B: Backend> Problem<'a, B> {
             coarse_noise: None,
             save: Save::Nothing,
             path: None,
+            variances: None,
         }
     }
 
@@ -152,14 +154,31 @@ impl<'a, B: Backend> Problem<'a, B> {
     where
         'a: 'b,
     {
-        let Problem { backend, source, dim, ids, key, start, noise, coarse_noise, save, .. } = self;
-        // views in an enum keep their lifetime unless they are taken out, and the path may live shorter
+        Problem { path: Some(path), ..self.shorter() }
+    }
+
+    /// Variances of the data, element by element: under [`Linearisation::Gaussian`](super::Linearisation::Gaussian) every element then has a
+    /// slope of its own. They change rounds, not results.
+    pub fn with_variances<'b>(self, variances: &'b Variances) -> Problem<'b, B>
+    where
+        'a: 'b,
+    {
+        Problem { variances: Some(variances), ..self.shorter() }
+    }
+
+    /// What it refers to may live shorter.
+    fn shorter<'b>(self) -> Problem<'b, B>
+    where
+        'a: 'b,
+    {
+        let Problem { backend, source, dim, ids, key, start, noise, coarse_noise, save, path, variances } = self;
+        // views in an enum keep their lifetime unless they are taken out
         let start = match start {
             Start::Prior => Start::Prior,
             Start::State { step, x } => Start::State { step, x },
             Start::Data { step, x0 } => Start::Data { step, x0 },
         };
-        Problem { backend, source, dim, ids, key, start, noise, coarse_noise, save, path: Some(path) }
+        Problem { backend, source, dim, ids, key, start, noise, coarse_noise, save, path, variances }
     }
 
     /// Elements of a sample.
@@ -190,8 +209,12 @@ impl<'a, B: Backend> Problem<'a, B> {
     pub fn memory_estimate(&self, sampler: &Picard, prediction: Prediction) -> Result<usize> {
         let list = self.list(prediction)?;
         let room = sampler.room(&list, self.samples())?;
-        room.bytes::<B::Elem>(&list, self.samples(), self.dim)
+        room.bytes::<B::Elem>(&list, self.samples(), self.dim, usize::from(self.variances.is_some()))
             .ok_or_else(|| Error::TooLarge { what: "working memory", why: "more bytes than can be addressed".into() })
+    }
+
+    pub(super) fn variances(&self) -> Option<&'a Variances> {
+        self.variances
     }
 
     pub(super) fn key(&self) -> NoiseKey {
@@ -295,6 +318,10 @@ impl<'a, B: Backend> Problem<'a, B> {
             if list.normals() > 1 {
                 return Err(Error::setting("normals", list.normals(), "at most 1 a step where noise is given"));
             }
+        }
+        if let Some(variances) = self.variances.map(Variances::values).filter(|v| v.len() != self.dim) {
+            let what = "the variances of the data";
+            return Err(Error::Shape { what, found: vec![variances.len()], expected: vec![self.dim] });
         }
         if let Some(path) = self.path {
             path.check(self.ids.len(), self.dim)?;

@@ -2,6 +2,7 @@
 //! recurrence is written.
 
 use super::picard::{Entry, Linearisation, Place};
+use super::variances::Split;
 use super::workspace::{Move, NO_ROW, Span, Workspace};
 use crate::backend::{Backend, Plane, Real, RowRef, Segment, Target, Term};
 use crate::scheme::Level;
@@ -61,7 +62,7 @@ impl<B: Backend> Workspace<'_, '_, B> {
     fn term(&mut self, coef: f64, plane: Plane, row: u32) {
         if coef != 0.0 {
             let row = RowRef { plane, row };
-            self.program.terms.push(Term { coef: <B::Elem as Real>::of(coef), row, minus: None });
+            self.program.terms.push(Term { coef: <B::Elem as Real>::of(coef), row, minus: None, shift: None });
         }
     }
 
@@ -136,16 +137,22 @@ impl<B: Backend> Workspace<'_, '_, B> {
                 };
                 let place = span.lane * self.capacity + i % self.capacity;
                 let measured = self.slopes.at(place);
+                let stride = if plane == Plane::Point { self.arrays.row_limit as u32 } else { 1 };
                 for from in 0..n {
-                    let place = Place { j, lag, to, from, left: i < span.lo };
-                    let weight = linearisation.weight(&self.list, place, measured, self.prediction);
-                    let coef = <B::Elem as Real>::of(weight);
+                    let row = RowRef { plane: Plane::State, row: self.state_row(span.lane, i, from) };
+                    let minus = Some(RowRef { plane, row: old + from as u32 * stride });
+                    let at = Place { j, lag, to, from, left: i < span.lo };
+                    let split = self.split(at, linearisation.variance(self.problem.variances()));
+                    let weights = match split {
+                        Some([rest, gain, shift]) => [(rest, None), (gain, Some(shift))],
+                        None => {
+                            let weight = linearisation.weight(&self.list, at, measured, self.prediction);
+                            [(<B::Elem as Real>::of(weight), None), (<B::Elem as Real>::of(0.0), None)]
+                        }
+                    };
                     // a slope beyond the number format is no help: then the change is not handed on
-                    if weight != 0.0 && num_traits::Float::is_finite(coef) {
-                        let row = RowRef { plane: Plane::State, row: self.state_row(span.lane, i, from) };
-                        let stride = if plane == Plane::Point { self.arrays.row_limit as u32 } else { 1 };
-                        let minus = Some(RowRef { plane, row: old + from as u32 * stride });
-                        self.program.terms.push(Term { coef, row, minus });
+                    for (coef, shift) in weights.into_iter().filter(|(coef, _)| is_useful(*coef)) {
+                        self.program.terms.push(Term { coef, row, minus, shift });
                     }
                 }
             }
@@ -159,6 +166,17 @@ impl<B: Backend> Workspace<'_, '_, B> {
                 target.before = before;
             }
         }
+    }
+
+    /// W by element, for Gaussian data of this mean variance; `None` where it is the same for all, or beyond the number format.
+    fn split(&self, place: Place, variance: Option<f64>) -> Option<[B::Elem; 3]> {
+        let Place { j, lag, to, from, .. } = place;
+        let level = self.node(j - lag)?.level;
+        let weights = (self.list.a(j, lag, to, from), self.list.b(j, lag, to));
+        let Split { rest, gain, shift } = Split::new(self.prediction, &level, weights, variance.filter(|_| from == 0)?);
+        let split = [rest, gain, shift].map(<B::Elem as Real>::of);
+        let [.., shift] = split;
+        (split.iter().all(|s| num_traits::Float::is_finite(*s)) && shift.wide() > 0.0).then_some(split)
     }
 
     pub(super) fn push_copy(&mut self, lane: usize, from: usize, to: usize) {
@@ -216,4 +234,8 @@ impl<B: Backend> Workspace<'_, '_, B> {
             }
         }
     }
+}
+
+fn is_useful<T: Real>(coef: T) -> bool {
+    coef.is_finite() && coef != T::zero()
 }

@@ -5,8 +5,9 @@ use super::workspace::{NO_ROW, Span, Workspace};
 use crate::backend::{Backend, Plane, Real, RowRef, Vector};
 use crate::error::Result;
 
-/// The largest data variance that is handed on: where no Gaussian has the slope, or only a very wide one.
-const MOST_VARIANCE: f64 = 4.0;
+/// The largest data variance that is handed on, where no Gaussian has the slope or only a very wide one. While the noise is large states
+/// move along the data's widest directions, and images have variances near 100 there.
+const MOST_VARIANCE: f64 = 100.0;
 
 /// Slopes at the nodes of all windows, place by place of the rings.
 #[derive(Debug)]

@@ -80,7 +80,7 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
         }
         let (slots, dim) = (problem.samples(), problem.dim());
         let backend = problem.backend();
-        let arrays = Arrays::new(backend, &list, room, dim)?;
+        let arrays = Arrays::new(backend, &list, room, dim, problem.variances())?;
         let mut path = Path::for_steps(problem.saved_steps(&list), slots, dim)?;
         let capacity = room.window + list.lookback();
         let starts = problem.initial(&list)?;

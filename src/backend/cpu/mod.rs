@@ -125,6 +125,7 @@ impl<T: Real> Backend for Cpu<T> {
             point: planes.point.view(),
             output: planes.output.view(),
             noise: planes.noise.view(),
+            variances: planes.variances.as_slice().unwrap_or(&[]),
             earlier_point: planes.earlier_point.view(),
             earlier_output: planes.earlier_output.view(),
             state_rows: planes.state_rows,

@@ -18,6 +18,7 @@ pub(super) struct Shared<'a, T> {
     pub point: ArrayView2<'a, T>,
     pub output: ArrayView2<'a, T>,
     pub noise: ArrayView2<'a, T>,
+    pub variances: &'a [T],
     pub earlier_point: ArrayView2<'a, T>,
     pub earlier_output: ArrayView2<'a, T>,
     pub state_rows: usize,
@@ -83,6 +84,7 @@ impl<T: Real> Shared<'_, T> {
                 combine(
                     terms,
                     new,
+                    self.variances.get(block.column + first..).unwrap_or(&[]),
                     #[inline(always)]
                     |r| self.row(&block, r, first),
                 );
@@ -121,10 +123,11 @@ impl<T: Real> Shared<'_, T> {
 ///
 /// The usual numbers of terms, corrections last, take a single pass.
 #[inline(always)]
-fn combine<'a, T: Real>(terms: &[Term<T>], new: &mut [T], row: impl Fn(RowRef) -> &'a [T]) {
+fn combine<'a, T: Real>(terms: &[Term<T>], new: &mut [T], variances: &[T], row: impl Fn(RowRef) -> &'a [T]) {
     let plain = terms.iter().take_while(|t| t.minus.is_none()).count();
     let (plain, corrections) = terms.split_at(plain);
-    let usual = if corrections.iter().all(|t| t.minus.is_some()) { corrections.len() } else { usize::MAX };
+    let is_usual = |t: &Term<T>| t.minus.is_some() && t.shift.is_none();
+    let usual = if corrections.iter().all(is_usual) { corrections.len() } else { usize::MAX };
     macro_rules! fused {
         ($(($P:literal $C:literal))*) => {
             match (plain.len(), usual) {
@@ -135,11 +138,17 @@ fn combine<'a, T: Real>(terms: &[Term<T>], new: &mut [T], row: impl Fn(RowRef) -
                     new.fill(T::zero());
                     for term in terms {
                         let x = row(term.row);
-                        match term.minus {
-                            None => new.iter_mut().zip(x).for_each(|(p, &x)| *p += term.coef * x),
-                            Some(minus) => {
+                        match (term.minus, term.shift) {
+                            (None, _) => new.iter_mut().zip(x).for_each(|(p, &x)| *p += term.coef * x),
+                            (Some(minus), None) => {
                                 let both = x.iter().zip(row(minus));
                                 sums.iter_mut().zip(both).for_each(|(c, (&x, &y))| *c += term.coef * (x - y));
+                            }
+                            (Some(minus), Some(shift)) => {
+                                let all = x.iter().zip(row(minus)).zip(variances);
+                                sums.iter_mut().zip(all).for_each(|(c, ((&x, &y), &v))| {
+                                    *c += (term.coef * (v / (v + shift))) * (x - y);
+                                });
                             }
                         }
                     }
@@ -168,7 +177,7 @@ fn fused<'a, T: Real, const P: usize, const C: usize>(
         (a[k], x[k]) = (plain[k].coef, own);
     }
     for k in 0..C {
-        let Term { coef, row: own, minus } = corrections[k];
+        let Term { coef, row: own, minus, .. } = corrections[k];
         let (Some(own), Some(minus)) = (row(own), row(minus.unwrap_or(own))) else { return };
         (w[k], y[k], z[k]) = (coef, own, minus);
     }

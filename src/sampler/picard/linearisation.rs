@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::prediction::Prediction;
+use crate::sampler::Variances;
 use crate::scheme::{Discretisation, Level};
 
 /// Data variance of the slopes before any has been measured; of little account, it serves one sweep.
@@ -22,7 +23,8 @@ pub enum Linearisation {
     FrozenScore,
     /// W_1 = 1, W_l = 0 beyond: the change is handed on as it is, as in ParaDiGMS (arXiv 2305.16317).
     Identity,
-    /// The slope of Gaussian data of this variance, at least 0.
+    /// The slope of Gaussian data of this variance, at least 0. Where the problem has variances by element
+    /// ([`Problem::with_variances`](crate::Problem::with_variances)) they are multiplied by it, and every element has a slope of its own.
     Gaussian {
         /// Variance of the data an element; 0 means point masses.
         variance: f64,
@@ -55,6 +57,14 @@ impl Linearisation {
         match *self {
             Linearisation::Gaussian { variance } => check_variance("linearisation variance", variance),
             _ => Ok(()),
+        }
+    }
+
+    /// Mean variance of the data for whose slopes, element by element, it stands; `None` where all elements have the same slope.
+    pub(in crate::sampler) fn variance(&self, given: Option<&Variances>) -> Option<f64> {
+        match *self {
+            Linearisation::Gaussian { variance } => Some(variance * given?.mean()),
+            _ => None,
         }
     }
 
