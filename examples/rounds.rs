@@ -41,6 +41,7 @@ samples, and writes DIR/rounds.json and DIR/rounds-*.png. The default takes abou
   --seed N           seed of the noise (default 5)
   --table            the table of all samplers and nothing else
   --claims           the claims about the mlp and nothing else
+  --residuals        the residual of every round on the first problem and nothing else (a minute or two)
   --quick            mlp and mixture-64, 2 samples, 60 steps, window 16, no claims: seconds
   --output DIR       where the files go (default out)
   --read FILE        shows and draws figures of an earlier rounds.json instead of measuring
@@ -79,6 +80,7 @@ fn options() -> Result<Option<Options>, BoxError> {
             Long("seed") => seed = args.value()?.parse()?,
             Long("table") => part = Part::Table,
             Long("claims") => part = Part::Claims,
+            Long("residuals") => part = Part::Residuals,
             Long("quick") => quick = true,
             Long("output") => output = args.value()?.into(),
             Long("read") => read = Some(args.value()?.into()),
@@ -93,6 +95,9 @@ fn options() -> Result<Option<Options>, BoxError> {
     if problems.is_empty() {
         let names = if quick { &["mlp", "mixture-64"][..] } else { &subject::NAMES };
         problems = names.iter().map(|name| (*name).to_owned()).collect();
+    }
+    if part == Part::Residuals {
+        problems.truncate(1);
     }
     if quick && windows.is_empty() {
         windows.push(16);

@@ -4,9 +4,12 @@ use super::boundary::first_good;
 use super::fit::median;
 use super::presets::Preset;
 use ndarray::{Array2, Zip};
-use piadm::{BoxError, Cpu, Dynamics, Error, Form, Ou, Problem, Sampler, Scheme, ScoreFn, Sequential, TimeGrid};
+use piadm::{
+    BoxError, Cpu, Dynamics, Error, Form, Ou, Problem, Round, Sampler, Scheme, ScoreFn, Sequential, TimeGrid, on_round,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 
 /// Tolerances are `FIRST * RATIO^-k` for k in `EXPONENTS`.
 const FIRST: f64 = 0.5;
@@ -103,6 +106,18 @@ impl<'s> Case<'s> {
             error: median(errors.iter().copied()),
             worst: errors.iter().copied().fold(0.0, f64::max),
         }))
+    }
+
+    /// The residual of every round of a run with this tolerance: the largest change among the nodes that left a window.
+    pub fn residuals(&mut self, preset: &Preset, window: usize, tolerance: f64) -> Result<Vec<f64>, BoxError> {
+        let mut residuals = Vec::new();
+        let mut observer = on_round(|round: &Round<'_>| {
+            residuals.push(round.residual);
+            ControlFlow::Continue(())
+        });
+        (preset.sampler)(window, tolerance).run(&self.problem, &mut *self.score, &mut observer)?;
+        drop(observer);
+        Ok(residuals)
     }
 
     /// The run with the loosest tolerance whose median error is at most `target`, `None` where no tolerance reaches it.

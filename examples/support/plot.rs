@@ -184,6 +184,11 @@ impl Plot {
         let points = || self.series.iter().flat_map(|s| &s.points);
         let x = Axis::new(points().map(|p| p.0), self.log_x, self.x_ticks.as_deref())?;
         let y = Axis::new(points().map(|p| p.1), self.log_y, None)?;
+        // where the legend would hide fewer points
+        let right = |p: &&(f64, f64, bool)| x.map(&p.0, (0, 100)) > 70;
+        let hidden =
+            |rows: Range<i32>| points().filter(right).filter(|p| rows.contains(&y.map(&p.1, (0, 100)))).count();
+        let lower = hidden(0..40) < hidden(60..101);
         let unit = |n: u32| n * SMOOTH;
         let text = |n: u32| (FONT, unit(n)).into_font().color(&INK);
         let area = BitMapBackend::with_buffer(pixels, size).into_drawing_area();
@@ -223,7 +228,11 @@ impl Plot {
         }
         let mut legend = chart.configure_series_labels();
         let left = SeriesLabelPosition::Coordinate(unit(12) as i32, unit(10) as i32);
-        let corner = if self.falls() { SeriesLabelPosition::UpperRight } else { left };
+        let corner = match (self.falls(), lower) {
+            (true, true) => SeriesLabelPosition::LowerRight,
+            (true, false) => SeriesLabelPosition::UpperRight,
+            _ => left,
+        };
         legend.position(corner).label_font(text(17)).legend_area_size(unit(50));
         legend.margin(unit(12)).background_style(WHITE.mix(0.9)).border_style(RGBColor(190, 190, 190)).draw()?;
         area.present()?;

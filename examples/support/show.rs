@@ -198,7 +198,7 @@ fn ticks(series: &[Series]) -> Option<Vec<f64>> {
     Some(longest.points.iter().map(|p| p.0).collect())
 }
 
-/// Writes rounds-steps.png, rounds-window.png and rounds-error.png, where there is something to draw.
+/// Writes rounds-steps.png, rounds-window.png, rounds-error.png and rounds-residual.png, where there is something to draw.
 pub fn draw(results: &Results, folder: &Path) -> Result<(), BoxError> {
     let plot = |title: String, x_label: &str, log_x, y_label: &str, log_y, series: Vec<Series>| {
         let x_ticks = if log_x { ticks(&series) } else { None };
@@ -223,6 +223,16 @@ pub fn draw(results: &Results, folder: &Path) -> Result<(), BoxError> {
             lines.flat_map(|f| f.outcomes.iter().map(|o| (o.rounds, o.error))).collect()
         });
         save(plot(title, "rounds", false, "median error", true, series), "rounds-error.png")?;
+    }
+    if let Some(first) = results.residuals.first() {
+        let title = format!("{}: what a round accepts, {} steps, window {}", first.problem, first.steps, first.window);
+        let series = series(|preset, dynamics| {
+            let mut lines = results.residuals.iter().filter(|r| r.preset == preset && r.dynamics == dynamics);
+            let rounds = lines.next().map_or(&[][..], |line| &line.residuals).iter().enumerate();
+            // a round in which only exact nodes leave has none
+            rounds.filter(|(_, r)| **r > 0.0).map(|(i, r)| ((i + 1) as f64, *r)).collect()
+        });
+        save(plot(title, "round", false, "residual", true, series), "rounds-residual.png")?;
     }
     Ok(())
 }

@@ -21,6 +21,8 @@ pub enum Part {
     Table,
     /// The claims and nothing else.
     Claims,
+    /// The residuals of every round and nothing else.
+    Residuals,
 }
 
 /// What is to be measured.
@@ -96,6 +98,20 @@ pub struct Frontier {
     pub outcomes: Vec<Outcome>,
 }
 
+/// What every round of a run accepted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Residuals {
+    pub problem: String,
+    pub dynamics: Dynamics,
+    pub steps: usize,
+    pub preset: String,
+    pub window: usize,
+    /// The median error that its tolerance was made for.
+    pub target: f64,
+    /// Of each round the largest rms change among the nodes that left a window.
+    pub residuals: Vec<f64>,
+}
+
 /// Everything that was measured.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Results {
@@ -110,6 +126,9 @@ pub struct Results {
     pub by_steps: Vec<Row>,
     pub by_window: Vec<Row>,
     pub frontiers: Vec<Frontier>,
+    /// The plotted samplers round by round.
+    #[serde(default)]
+    pub residuals: Vec<Residuals>,
 }
 
 pub fn measure(plan: &Plan) -> Result<Results, BoxError> {
@@ -118,6 +137,10 @@ pub fn measure(plan: &Plan) -> Result<Results, BoxError> {
         let mut subject = Subject::load(name)?;
         for &dynamics in plan.dynamics.iter().filter(|_| plan.part != Part::Claims) {
             let mut bench = Bench::new(name, &mut subject, plan.setting(dynamics, plan.steps))?;
+            if plan.part == Part::Residuals {
+                bench.residuals(&mut results)?;
+                continue;
+            }
             bench.table(&plan.windows(name), &mut results)?;
             if plan.part == Part::Table {
                 continue;
@@ -129,11 +152,12 @@ pub fn measure(plan: &Plan) -> Result<Results, BoxError> {
             }
             bench.by_window(&plan.curves.1, &mut results)?;
             bench.frontiers(&mut results)?;
+            bench.residuals(&mut results)?;
             for &steps in &plan.curves.0 {
                 Bench::new(name, &mut subject, plan.setting(dynamics, steps))?.by_steps(&mut results)?;
             }
         }
-        if name == "mlp" && plan.part != Part::Table && !plan.curves.0.is_empty() {
+        if name == "mlp" && matches!(plan.part, Part::All | Part::Claims) && !plan.curves.0.is_empty() {
             claims(plan, &mut subject, &mut results)?;
         }
     }
@@ -237,6 +261,18 @@ impl<'a> Bench<'a> {
             for &window in windows {
                 results.by_window.push(self.row(preset, window, TARGETS[0])?);
             }
+        }
+        Ok(())
+    }
+
+    fn residuals(&mut self, results: &mut Results) -> Result<(), BoxError> {
+        let Setting { dynamics, steps, .. } = self.case.setting;
+        for preset in plotted() {
+            let target = TARGETS[0];
+            let Some(found) = self.case.equal_error(preset, WINDOW, target)? else { continue };
+            let residuals = self.case.residuals(preset, WINDOW, found.tolerance)?;
+            let (problem, preset) = (self.name.to_owned(), preset.name.to_owned());
+            results.residuals.push(Residuals { problem, dynamics, steps, preset, window: WINDOW, target, residuals });
         }
         Ok(())
     }
