@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use std::time::Instant;
 
 type Device = Cuda<f32>;
-type Arrays = [DeviceArray<f32>; 7];
+type Arrays = [DeviceArray<f32>; 8];
 
 /// Shapes of a round: nodes of a window, samples, elements.
 const SHAPES: [(usize, usize, usize); 7] = [
@@ -49,9 +49,9 @@ fn row(plane: Plane, index: usize) -> RowRef {
 }
 
 fn planes<'a>(arrays: &'a mut Arrays, nodes: usize) -> Planes<'a, Device> {
-    let [state, memory, point, output, noise, earlier_point, earlier_output] = arrays;
+    let [state, memory, point, output, noise, earlier_point, earlier_output, variances] = arrays;
     let (state_rows, memory_rows) = (nodes + 1, 0);
-    Planes { state, memory, point, output, earlier_point, earlier_output, noise, state_rows, memory_rows }
+    Planes { state, memory, point, output, earlier_point, earlier_output, noise, variances, state_rows, memory_rows }
 }
 
 /// The sweep of windows whose points lie sample after sample.
@@ -62,12 +62,12 @@ fn sweep(nodes: usize, samples: usize) -> Program<f32> {
         let at = |plane, node: usize| row(plane, sample * (nodes + 1) + node);
         for j in 1..=nodes {
             let terms = program.terms.len();
-            program.terms.push(Term { coef: 0.9, row: at(Plane::Point, j - 1), minus: None });
-            program.terms.push(Term { coef: 0.05, row: at(Plane::Output, j - 1), minus: None });
-            program.terms.push(Term { coef: 0.1, row: at(Plane::Noise, j), minus: None });
+            program.terms.push(Term { coef: 0.9, row: at(Plane::Point, j - 1), minus: None, shift: None });
+            program.terms.push(Term { coef: 0.05, row: at(Plane::Output, j - 1), minus: None, shift: None });
+            program.terms.push(Term { coef: 0.1, row: at(Plane::Noise, j), minus: None, shift: None });
             if j > 1 {
                 let minus = Some(at(Plane::Point, j - 1));
-                program.terms.push(Term { coef: 0.8, row: at(Plane::State, j - 1), minus });
+                program.terms.push(Term { coef: 0.8, row: at(Plane::State, j - 1), minus, shift: None });
             }
             let before = (j < nodes).then(|| at(Plane::Point, j));
             program.targets.push(Target { out: at(Plane::State, j), before, terms: terms..program.terms.len() });
@@ -82,9 +82,9 @@ fn kernels(device: &Device, (nodes, samples, dim): (usize, usize, usize)) -> pia
     let rows = (nodes + 1) * samples;
     let key = NoiseKey::new(1);
     let mut arrays = Vec::new();
-    for i in 0..7 {
-        // lookback has no rows here
-        let rows = if i == 1 { 0 } else { rows };
+    for i in 0..8 {
+        // neither lookback nor variances here
+        let rows = if i == 1 || i == 7 { 0 } else { rows };
         let mut array = device.alloc("a plane", rows, dim, 0.0)?;
         let address = |r: usize| Address { stream: 16 + i, step: 0, sample: r as u32 };
         let list: Vec<NoiseRow> = (0..rows).map(|r| NoiseRow { row: r as u32, address: address(r) }).collect();

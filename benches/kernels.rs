@@ -72,6 +72,8 @@ struct Arrays<T: Real> {
     memory: Array2<T>,
     /// Point, output and those of the round before, and noise.
     read: [Array2<T>; 5],
+    /// No term has a shift here.
+    variances: Array2<T>,
     rows: usize,
 }
 
@@ -81,7 +83,8 @@ impl<T: Real> Arrays<T> {
         let rows = samples * (window + 1);
         let plane = |k| Array2::from_shape_fn((rows, dim), |(i, j)| value(i, j, k));
         let read = [plane(1), plane(2), plane(3), plane(4), plane(5)];
-        Arrays { state: plane(0), memory: Array2::zeros((0, dim)), read, rows: window + 1 }
+        let none = || Array2::zeros((0, dim));
+        Arrays { state: plane(0), memory: none(), read, variances: none(), rows: window + 1 }
     }
 
     fn planes(&mut self) -> Planes<'_, Cpu<T>> {
@@ -94,6 +97,7 @@ impl<T: Real> Arrays<T> {
             earlier_point,
             earlier_output,
             noise,
+            variances: &self.variances,
             state_rows: self.rows,
             memory_rows: 0,
         }
@@ -113,11 +117,16 @@ fn program<T: Real>((samples, window, _): Shape, a: f64) -> Program<T> {
             let (at, before) = (slot * (window + 1) + j, slot * (window + 1) + j - 1);
             let begin = program.terms.len();
             let plain = [(a, Plane::Point, before), (0.3, Plane::Output, before), (0.1, Plane::Noise, at)];
-            let plain = plain.map(|(coef, plane, at)| Term { coef: T::of(coef), row: row(plane, at), minus: None });
+            let plain = plain.map(|(coef, plane, at)| Term {
+                coef: T::of(coef),
+                row: row(plane, at),
+                minus: None,
+                shift: None,
+            });
             program.terms.extend(plain);
             if j > 1 {
                 let minus = Some(row(Plane::Point, before));
-                program.terms.push(Term { coef: T::of(0.5), row: row(Plane::State, before), minus });
+                program.terms.push(Term { coef: T::of(0.5), row: row(Plane::State, before), minus, shift: None });
             }
             program.targets.push(Target {
                 out: row(Plane::State, at),

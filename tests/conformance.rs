@@ -136,6 +136,7 @@ fn on_planes<B: Backend, R>(
     job: impl FnOnce(Planes<'_, B>, &mut B::Scratch) -> R,
 ) -> (Vec<Array2<B::Elem>>, R) {
     let mut arrays: Vec<B::Array> = host.iter().map(|h| upload(backend, h)).collect();
+    let variances = upload(backend, &variances(host[0].ncols()));
     let [state, memory, point, output, noise, earlier_point, earlier_output] = &mut arrays[..] else { panic!() };
     let planes = Planes {
         state,
@@ -145,11 +146,17 @@ fn on_planes<B: Backend, R>(
         earlier_point,
         earlier_output,
         noise,
+        variances: &variances,
         state_rows: STATES,
         memory_rows: MEMORY,
     };
     let answer = job(planes, &mut B::Scratch::default());
     (arrays.iter().zip(host).map(|(a, h)| backend.download(a, 0..h.nrows()).unwrap()).collect(), answer)
+}
+
+/// Variances of the elements, in units of their mean.
+fn variances<T: Real>(dim: usize) -> Array2<T> {
+    Array2::from_shape_fn((1, dim), |(_, i)| T::of([0.0, 0.5, 2.5][i % 3]))
 }
 
 /// A recurrence with corrections, lookback and a copy in the second slot alone or in both.
@@ -159,9 +166,12 @@ fn program<T: Real>(slots: &[usize]) -> Program<T> {
         let first = program.targets.len();
         let state = |j: usize| row(Plane::State, (slot * STATES + j) as u32);
         let memory = |j: usize| row(Plane::Memory, (slot * MEMORY + j) as u32);
-        let mut target = |out, terms: &[(f64, RowRef, Option<RowRef>)]| {
+        let mut target = |out: RowRef, terms: &[(f64, RowRef, Option<RowRef>)]| {
             let first = program.terms.len();
-            program.terms.extend(terms.iter().map(|&(c, row, minus)| Term { coef: T::of(c), row, minus }));
+            // corrections of some rows differ from element to element
+            let shift = out.row.is_multiple_of(2).then(|| T::of(0.3));
+            let of = |&(c, row, minus): &(f64, RowRef, Option<RowRef>)| Term { coef: T::of(c), row, minus, shift };
+            program.terms.extend(terms.iter().map(of));
             program.targets.push(Target { out, before: None, terms: first..program.terms.len() });
         };
         for j in 1..STATES {
@@ -209,7 +219,11 @@ fn plainly<T: Real>(program: &Program<T>, tables: &mut [Array2<T>]) -> Vec<Chang
             for term in &program.terms[target.terms.clone()] {
                 match term.minus {
                     None => plain += term.coef * of(term.row),
-                    Some(minus) => correction += term.coef * (of(term.row) - of(minus)),
+                    Some(minus) => {
+                        let v = variances::<T>(dim)[[0, i]];
+                        let coef = term.shift.map_or(term.coef, |shift| term.coef * (v / (v + shift)));
+                        correction += coef * (of(term.row) - of(minus));
+                    }
                 }
             }
             let (old, new) = (of(target.out), plain + correction);

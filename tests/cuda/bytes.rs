@@ -46,9 +46,21 @@ fn moved(test: &str) -> usize {
 fn on_planes(backend: &Cuda<f32>, job: impl FnOnce(Planes<'_, Cuda<f32>>)) {
     let mut arrays: Vec<_> =
         (0..7).map(|_| backend.alloc("a plane", (NODES + 1) * SAMPLES, DIM, 0.5).unwrap()).collect();
+    let variances = backend.alloc("variances", 0, DIM, 0.0).unwrap();
     let [state, memory, point, output, noise, earlier_point, earlier_output] = &mut arrays[..] else { panic!() };
     let (state_rows, memory_rows) = (NODES + 1, NODES + 1);
-    job(Planes { state, memory, point, output, earlier_point, earlier_output, noise, state_rows, memory_rows });
+    job(Planes {
+        state,
+        memory,
+        point,
+        output,
+        earlier_point,
+        earlier_output,
+        noise,
+        variances: &variances,
+        state_rows,
+        memory_rows,
+    });
 }
 
 fn row(plane: Plane, sample: usize, node: usize) -> RowRef {
@@ -65,11 +77,16 @@ fn child_sweep() {
         for j in 1..=NODES {
             let terms = program.terms.len();
             let of = |plane| row(plane, sample, j - 1);
-            program.terms.push(Term { coef: 0.9, row: of(Plane::Point), minus: None });
-            program.terms.push(Term { coef: 0.2, row: of(Plane::Output), minus: None });
-            program.terms.push(Term { coef: 0.3, row: row(Plane::Noise, sample, j), minus: None });
+            program.terms.push(Term { coef: 0.9, row: of(Plane::Point), minus: None, shift: None });
+            program.terms.push(Term { coef: 0.2, row: of(Plane::Output), minus: None, shift: None });
+            program.terms.push(Term { coef: 0.3, row: row(Plane::Noise, sample, j), minus: None, shift: None });
             if j > 1 {
-                program.terms.push(Term { coef: 0.8, row: of(Plane::State), minus: Some(of(Plane::Point)) });
+                program.terms.push(Term {
+                    coef: 0.8,
+                    row: of(Plane::State),
+                    minus: Some(of(Plane::Point)),
+                    shift: None,
+                });
             }
             let before = (j < NODES).then(|| row(Plane::Point, sample, j));
             let out = row(Plane::State, sample, j);

@@ -106,12 +106,13 @@ impl<T: DeviceElem> Case<T> {
                     // the recurrence: from the state just written
                     let row = (slot * self.state_rows + within - 1) as u32;
                     let row = RowRef { plane: Plane::State, row };
-                    program.terms.push(Term { coef: T::of(0.9), row, minus: None });
+                    program.terms.push(Term { coef: T::of(0.9), row, minus: None, shift: None });
                 }
                 for _ in 0..rng.random_range(0..=10) {
                     let minus = rng.random_bool(0.4).then(|| self.row(rng, slot));
                     let coef = T::of(rng.random_range(-1.0..1.0));
-                    program.terms.push(Term { coef, row: self.row(rng, slot), minus });
+                    let shift = rng.random_bool(0.2).then(|| T::of(rng.random_range(1e-6..3.0)));
+                    program.terms.push(Term { coef, row: self.row(rng, slot), minus, shift });
                 }
                 let out = self.target(rng, slot, chained);
                 // a copy is what the row held until it is overwritten
@@ -139,6 +140,9 @@ impl<T: DeviceElem> Case<T> {
                 array
             })
             .collect();
+        let mut variances = backend.alloc("variances", 1, dim, T::zero()).unwrap();
+        let row = Array2::from_shape_fn((1, dim), |(_, i)| T::of((i % 7) as f64 * 0.4));
+        backend.upload(row.view(), &mut variances, 0).unwrap();
         let mut scratch = B::Scratch::default();
         let [state, memory, point, output, noise, earlier_point, earlier_output] = &mut arrays[..] else { panic!() };
         let planes = Planes {
@@ -149,6 +153,7 @@ impl<T: DeviceElem> Case<T> {
             earlier_point,
             earlier_output,
             noise,
+            variances: &variances,
             state_rows: self.state_rows,
             memory_rows: self.memory_rows,
         };

@@ -9,7 +9,7 @@ use piadm::noise::NormalPrecision;
 use piadm::{
     Backend, Coupling, Cpu, Edm, Entry, Error, Flow, Linearisation, Mixture, NoiseKey, NoiseSchedule, OnStall, Ou,
     Parareal, Path, Piadm, Picard, Policy, Prediction, Problem, Report, Sampler, Save, ScoreFn, Sequential, Solution,
-    TimeGrid, Tolerance, Window,
+    TimeGrid, Tolerance, Variances, Window,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -29,6 +29,7 @@ struct Given<T> {
     init: Option<Array2<T>>,
     noise: Option<Array3<T>>,
     path: Option<Path<T>>,
+    variances: Option<Variances>,
 }
 
 impl<T: DeviceElem> Given<T> {
@@ -49,6 +50,7 @@ impl<T: DeviceElem> Given<T> {
             init: has(rng, 0.2).then(|| Array2::from_shape_fn((samples, dim), |(s, i)| value(s * 5 + i))),
             noise: has(rng, 0.2).then(|| all.clone()),
             path: has(rng, 0.2).then(|| Path::new((1..=steps).collect(), all.clone()).unwrap()),
+            variances: has(rng, 0.3).then(|| Variances::new((0..dim).map(|i| 0.1 + (i % 5) as f64).collect()).unwrap()),
         }
     }
 
@@ -72,8 +74,11 @@ impl<T: DeviceElem> Given<T> {
         if let Some(noise) = &self.noise {
             problem = problem.with_noise(noise.view());
         }
-        match &self.path {
-            Some(path) => problem.with_path(path),
+        if let Some(path) = &self.path {
+            problem = problem.with_path(path);
+        }
+        match &self.variances {
+            Some(variances) => problem.with_variances(variances),
             None => problem,
         }
     }

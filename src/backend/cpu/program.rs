@@ -281,11 +281,16 @@ mod tests {
         let at = |row: usize| RowRef { plane: Plane::Point, row: row as u32 };
         for (plain, corrections) in (0..=6).flat_map(|p| (0..=3).map(move |c| (p, c))) {
             let coef = |k: usize| 0.37 + k as f32 / 3.0;
-            let term = |k: usize| Term { coef: coef(k), row: at(k), minus: (k >= plain).then(|| at((k + 3) % 9)) };
+            let term = |k: usize| Term {
+                coef: coef(k),
+                row: at(k),
+                minus: (k >= plain).then(|| at((k + 3) % 9)),
+                shift: None,
+            };
             let terms: Vec<_> = (0..plain + corrections).map(term).collect();
             for n in [0, 1, 15, 16, 17, 127, 128, 129, 272, PIECE] {
                 let mut new = vec![f32::NAN; n];
-                combine(&terms, &mut new, |r| &rows[r.row as usize]);
+                combine(&terms, &mut new, &[], |r| &rows[r.row as usize]);
                 for (i, new) in new.iter().enumerate() {
                     let sum = |range: std::ops::Range<usize>, x: &dyn Fn(usize) -> f32| {
                         range.fold(0.0, |sum: f32, k| sum + coef(k) * x(k))

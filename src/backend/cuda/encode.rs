@@ -10,6 +10,8 @@ pub(super) struct TermWord<T> {
     /// 0 where nothing is subtracted.
     minus: u64,
     coef: T,
+    /// 0 where the coefficient is that of all elements.
+    shift: T,
     dependent: u32,
 }
 
@@ -112,6 +114,8 @@ pub(super) struct Words<T> {
     pub terms: Vec<TermWord<T>>,
     pub targets: Vec<TargetWord>,
     pub segments: Vec<SegmentWord>,
+    /// Whether a term has a shift.
+    pub shifts: bool,
     /// Of every state and memory row, the number of the segment that wrote it last.
     written: [Vec<u64>; 2],
     segment: u64,
@@ -119,7 +123,8 @@ pub(super) struct Words<T> {
 
 impl<T> Default for Words<T> {
     fn default() -> Self {
-        Words { terms: Vec::new(), targets: Vec::new(), segments: Vec::new(), written: [vec![], vec![]], segment: 0 }
+        let (terms, targets, segments) = (Vec::new(), Vec::new(), Vec::new());
+        Words { terms, targets, segments, shifts: false, written: [vec![], vec![]], segment: 0 }
     }
 }
 
@@ -129,6 +134,7 @@ impl<T: Real> Words<T> {
         self.terms.clear();
         self.targets.clear();
         self.segments.clear();
+        self.shifts = false;
         for (written, (_, rows)) in self.written.iter_mut().zip(addresses.planes) {
             written.resize(rows, 0);
         }
@@ -142,10 +148,13 @@ impl<T: Real> Words<T> {
                     // what the target before has in its registers is not read ahead
                     let depends = |r: RowRef| self.is_written(r) || Some(r) == before;
                     let dependent = depends(term.row) || term.minus.is_some_and(depends);
+                    let shift = term.shift.filter(|_| term.minus.is_some());
+                    self.shifts |= shift.is_some();
                     self.terms.push(TermWord {
                         row: addresses.of(term.row)?,
                         minus: term.minus.map_or(Some(0), |m| addresses.of(m))?,
                         coef: term.coef,
+                        shift: shift.unwrap_or(T::zero()),
                         dependent: u32::from(dependent),
                     });
                 }

@@ -297,6 +297,11 @@ impl<T: DeviceElem> Backend for Cuda<T> {
         let words = &mut scratch.words;
         words.encode(program, &addresses(&planes)).ok_or_else(no_such_row)?;
         changes.clear();
+        let has_variances = planes.variances.rows > 0 && planes.variances.dim == planes.state.dim;
+        if words.shifts && !has_variances {
+            return Err(no_such_row());
+        }
+        let variances = planes.variances.address();
         let (count, leaves) = (words.targets.len(), planes.state.dim.div_ceil(LEAF));
         if count == 0 {
             return Ok(());
@@ -311,30 +316,27 @@ impl<T: DeviceElem> Backend for Cuda<T> {
             queue.stage([Part::of(&words.terms), Part::of(&words.targets), Part::of(&words.segments)])?;
         let segment_count = words.segments.len();
         // long windows of few elements leave most of a device idle, unless targets are prepared side by side
-        let is_long = segment_count * leaves <= device.few_leaves && count > 2 * segment_count;
-        let (kernel, blocks, warps) = if is_long {
-            (&device.kernels.run_long, segment_count * leaves, TILE)
-        } else {
-            (&device.kernels.run_wide, segment_count * leaves.div_ceil(WIDE_WARPS as usize), WIDE_WARPS)
-        };
+        let few = segment_count * leaves <= device.few_leaves && count > 2 * segment_count;
         let (dim, leaf_count, target_count) = (planes.state.dim as u64, leaves as u32, count as u32);
-        // SAFETY: the words name rows of the planes, which the sampler's borrow keeps alive and its own; sums and flags have an entry for
-        // every leaf of every target.
+        // SAFETY: the words name rows of the planes, which the sampler's borrow keeps alive and its own; variances are a row where a word has a
+        // shift; sums and flags have an entry for every leaf of every target.
         unsafe {
-            launch!(
-                device,
-                kernel,
-                blocks,
-                warps * WARP,
-                terms,
-                targets,
-                segments,
-                sums,
-                flags,
-                dim,
-                leaf_count,
-                target_count
-            )?;
+            if few || words.shifts {
+                let (kernel, blocks) = (&device.kernels.run_long, segment_count * leaves);
+                #[rustfmt::skip]
+                launch!(
+                    device, kernel, blocks, TILE * WARP,
+                    terms, targets, segments, variances, sums, flags, dim, leaf_count, target_count,
+                )?;
+            } else {
+                let blocks = segment_count * leaves.div_ceil(WIDE_WARPS as usize);
+                let kernel = &device.kernels.run_wide;
+                #[rustfmt::skip]
+                launch!(
+                    device, kernel, blocks, WIDE_WARPS * WARP,
+                    terms, targets, segments, sums, flags, dim, leaf_count, target_count,
+                )?;
+            }
             let (kernel, blocks) = (&device.kernels.fold_changes, count.div_ceil(FOLD_THREADS as usize));
             launch!(device, kernel, blocks, FOLD_THREADS, sums, flags, leaf_count, target_count, answers)?;
         }

@@ -18,6 +18,7 @@ typedef unsigned long long u64;
 INLINE float mul(float a, float b) { return __fmul_rn(a, b); }
 INLINE float add(float a, float b) { return __fadd_rn(a, b); }
 INLINE float sub(float a, float b) { return __fsub_rn(a, b); }
+INLINE float quotient(float a, float b) { return __fdiv_rn(a, b); }
 INLINE float root(float a) { return __fsqrt_rn(a); }
 INLINE double mul(double a, double b) { return __dmul_rn(a, b); }
 INLINE double add(double a, double b) { return __dadd_rn(a, b); }

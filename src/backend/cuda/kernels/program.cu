@@ -1,11 +1,13 @@
 // Programs: linear combinations of rows, run in order for each segment, see Program in src/backend/mod.rs. The recurrence over time is
 // serial for every element; there is no reassociating scan, which would have another fixed point.
 
-// coef * row, or coef * (row - minus). Rows are addresses.
+// coef * row, or coef * (row - minus). Rows are addresses; v are the variances of the elements.
 template <class T>
 struct Term {
     const T *row, *minus;
     T coef;
+    // above 0 for a correction whose slope differs from element to element: coef * (v / (v + shift))
+    T shift;
     // whether an earlier target of the segment has written one of the rows, or the target before holds it
     u32 dependent;
 };
@@ -50,17 +52,23 @@ INLINE Quad<T> read(const T *row, const Last<T> &last, u64 column, u32 count, bo
     return load(row + column, count, aligned);
 }
 
-// The product of a term.
-template <class T>
-INLINE Quad<T> product(const Term<T> &term, const Last<T> &last, u64 column, u32 count, bool aligned) {
+// The product of a term; SHIFTS: whether there may be a shift.
+template <bool SHIFTS, class T>
+INLINE Quad<T> product(const Term<T> &term, const Last<T> &last, const T *variances, u64 column, u32 count, bool aligned) {
     Quad<T> x = read(term.row, last, column, count, aligned);
     if (term.minus) {
         Quad<T> y = read(term.minus, last, column, count, aligned);
 #pragma unroll
         for (u32 q = 0; q < 4; ++q) x.v[q] = sub(x.v[q], y.v[q]);
     }
+    Quad<T> coef = {{term.coef, term.coef, term.coef, term.coef}};
+    if (SHIFTS && term.shift != 0) {
+        Quad<T> v = load(variances + column, count, aligned);
 #pragma unroll
-    for (u32 q = 0; q < 4; ++q) x.v[q] = mul(term.coef, x.v[q]);
+        for (u32 q = 0; q < 4; ++q) coef.v[q] = mul(term.coef, quotient(v.v[q], add(v.v[q], term.shift)));
+    }
+#pragma unroll
+    for (u32 q = 0; q < 4; ++q) x.v[q] = mul(coef.v[q], x.v[q]);
     return x;
 }
 
@@ -96,7 +104,8 @@ INLINE void judge(const Quad<T> &fresh, const Quad<T> &old, bool broken, T *sum,
     }
 }
 
-// Many elements: a warp runs all targets of a segment on one leaf, four elements a lane, with the newest row in registers.
+// Many elements: a warp runs all targets of a segment on one leaf, four elements a lane, with the newest row in registers. Programs with
+// shifts are left to the other kernel: the divisions would take registers that this one has no room for.
 #define WIDE_WARPS 4
 
 template <class T>
@@ -115,7 +124,7 @@ INLINE void run_wide(const Term<T> *terms, const Target<T> *targets, const Segme
         Quad<T> plain = {{0, 0, 0, 0}}, correction = {{0, 0, 0, 0}};
         for (u32 i = target.first; i < target.end; ++i) {
             Term<T> term = terms[i];
-            Quad<T> p = product(term, last, column, count, aligned);
+            Quad<T> p = product<false>(term, last, (const T *)nullptr, column, count, aligned);
             if (term.minus) accumulate(correction, p);
             else accumulate(plain, p);
         }
@@ -140,7 +149,7 @@ run_wide_f64(const Term<double> *terms, const Target<double> *targets, const Seg
     run_wide(terms, targets, segments, sums, flags, dim, leaves, count);
 }
 
-// Few elements and long windows: a block runs one leaf. Its warps fetch the products of the next targets at once, each those of one target,
+// Few elements and long windows, and all programs with shifts: a block runs one leaf. Its warps fetch the products of the next targets at once, each those of one target,
 // as far as they do not depend on targets before; then the first warp alone adds them in order.
 #define TILE 8
 
@@ -164,8 +173,8 @@ INLINE void put(T *leaf, const Quad<T> &q) {
 }
 
 template <class T, u32 KEPT>
-INLINE void run_long(Tile<T, KEPT> &tile, const Term<T> *terms, const Target<T> *targets, const Segment *segments, T *sums, u32 *flags,
-                     u64 dim, u32 leaves, u32 count_targets) {
+INLINE void run_long(Tile<T, KEPT> &tile, const Term<T> *terms, const Target<T> *targets, const Segment *segments, const T *variances,
+                     T *sums, u32 *flags, u64 dim, u32 leaves, u32 count_targets) {
     Segment segment = segments[blockIdx.x / leaves];
     u32 leaf = blockIdx.x % leaves, warp = threadIdx.x / WARP;
     u64 column = (u64)leaf * LEAF + 4 * (threadIdx.x % WARP);
@@ -179,7 +188,7 @@ INLINE void run_long(Tile<T, KEPT> &tile, const Term<T> *terms, const Target<T> 
             for (u32 i = target.first; i < target.end && i - target.first < KEPT; ++i) {
                 Term<T> term = terms[i];
                 if (!term.dependent)
-                    put(tile.product[warp][i - target.first], product(term, Last<T>{}, column, count, aligned));
+                    put(tile.product[warp][i - target.first], product<true>(term, Last<T>{}, variances, column, count, aligned));
             }
             if (!target.dependent) put(tile.old[warp], load((const T *)target.out + column, count, aligned));
         }
@@ -191,7 +200,7 @@ INLINE void run_long(Tile<T, KEPT> &tile, const Term<T> *terms, const Target<T> 
                 for (u32 i = target.first; i < target.end; ++i) {
                     Term<T> term = terms[i];
                     bool kept = !term.dependent && i - target.first < KEPT;
-                    Quad<T> p = kept ? take(tile.product[w][i - target.first]) : product(term, last, column, count, aligned);
+                    Quad<T> p = kept ? take(tile.product[w][i - target.first]) : product<true>(term, last, variances, column, count, aligned);
                     if (term.minus) accumulate(correction, p);
                     else accumulate(plain, p);
                 }
@@ -215,16 +224,16 @@ INLINE void run_long(Tile<T, KEPT> &tile, const Term<T> *terms, const Target<T> 
 }
 
 KERNEL(TILE *WARP)
-run_long_f32(const Term<float> *terms, const Target<float> *targets, const Segment *segments, float *sums, u32 *flags, u64 dim, u32 leaves,
-             u32 count) {
+run_long_f32(const Term<float> *terms, const Target<float> *targets, const Segment *segments, const float *variances, float *sums,
+             u32 *flags, u64 dim, u32 leaves, u32 count) {
     __shared__ Tile<float, 8> tile;
-    run_long(tile, terms, targets, segments, sums, flags, dim, leaves, count);
+    run_long(tile, terms, targets, segments, variances, sums, flags, dim, leaves, count);
 }
 KERNEL(TILE *WARP)
-run_long_f64(const Term<double> *terms, const Target<double> *targets, const Segment *segments, double *sums, u32 *flags, u64 dim,
-             u32 leaves, u32 count) {
+run_long_f64(const Term<double> *terms, const Target<double> *targets, const Segment *segments, const double *variances, double *sums,
+             u32 *flags, u64 dim, u32 leaves, u32 count) {
     __shared__ Tile<double, 4> tile;
-    run_long(tile, terms, targets, segments, sums, flags, dim, leaves, count);
+    run_long(tile, terms, targets, segments, variances, sums, flags, dim, leaves, count);
 }
 
 // Adds the leaves of every target in ascending order, in f64.
