@@ -106,6 +106,17 @@ fn every_preset_reaches_an_error_with_the_loosest_tolerance() {
 }
 
 #[test]
+fn a_round_accepts_changes_up_to_the_tolerance() {
+    let mut score = mixture();
+    let mut case = Case::new(&mut score, 8, SETTING).unwrap();
+    let (sliding, tolerance) = (preset("piadm-sliding").unwrap(), 0.05);
+    let residuals = case.residuals(sliding, 16, tolerance).unwrap();
+    let outcome = case.run(sliding, 16, tolerance).unwrap().unwrap();
+    assert!(residuals.len() as f64 >= outcome.rounds);
+    assert!(residuals.iter().all(|r| *r <= tolerance) && residuals.iter().any(|r| *r > 0.5 * tolerance));
+}
+
+#[test]
 fn a_sampler_without_window_ignores_it() {
     let mut score = mixture();
     let mut case = Case::new(&mut score, 8, SETTING).unwrap();
