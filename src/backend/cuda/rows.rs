@@ -31,6 +31,11 @@ impl<T> DeviceArray<T> {
         DeviceRows { slice: &self.slice, start: 0, rows: self.rows, dim: self.dim }
     }
 
+    /// The slice itself, for libraries that take memory over: the first `rows * dim` elements are the rows. Nothing is copied.
+    pub fn into_slice(self) -> CudaSlice<T> {
+        self.slice
+    }
+
     /// Where it lies; work on it is enqueued on its own stream.
     pub(super) fn address(&self) -> u64 {
         self.slice.device_ptr(self.slice.stream()).0
