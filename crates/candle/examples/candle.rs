@@ -1,6 +1,6 @@
 //! Samples a small network of candle one step after another and in parallel over time, and prints both reports.
 //!
-//! `cargo run --release --example candle`
+//! `cargo run --example candle`
 
 use candle_core::{Device, Tensor};
 use piadm::{BoxError, Cpu, Ou, Picard, Prediction, Problem, Sampler, Scheme, Sequential, TimeGrid};

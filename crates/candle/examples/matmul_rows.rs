@@ -1,6 +1,6 @@
 //! Whether a row of candle's matrix product on the CPU has the same bits whatever other rows the product has.
 //!
-//! `cargo run --release --example matmul_rows` prints, for sizes of a layer and both layouts of its weights, the numbers of rows for which a
+//! `cargo run --example matmul_rows` prints, for sizes of a layer and both layouts of its weights, the numbers of rows for which a
 //! product differs from the rows of one with 600.
 
 use candle_core::{Device, Tensor};

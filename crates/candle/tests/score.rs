@@ -132,7 +132,8 @@ fn call(network: impl FnMut(&Tensor, &Rows<'_>) -> Result<Tensor, BoxError>) -> 
     let x = Array2::from_shape_fn((2, 3), |(i, j)| (3 * i + j) as f32);
     let mut out = Array2::from_elem((2, 3), f32::NAN);
     let rows = Rows::new(&[0.5, 0.25], &[1.0; 2], &[1.0; 2], &[0, 1], &[0, 1]).unwrap();
-    CandleScore::new(Prediction::Data, &Device::Cpu, network).eval(x.view(), &rows, out.view_mut())?;
+    let mut score = CandleScore::new(Prediction::Data, &Device::Cpu, network);
+    ScoreFn::<Cpu<f32>>::eval(&mut score, x.view(), &rows, out.view_mut())?;
     Ok(out)
 }
 
@@ -149,10 +150,10 @@ fn outputs_of_any_layout_are_read_right() {
     assert_eq!(call(|x, _| Ok(Tensor::cat(&[x, x], 1)?.narrow(1, 3, 3)?)).unwrap(), states);
     assert_eq!(call(|x, rows| Ok(column(rows.t, x)?.broadcast_as((2, 3))?)).unwrap(), array![[0.5; 3], [0.25; 3]]);
     // states of another layout, which no sampler gives
-    let (x, mut out) = (states.t().to_owned(), Array2::zeros((2, 3)));
+    let (x, mut out) = (states.t().to_owned(), Array2::<f32>::zeros((2, 3)));
     let rows = Rows::new(&[0.5; 2], &[1.0; 2], &[1.0; 2], &[0; 2], &[0; 2]).unwrap();
     let mut score = CandleScore::new(Prediction::Data, &Device::Cpu, |x, _| Ok((x * 2.0)?));
-    score.eval(x.t(), &rows, out.view_mut()).unwrap();
+    ScoreFn::<Cpu<f32>>::eval(&mut score, x.t(), &rows, out.view_mut()).unwrap();
     assert_eq!(out, states * 2.0);
 }
 
