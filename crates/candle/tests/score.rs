@@ -188,7 +188,6 @@ fn settings_reach_the_sampler() {
     })
     .max_rows(7);
     Picard::default().sample(&problem::<f32>(2), &mut score).unwrap();
-    drop(score);
     assert_eq!(largest, 7);
     let mut score = CandleScore::new(Prediction::Noise, &Device::Cpu, |x, _| Ok(x.clone())).time_range(0.02, 5.0);
     let error = Sequential.sample(&problem::<f32>(2), &mut score).unwrap_err();
