@@ -1,10 +1,10 @@
-//! Kernels with a mistake must fail the tests of the operations, in one order of threads or another.
+//! Kernels with a mistake must fail the tests of the operations or of the scores, in one order of threads or another.
 
 use crate::{child, device};
 use piadm::cuda::SOURCE;
 
 /// A mistake: what it is, what is replaced (its first place, or the place after a marker) and by what.
-const MUTANTS: [(&str, &str, &str, &str); 13] = [
+const MUTANTS: [(&str, &str, &str, &str); 15] = [
     ("no barrier before the recurrence", "put(tile.old[warp], load", "__syncthreads();", ";"),
     (
         "no barrier after the recurrence",
@@ -38,6 +38,8 @@ const MUTANTS: [(&str, &str, &str, &str); 13] = [
         "sum = add(sum, (double)sums",
         "sum = (double)add((T)sum, sums",
     ),
+    ("distances added before they are there", "if (lane == 0) sums[leaf - base] = sum;", "__syncthreads();", ";"),
+    ("distances overwritten before they are added", "total = add(total, (double)sums[leaf", "__syncthreads();", ";"),
 ];
 
 fn mutant(i: usize) -> String {
@@ -59,9 +61,11 @@ fn caught(range: std::ops::Range<usize>) {
         std::fs::write(&path, mutant(i)).unwrap();
         let fails = |order: &&str| {
             let settings = [("PIADM_KERNELS", path.to_str().unwrap()), ("EMU_ORDER", order)];
-            let (passed, output) = child::run("operations::", &settings);
-            assert!(!output.contains("error:"), "{}: {output}", MUTANTS[i].0);
-            !passed
+            ["operations::", "scores::"].into_iter().any(|tests| {
+                let (passed, output) = child::run(tests, &settings);
+                assert!(!output.contains("error:"), "{}: {output}", MUTANTS[i].0);
+                !passed
+            })
         };
         let order = ["forward", "reverse"].into_iter().find(fails);
         assert!(order.is_some(), "nobody notices: {}", MUTANTS[i].0);

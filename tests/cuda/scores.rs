@@ -27,7 +27,7 @@ where
     Mixture: ScoreFn<Cpu<T>>,
 {
     let device = cuda::<T>();
-    for (modes, dim) in [(1, 1), (2, 3), (3, 4), (5, 64), (9, 65), (7, 129), (4, 300), (2, 1030)] {
+    for (modes, dim) in [(1, 1), (2, 3), (3, 4), (5, 64), (9, 65), (7, 129), (4, 300), (2, 1030), (2, 4230)] {
         let means = Array2::from_shape_fn((modes, dim), |(k, i)| 1.5 * wave(k * dim + i));
         let weights: Vec<f64> = (0..modes).map(|k| 0.3 + k as f64).collect();
         let std: Vec<f64> = (0..modes).map(|k| 0.3 * ((k / 2) % 3) as f64).collect();

@@ -13,7 +13,6 @@ use cudarc::driver::result;
 use ndarray::{ArrayView2, ArrayViewMut2};
 
 const MIXTURE_THREADS: u32 = 128;
-const WARP: u32 = 32;
 
 /// What the host knows of a row at the modes of one width.
 #[derive(Clone, Copy, Debug)]
@@ -116,7 +115,7 @@ impl<T: DeviceElem> ScoreFn<Cuda<T>> for DeviceMixture<T> {
         ])?;
         let (from, to, means) = (x.address(), out.address(), self.means.address());
         let (jobs, leaves) = (count * modes, dim.div_ceil(LEAF) as u32);
-        let (job_count, row_count, mode_count) = (jobs as u64, count as u32, modes as u32);
+        let (row_count, mode_count) = (count as u32, modes as u32);
         let (width_count, elements) = (self.widths.len() as u32, dim as u64);
         let blocks = blocks_of_row(dim, MIXTURE_THREADS);
         let (each, kernels) = (blocks as u32, &device.kernels);
@@ -125,12 +124,11 @@ impl<T: DeviceElem> ScoreFn<Cuda<T>> for DeviceMixture<T> {
             launch!(
                 device,
                 &kernels.mixture_distances,
-                jobs.div_ceil((MIXTURE_THREADS / WARP) as usize),
+                jobs,
                 MIXTURE_THREADS,
                 from,
                 means,
                 alpha,
-                job_count,
                 mode_count,
                 elements,
                 leaves,

@@ -32,37 +32,49 @@ struct Level {
 #define MIXTURE_THREADS 128
 #define MIXTURE_WARPS (MIXTURE_THREADS / WARP)
 
-// Squared distances between alpha times the means and the states: a warp takes one row and one mode.
+// Leaves that a block sums between two barriers.
+#define MIXTURE_LEAVES 32
+
+// Squared distances between alpha times the means and the states: a block takes one row and one mode. Its warps sum leaves side by side,
+// one thread adds them in order: a row alone would otherwise be one warp's.
 template <class T>
-INLINE void mixture_distances(const T *x, const T *means, const T *alpha, u64 jobs, u32 modes, u64 dim, u32 leaves, double *distances) {
-    u64 job = (u64)blockIdx.x * MIXTURE_WARPS + threadIdx.x / WARP;
-    if (job >= jobs) return;
-    u64 row = job / modes, mode = job % modes;
+INLINE void mixture_distances(T *sums, const T *x, const T *means, const T *alpha, u32 modes, u64 dim, u32 leaves, double *distances) {
+    u64 row = blockIdx.x / modes, mode = blockIdx.x % modes;
+    u32 warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
     bool aligned = dim % 4 == 0;
     T scale = alpha[row];
     double total = 0;
-    for (u32 leaf = 0; leaf < leaves; ++leaf) {
-        u64 column = (u64)leaf * LEAF + 4 * (threadIdx.x % WARP);
-        u32 count = width(dim, column);
-        Quad<T> a = load(x + row * dim + column, count, aligned), m = load(means + mode * dim + column, count, aligned);
+    for (u32 base = 0; base < leaves; base += MIXTURE_LEAVES) {
+        u32 end = leaves - base < MIXTURE_LEAVES ? leaves : base + MIXTURE_LEAVES;
+        for (u32 leaf = base + warp; leaf < end; leaf += MIXTURE_WARPS) {
+            u64 column = (u64)leaf * LEAF + 4 * lane;
+            u32 count = width(dim, column);
+            Quad<T> a = load(x + row * dim + column, count, aligned), m = load(means + mode * dim + column, count, aligned);
 #pragma unroll
-        for (u32 q = 0; q < 4; ++q) {
-            T e = sub(a.v[q], mul(scale, m.v[q]));
-            a.v[q] = mul(e, e);
+            for (u32 q = 0; q < 4; ++q) {
+                T e = sub(a.v[q], mul(scale, m.v[q]));
+                a.v[q] = mul(e, e);
+            }
+            T sum = leaf_sum(a);
+            if (lane == 0) sums[leaf - base] = sum;
         }
-        total = add(total, (double)leaf_sum(a));
+        __syncthreads();
+        if (threadIdx.x == 0)
+            for (u32 leaf = base; leaf < end; ++leaf) total = add(total, (double)sums[leaf - base]);
+        __syncthreads();
     }
-    if (threadIdx.x % WARP == 0) distances[job] = total;
+    if (threadIdx.x == 0) distances[blockIdx.x] = total;
 }
 
 KERNEL(MIXTURE_THREADS)
-mixture_distances_f32(const float *x, const float *means, const float *alpha, u64 jobs, u32 modes, u64 dim, u32 leaves, double *distances) {
-    mixture_distances(x, means, alpha, jobs, modes, dim, leaves, distances);
+mixture_distances_f32(const float *x, const float *means, const float *alpha, u32 modes, u64 dim, u32 leaves, double *distances) {
+    __shared__ float sums[MIXTURE_LEAVES];
+    mixture_distances(sums, x, means, alpha, modes, dim, leaves, distances);
 }
 KERNEL(MIXTURE_THREADS)
-mixture_distances_f64(const double *x, const double *means, const double *alpha, u64 jobs, u32 modes, u64 dim, u32 leaves,
-                      double *distances) {
-    mixture_distances(x, means, alpha, jobs, modes, dim, leaves, distances);
+mixture_distances_f64(const double *x, const double *means, const double *alpha, u32 modes, u64 dim, u32 leaves, double *distances) {
+    __shared__ double sums[MIXTURE_LEAVES];
+    mixture_distances(sums, x, means, alpha, modes, dim, leaves, distances);
 }
 
 // The coefficients of a row: gamma, then one a mode; a thread takes a row.

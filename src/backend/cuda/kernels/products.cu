@@ -69,6 +69,7 @@ INLINE void fold_sums(const T *sums, u32 leaves, u64 count, double *totals) {
     u64 t = (u64)blockIdx.x * FOLD_THREADS + threadIdx.x;
     if (t >= count) return;
     double sum = 0;
+#pragma unroll 16
     for (u32 leaf = 0; leaf < leaves; ++leaf) sum = add(sum, (double)sums[leaf * count + t]);
     totals[t] = sum;
 }

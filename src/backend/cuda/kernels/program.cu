@@ -245,6 +245,8 @@ INLINE void fold_changes(const T *sums, const u32 *flags, u32 leaves, u32 count,
     if (t >= count) return;
     double sum = 0;
     u32 seen = 0;
+// loads of many leaves are under way while the additions wait for each other
+#pragma unroll 16
     for (u32 leaf = 0; leaf < leaves; ++leaf) {
         sum = add(sum, (double)sums[(u64)leaf * count + t]);
         seen |= flags[(u64)leaf * count + t];
