@@ -331,4 +331,18 @@ fn rows_that_are_not_there_are_refused() {
     device.upload(Array2::zeros((1, 4)).view(), &mut to, 0).unwrap_err();
     device.upload(Array2::zeros((1, 3)).view(), &mut to, 2).unwrap_err();
     device.alloc("too much", usize::MAX / 2, 3, 0.0).unwrap_err();
+    // noise of another length has no rows for a program
+    let mut arrays: Vec<_> =
+        [3, 3, 3, 3, 2, 3, 3].iter().map(|&dim| device.alloc("a plane", 2, dim, 0.0).unwrap()).collect();
+    let [state, memory, point, output, noise, earlier_point, earlier_output] = &mut arrays[..] else { panic!() };
+    let (state_rows, memory_rows) = (2, 2);
+    let planes = Planes { state, memory, point, output, earlier_point, earlier_output, noise, state_rows, memory_rows };
+    let term = |plane| Term { coef: 1.0, row: RowRef { plane, row: 1 }, minus: None };
+    let out = RowRef { plane: Plane::State, row: 0 };
+    let program = Program {
+        segments: vec![Segment { slot: 0, targets: 0..1 }],
+        targets: vec![Target { out, before: None, terms: 0..1 }],
+        terms: vec![term(Plane::Noise)],
+    };
+    device.run(&program, planes, &mut Default::default(), &mut Vec::new()).unwrap_err();
 }

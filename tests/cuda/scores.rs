@@ -99,3 +99,51 @@ fn a_score_of_the_cpu_gets_its_rows_and_hands_back_its_own() {
     drop(score);
     assert_eq!(sizes, [(1, 5), (4, 5), (2, 5), (9, 5), (1, 5)]);
 }
+
+/// Two backends have two streams: nothing would order what the score writes before what the sampler reads.
+#[test]
+fn rows_of_another_backend_are_refused() {
+    let (first, second) = (cuda::<f32>(), cuda::<f32>());
+    let mixture = Mixture::new([1.0], Array2::zeros((1, 3)), [0.5]).unwrap();
+    let mut score = DeviceMixture::new(&first, &mixture).unwrap();
+    let rows = Rows::new(&[0.0], &[1.0], &[0.5], &[0], &[0]).unwrap();
+    let x = Array2::zeros((1, 3));
+    let error = eval(&second, &mut score, &x, &rows).unwrap_err();
+    assert!(error.to_string().contains("another CUDA backend"), "{error}");
+    assert!(eval(&first.clone(), &mut score, &x, &rows).is_ok());
+    let same_stream = Cuda::with_stream(first.stream().clone()).unwrap();
+    assert!(eval(&same_stream, &mut score, &x, &rows).is_ok());
+
+    let (mut ours, mut theirs) = (first.to_device(x.view()).unwrap(), second.to_device(x.view()).unwrap());
+    first.gather(&theirs, &[0], &mut ours, 0).unwrap_err();
+    second.gather(&theirs, &[0], &mut ours, 0).unwrap_err();
+    first.upload(x.view(), &mut theirs, 0).unwrap_err();
+    first.download(&theirs, 0..1).unwrap_err();
+    first.first_not_finite(&theirs, 0..1).unwrap_err();
+    first.normals(piadm::NoiseKey::new(1), &[], &mut theirs).unwrap_err();
+}
+
+/// Its handle means another stream on every thread.
+#[test]
+fn the_default_stream_of_a_thread_is_refused() {
+    let stream = cuda::<f32>().stream().context().per_thread_stream();
+    assert!(matches!(Cuda::<f32>::with_stream(stream), Err(piadm::Error::Setting { name: "stream", .. })));
+}
+
+/// Whatever the score does to the thread, its rows arrive, also where states and outputs are those of two backends.
+#[test]
+fn a_score_of_the_cpu_may_change_the_context_of_its_thread() {
+    let (first, second) = (cuda::<f32>(), cuda::<f32>());
+    let mut score = HostScore::new(score_fn::<f32>(Prediction::Score, |x, _, mut out| {
+        // SAFETY: no context is one that a thread may have.
+        unsafe { piadm::cudarc::driver::result::ctx::set_current(std::ptr::null_mut()) }?;
+        out.assign(&x);
+        Ok(())
+    }));
+    let x = Array2::from_shape_fn((3, 5), |(i, j)| wave(i + 3 * j) as f32);
+    let rows = Rows::new(&[0.0; 3], &[1.0; 3], &[1.0; 3], &[0; 3], &[0; 3]).unwrap();
+    let states = first.to_device(x.view()).unwrap();
+    let mut out = second.to_device(Array2::zeros(x.dim()).view()).unwrap();
+    ScoreFn::<Cuda<f32>>::eval(&mut score, states.view(), &rows, second.view_mut(&mut out, 0..3)).unwrap();
+    assert_same(&x, &out.to_host().unwrap(), "rows of the score");
+}

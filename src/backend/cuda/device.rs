@@ -104,6 +104,11 @@ impl Device {
         self.stream.context()
     }
 
+    /// Refuses rows of another stream.
+    pub fn owns(&self, stream: &CudaStream) -> Result<()> {
+        if *stream == *self.stream { Ok(()) } else { Err(DeviceError::OtherBackend.into()) }
+    }
+
     /// Waits until no other thread enqueues.
     pub fn queue(&self) -> Result<Queue<'_>> {
         // a panic elsewhere leaves at worst room that is not used again

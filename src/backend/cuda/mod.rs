@@ -41,6 +41,8 @@ const WIDE_WARPS: u32 = 4;
 const TILE: u32 = 8;
 const FOLD_THREADS: u32 = 128;
 const PRODUCT_WARPS: u32 = 4;
+/// CUDA's handle of the per-thread default stream.
+const PER_THREAD_STREAM: usize = 2;
 /// The most vectors of a group of products.
 const MOST_VECTORS: usize = 8;
 
@@ -107,8 +109,12 @@ impl<T: DeviceElem> Cuda<T> {
     /// A stream of another library, so that a network and the sampler share it and neither waits for the other.
     ///
     /// # Errors
-    /// [`Error::Device`] if the device is too old or does not load the kernels.
+    /// [`Error::Device`] if the device is too old or does not load the kernels; [`Error::Setting`] for the per-thread default stream, which
+    /// is another one on every thread.
     pub fn with_stream(stream: Arc<CudaStream>) -> Result<Self> {
+        if stream.cu_stream() as usize == PER_THREAD_STREAM {
+            return Err(Error::setting("stream", "the per-thread default stream", "a stream that all threads share"));
+        }
         device::load_driver()?;
         Ok(Cuda { device: Arc::new(Device::on(stream, T::SUFFIX)?), element: PhantomData })
     }
@@ -167,20 +173,22 @@ fn blocks_of_row(dim: usize, threads: u32) -> usize {
     dim.div_ceil(4 * threads as usize)
 }
 
-fn addresses<T: DeviceElem>(planes: &Planes<'_, Cuda<T>>) -> Addresses {
-    let of = |a: &DeviceArray<T>| (a.address(), a.rows);
-    Addresses {
+fn addresses<T: DeviceElem>(device: &Device, planes: &Planes<'_, Cuda<T>>) -> Result<Addresses> {
+    let dim = planes.state.dim;
+    // rows of another length are none that a program can name
+    let of = |a: &DeviceArray<T>| Ok::<_, Error>((a.address(device)?, if a.dim == dim { a.rows } else { 0 }));
+    Ok(Addresses {
         planes: [
-            of(planes.state),
-            of(planes.memory),
-            of(planes.point),
-            of(planes.output),
-            of(planes.noise),
-            of(planes.earlier_point),
-            of(planes.earlier_output),
+            of(planes.state)?,
+            of(planes.memory)?,
+            of(planes.point)?,
+            of(planes.output)?,
+            of(planes.noise)?,
+            of(planes.earlier_point)?,
+            of(planes.earlier_output)?,
         ],
-        bytes_of_row: (planes.state.dim * size_of::<T>()) as u64,
-    }
+        bytes_of_row: (dim * size_of::<T>()) as u64,
+    })
 }
 
 /// A row number that does not fit its array: never from a sampler of this crate.
@@ -213,7 +221,7 @@ impl<T: DeviceElem> Backend for Cuda<T> {
         let array = DeviceArray { slice: self.device.allocate(what, len)?, rows, dim };
         // a few waves of blocks; each thread goes on through the array
         let blocks = len.div_ceil(ROW_THREADS as usize).min(1 << 16);
-        let (address, count) = (array.address(), len as u64);
+        let (address, count) = (array.address(&self.device)?, len as u64);
         // SAFETY: the array has `len` elements.
         unsafe { launch!(self.device, &self.device.kernels.fill, blocks, ROW_THREADS, address, count, fill) }?;
         drop(queue);
@@ -240,11 +248,12 @@ impl<T: DeviceElem> Backend for Cuda<T> {
             });
         }
         let host = src.as_standard_layout();
-        let to = dst.address() + (row * dst.dim * size_of::<T>()) as u64;
+        let to = dst.address(&self.device)? + (row * dst.dim * size_of::<T>()) as u64;
         self.device.queue()?.upload(host.as_slice().unwrap_or(&[]), to)
     }
 
     fn download(&self, src: &DeviceArray<T>, rows: Range<usize>) -> Result<Array2<T>> {
+        self.device.owns(src.slice.stream())?;
         let view = self.view(src, rows);
         let mut host = Vec::new();
         self.device.queue()?.fetch(view.address(), view.rows * view.dim, &mut host)?;
@@ -257,10 +266,11 @@ impl<T: DeviceElem> Backend for Cuda<T> {
         if !fits || rows.iter().any(|r| *r as usize >= src.rows) {
             return Err(no_such_row());
         }
+        let (from, to) = (src.address(&self.device)?, dst.address(&self.device)?);
         let mut queue = self.device.queue()?;
         let [list] = queue.stage([Part::of(rows)])?;
         let blocks = blocks_of_row(src.dim, ROW_THREADS);
-        let (from, to, first, dim, each) = (src.address(), dst.address(), first as u64, src.dim as u64, blocks as u32);
+        let (first, dim, each) = (first as u64, src.dim as u64, blocks as u32);
         let kernel = &self.device.kernels.gather;
         // SAFETY: all rows were checked against their arrays.
         unsafe { launch!(self.device, kernel, rows.len() * blocks, ROW_THREADS, list, from, to, first, dim, each) }
@@ -278,7 +288,7 @@ impl<T: DeviceElem> Backend for Cuda<T> {
         };
         let kernel = if T::is_double(key) { &self.device.normals_double } else { &self.device.kernels.normals };
         let blocks = blocks_of_row(dst.dim, ROW_THREADS);
-        let (to, dim, each) = (dst.address(), dst.dim as u64, blocks as u32);
+        let (to, dim, each) = (dst.address(&self.device)?, dst.dim as u64, blocks as u32);
         let (low, high) = (key.seed() as u32, (key.seed() >> 32) as u32);
         let words: Vec<NoiseWord> = rows.iter().map(of).collect();
         let mut queue = self.device.queue()?;
@@ -295,7 +305,7 @@ impl<T: DeviceElem> Backend for Cuda<T> {
         changes: &mut Vec<Change>,
     ) -> Result<()> {
         let words = &mut scratch.words;
-        words.encode(program, &addresses(&planes)).ok_or_else(no_such_row)?;
+        words.encode(program, &addresses(&self.device, &planes)?).ok_or_else(no_such_row)?;
         changes.clear();
         let has_variances = planes.variances.rows > 0 && planes.variances.dim == planes.state.dim;
         if words.shifts && !has_variances {
@@ -359,7 +369,7 @@ impl<T: DeviceElem> Backend for Cuda<T> {
         scratch: &mut CudaScratch<T>,
         products: &mut Vec<f64>,
     ) -> Result<()> {
-        let at = addresses(&planes);
+        let at = addresses(&self.device, &planes)?;
         encode::encode_vectors(vectors, &at, &mut scratch.vectors).ok_or_else(no_such_row)?;
         encode::encode_pairs(pairs, &mut scratch.pairs);
         if width > MOST_VECTORS || pairs.iter().any(|&(a, b)| a.max(b) >= width) {
@@ -404,10 +414,11 @@ impl<T: DeviceElem> Backend for Cuda<T> {
 
     fn first_not_finite(&self, array: &DeviceArray<T>, rows: Range<usize>) -> Result<Option<usize>> {
         let rows = clamp(rows, array.rows);
+        let from = array.address(&self.device)?;
         let mut queue = self.device.queue()?;
         let [found] = queue.stage([Part::of(&[u32::MAX])])?;
         let blocks = blocks_of_row(array.dim, ROW_THREADS);
-        let (from, first, dim, each) = (array.address(), rows.start as u64, array.dim as u64, blocks as u32);
+        let (first, dim, each) = (rows.start as u64, array.dim as u64, blocks as u32);
         let kernel = &self.device.kernels.not_finite;
         // SAFETY: the rows lie inside the array; `found` is one number.
         unsafe { launch!(self.device, kernel, rows.len() * blocks, ROW_THREADS, from, first, dim, each, found) }?;

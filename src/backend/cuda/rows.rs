@@ -1,6 +1,7 @@
 //! Arrays on a device, and the views of their rows that a score sees.
 
 use super::DeviceElem;
+use super::device::Device;
 use super::error::Answer;
 use crate::error::Result;
 use cudarc::driver::{CudaSlice, CudaStream, CudaView, CudaViewMut, DevicePtr, DevicePtrMut};
@@ -36,9 +37,10 @@ impl<T> DeviceArray<T> {
         self.slice
     }
 
-    /// Where it lies; work on it is enqueued on its own stream.
-    pub(super) fn address(&self) -> u64 {
-        self.slice.device_ptr(self.slice.stream()).0
+    /// Where it lies, for work on the device's stream.
+    pub(super) fn address(&self, device: &Device) -> Result<u64> {
+        device.owns(self.slice.stream())?;
+        Ok(self.slice.device_ptr(self.slice.stream()).0)
     }
 }
 
@@ -60,7 +62,8 @@ impl<T> Debug for DeviceArray<T> {
 
 /// Rows of an array on a device as a score reads them: contiguous, rows x dim.
 ///
-/// What writes them has been enqueued on [`stream`](DeviceRows::stream); enqueue what reads them there too, and nothing needs to wait.
+/// What writes them has been enqueued on [`stream`](DeviceRows::stream); enqueue what reads them there too, and nothing needs to wait. The
+/// backend records no events for cudarc: work on another stream must be ordered by the score itself, before and after.
 #[derive(Clone, Copy)]
 pub struct DeviceRows<'a, T> {
     pub(super) slice: &'a CudaSlice<T>,
@@ -131,7 +134,7 @@ impl<T> Debug for DeviceRows<'_, T> {
 /// Rows of an array on a device as a score writes them: contiguous, rows x dim.
 ///
 /// Enqueue the work that writes them on [`stream`](DeviceRowsMut::stream): the sampler reads them there afterwards, and nothing needs to
-/// wait.
+/// wait. Work on another stream must be ordered by the score itself, before and after.
 pub struct DeviceRowsMut<'a, T> {
     pub(super) slice: &'a mut CudaSlice<T>,
     /// First element.

@@ -21,7 +21,8 @@ struct LevelWord([f64; 4]);
 // SAFETY: numbers in C's layout.
 unsafe impl Word for LevelWord {}
 
-/// A [`Mixture`] whose means live on a device: it gives the bits of the mixture on the CPU.
+/// A [`Mixture`] whose means live on a device: it gives the bits of the mixture on the CPU. It works for problems on the backend that it was
+/// made with, or a clone of it; rows of another one are refused ([`DeviceError::OtherBackend`](super::DeviceError::OtherBackend)).
 ///
 /// Cost: (2 + modes) dim multiplications a row for each of two passes over the means.
 ///
@@ -103,6 +104,8 @@ impl<T: DeviceElem> ScoreFn<Cuda<T>> for DeviceMixture<T> {
             self.levels.extend(self.widths.iter().map(level));
         }
         let device = &*self.backend.device;
+        device.owns(x.stream())?;
+        device.owns(out.stream())?;
         let mut queue = device.queue()?;
         let modes = self.mixture.modes();
         let distances = self.distances.room(device, "distances of a mixture", count * modes)?;
@@ -113,7 +116,7 @@ impl<T: DeviceElem> ScoreFn<Cuda<T>> for DeviceMixture<T> {
             Part::of(&self.width_of),
             Part::of(self.mixture.log_weights()),
         ])?;
-        let (from, to, means) = (x.address(), out.address(), self.means.address());
+        let (from, to, means) = (x.address(), out.address(), self.means.address(device)?);
         let (jobs, leaves) = (count * modes, dim.div_ceil(LEAF) as u32);
         let (row_count, mode_count) = (count as u32, modes as u32);
         let (width_count, elements) = (self.widths.len() as u32, dim as u64);
@@ -227,8 +230,11 @@ impl<T: DeviceElem, S: ScoreFn<Cpu<T>>> ScoreFn<Cuda<T>> for HostScore<S> {
         let from = ArrayView2::from_shape((count, dim), &*states).map_err(shape)?;
         let to = ArrayViewMut2::from_shape((count, dim), &mut *answers).map_err(shape)?;
         self.score.eval(from, rows, to)?;
+        // the score may have worked with another device in this thread
+        let (stream, to) = (out.stream().clone(), out.address());
+        stream.context().bind_to_thread().answer()?;
         // SAFETY: the output has room for the answers, which are not written again before the copy was waited for.
-        unsafe { result::memcpy_htod_async(out.address(), answers, stream.cu_stream()) }.answer()?;
+        unsafe { result::memcpy_htod_async(to, answers, stream.cu_stream()) }.answer()?;
         stream.synchronize().answer()?;
         Ok(())
     }
