@@ -40,6 +40,7 @@ in_a_child!(
     an_old_driver => child_old_driver with [("FAKE_CUDA_DRIVER", "11040")],
     without_memory => child_no_memory with [("FAKE_CUDA_FREE_BYTES", "3000000")],
     the_second_device => child_second_device with [("FAKE_CUDA_DEVICES", "2")],
+    copies_that_outlive_their_backend => child_dropped_backend with [("FAKE_CUDA_LAZY", "1")],
 );
 
 #[test]
@@ -213,4 +214,31 @@ fn a_stream_of_another_library() {
         let expected: Array2<f32> = Picard::default().sample(&problem(Cpu::new()), &mut on_cpu).unwrap().samples;
         assert_eq!(expected, found);
     }
+}
+
+/// A backend that is dropped frees the memory that its copies read.
+#[test]
+#[ignore = "run by another test"]
+fn child_dropped_backend() {
+    let host = Array2::from_shape_fn((3, 5), |(i, j)| (5 * i + j) as f32);
+    let array = device::cuda().to_device(host.view()).unwrap();
+    assert_eq!(array.to_host().unwrap(), host);
+}
+
+/// A thread that has not worked with the device has no context of it.
+#[test]
+fn arrays_and_scores_dropped_in_another_thread() {
+    let device = device::cuda::<f32>();
+    let mixture = crate::common::mixture(2, 37, 0.3, 1.0, 5).predicting(Prediction::Noise);
+    let mut score = piadm::cuda::DeviceMixture::new(&device, &mixture).unwrap();
+    let samples = Picard::default().sample(&problem(device.clone()), &mut score).unwrap().samples;
+    let freed = std::thread::spawn(move || {
+        drop((samples, score));
+        piadm_cuda_emulator::counts_of_this_thread().device_frees
+    });
+    // samples, means, distances, coefficients
+    let freed = freed.join().unwrap();
+    assert!(device::is_real() || freed == 4, "{freed}");
+    // cudarc keeps what has gone wrong for the next call
+    device.alloc("rows", 1, 1, 0.0).unwrap();
 }

@@ -83,7 +83,10 @@ API cuMemHostAlloc(void** pointer, size_t bytes, unsigned) {
 }
 API cuMemFreeHost(void* pointer) {
     return guarded([&] {
-        if (pinned().erase((uint64_t)pointer) == 0) return INVALID_VALUE;
+        auto found = pinned().find((uint64_t)pointer);
+        if (found == pinned().end()) return INVALID_VALUE;
+        memset(pointer, 0xff, found->second); // no driver promises to wait for copies that still read it
+        pinned().erase(found);
         finish_pending();
         free(pointer);
         count(&Counts::pinned_frees);

@@ -153,6 +153,13 @@ impl Device {
     }
 }
 
+impl Drop for Device {
+    /// Waits: what is enqueued may still run the kernels and read the staging, which are freed now.
+    fn drop(&mut self) {
+        let _ = self.stream.synchronize();
+    }
+}
+
 impl std::fmt::Debug for Device {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Device {{ ordinal: {} }}", self.context().ordinal())

@@ -44,6 +44,13 @@ impl<T> DeviceArray<T> {
     }
 }
 
+impl<T> Drop for DeviceArray<T> {
+    /// Freeing needs the context, which a thread that has not worked with the device does not have.
+    fn drop(&mut self) {
+        let _ = self.slice.context().bind_to_thread();
+    }
+}
+
 impl<T: DeviceElem> DeviceArray<T> {
     /// Copies all rows to the host; waits for the work that was enqueued before.
     ///

@@ -228,6 +228,13 @@ impl<W> Default for Buffer<W> {
     }
 }
 
+impl<W> Drop for Buffer<W> {
+    /// As of a [`DeviceArray`](super::DeviceArray): the thread may be one that has not worked with the device.
+    fn drop(&mut self) {
+        let _ = self.0.as_ref().map(|slice| slice.context().bind_to_thread());
+    }
+}
+
 impl<W: DeviceRepr> Buffer<W> {
     /// Where `len` items have room; what was there is lost if it grows.
     pub fn room(&mut self, device: &Device, what: &'static str, len: usize) -> Result<u64> {
