@@ -5,7 +5,7 @@ mod common;
 #[path = "cuda/device.rs"]
 mod device;
 
-use common::{exact, iterations, two_components, two_modes};
+use common::{PLANES, exact, iterations, planes, two_components, two_modes};
 use ndarray::{Array2, s};
 use piadm::backend::{Change, NoiseRow, Plane, Planes, Program, RowRef, Segment, Target, Term, Vector};
 use piadm::noise::{Address, NoiseKey};
@@ -110,9 +110,6 @@ fn what_is_not_finite_is_found<B: Backend>(backend: &B) {
     }
 }
 
-const PLANES: [Plane; 7] =
-    [Plane::State, Plane::Memory, Plane::Point, Plane::Output, Plane::Noise, Plane::EarlierPoint, Plane::EarlierOutput];
-
 fn at(plane: Plane) -> usize {
     PLANES.iter().position(|p| *p == plane).unwrap()
 }
@@ -136,20 +133,8 @@ fn on_planes<B: Backend, R>(
     job: impl FnOnce(Planes<'_, B>, &mut B::Scratch) -> R,
 ) -> (Vec<Array2<B::Elem>>, R) {
     let mut arrays: Vec<B::Array> = host.iter().map(|h| upload(backend, h)).collect();
-    let variances = upload(backend, &variances(host[0].ncols()));
-    let [state, memory, point, output, noise, earlier_point, earlier_output] = &mut arrays[..] else { panic!() };
-    let planes = Planes {
-        state,
-        memory,
-        point,
-        output,
-        earlier_point,
-        earlier_output,
-        noise,
-        variances: &variances,
-        state_rows: STATES,
-        memory_rows: MEMORY,
-    };
+    arrays.push(upload(backend, &variances(host[0].ncols())));
+    let planes = planes(&mut arrays, STATES, MEMORY);
     let answer = job(planes, &mut B::Scratch::default());
     (arrays.iter().zip(host).map(|(a, h)| backend.download(a, 0..h.nrows()).unwrap()).collect(), answer)
 }

@@ -16,7 +16,7 @@ pub use cpu::Cpu;
 pub use cuda::Cuda;
 pub use real::Real;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::noise::{Address, NoiseKey};
 use ndarray::{Array2, ArrayView2};
 use std::fmt::Debug;
@@ -218,6 +218,25 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static + sealed::Sealed {
     /// The first row of a range that holds a value that is not finite.
     #[doc(hidden)]
     fn first_not_finite(&self, array: &Self::Array, rows: Range<usize>) -> Result<Option<usize>>;
+}
+
+/// Elements and bytes of an array, if they can be addressed.
+fn array_size<E>(what: &'static str, rows: usize, dim: usize) -> Result<(usize, usize)> {
+    let len = rows.checked_mul(dim);
+    let bytes = len.and_then(|len| len.checked_mul(size_of::<E>())).filter(|b| isize::try_from(*b).is_ok());
+    match (len, bytes, u32::try_from(rows)) {
+        (Some(len), Some(bytes), Ok(_)) => Ok((len, bytes)),
+        _ => Err(Error::TooLarge {
+            what,
+            why: format!("{rows} rows of {dim} elements do not fit the address space or 2^32 rows"),
+        }),
+    }
+}
+
+/// A range that fits `n` rows.
+fn clamp(rows: Range<usize>, n: usize) -> Range<usize> {
+    let end = rows.end.min(n);
+    rows.start.min(end)..end
 }
 
 mod sealed {

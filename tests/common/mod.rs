@@ -2,9 +2,10 @@
 #![allow(dead_code)] // every test file uses a part
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+use piadm::backend::{Plane, Planes};
 use piadm::{
-    Cpu, DdpmVariance, Discretisation, Entry, Form, Level, Linearisation, Mixture, NodeTerms, Ou, Picard, Policy,
-    Prediction, Real, Rows, Scheme, ScoreFn, Tolerance, Window, score_fn,
+    Backend, Cpu, DdpmVariance, Discretisation, Entry, Form, Level, Linearisation, Mixture, NodeTerms, Ou, Picard,
+    Policy, Prediction, Real, Rows, Scheme, ScoreFn, Tolerance, Window, score_fn,
 };
 
 /// Every scheme of the crate.
@@ -145,4 +146,16 @@ pub fn staircase() -> Discretisation {
 /// Frozen score and copied guesses.
 pub fn stairs(policy: Policy, tolerance: Tolerance) -> Picard {
     Picard { policy, entry: Entry::Copy, linearisation: Linearisation::FrozenScore, tolerance, ..Picard::default() }
+}
+
+/// The arrays that a program reads, in the order of [`planes`].
+pub const PLANES: [Plane; 7] =
+    [Plane::State, Plane::Memory, Plane::Point, Plane::Output, Plane::Noise, Plane::EarlierPoint, Plane::EarlierOutput];
+
+/// The same and, last, the variances, as a backend takes them.
+pub fn planes<B: Backend>(arrays: &mut [B::Array], state_rows: usize, memory_rows: usize) -> Planes<'_, B> {
+    let [state, memory, point, output, noise, earlier_point, earlier_output, variances] = arrays else {
+        panic!("{} arrays", arrays.len())
+    };
+    Planes { state, memory, point, output, noise, earlier_point, earlier_output, variances, state_rows, memory_rows }
 }

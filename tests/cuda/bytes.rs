@@ -1,5 +1,6 @@
 //! How many bytes a pass moves between the device's memory and its processors, counted where the kernels load and store.
 
+use crate::common::planes;
 use crate::{child, device};
 use piadm::backend::{Plane, Planes, Program, RowRef, Segment, Target, Term, Vector};
 use piadm::cuda::SOURCE;
@@ -45,22 +46,8 @@ fn moved(test: &str) -> usize {
 
 fn on_planes(backend: &Cuda<f32>, job: impl FnOnce(Planes<'_, Cuda<f32>>)) {
     let mut arrays: Vec<_> =
-        (0..7).map(|_| backend.alloc("a plane", (NODES + 1) * SAMPLES, DIM, 0.5).unwrap()).collect();
-    let variances = backend.alloc("variances", 0, DIM, 0.0).unwrap();
-    let [state, memory, point, output, noise, earlier_point, earlier_output] = &mut arrays[..] else { panic!() };
-    let (state_rows, memory_rows) = (NODES + 1, NODES + 1);
-    job(Planes {
-        state,
-        memory,
-        point,
-        output,
-        earlier_point,
-        earlier_output,
-        noise,
-        variances: &variances,
-        state_rows,
-        memory_rows,
-    });
+        (0..8).map(|_| backend.alloc("a plane", (NODES + 1) * SAMPLES, DIM, 0.5).unwrap()).collect();
+    job(planes(&mut arrays, NODES + 1, NODES + 1));
 }
 
 fn row(plane: Plane, sample: usize, node: usize) -> RowRef {

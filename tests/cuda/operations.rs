@@ -1,5 +1,6 @@
 //! Every operation of the backend on random input of odd sizes, CPU against device.
 
+use crate::common::{PLANES, planes};
 use crate::device::cuda;
 use ndarray::{Array2, s};
 use piadm::backend::{Change, NoiseRow, Plane, Planes, Program, RowRef, Segment, Target, Term, Vector};
@@ -35,9 +36,6 @@ fn random_rows<T: Real>(rng: &mut StdRng, rows: usize, dim: usize, odd: f64) -> 
         })
     })
 }
-
-const PLANES: [Plane; 7] =
-    [Plane::State, Plane::Memory, Plane::Point, Plane::Output, Plane::Noise, Plane::EarlierPoint, Plane::EarlierOutput];
 
 /// The arrays of both sides and the shape of the slots.
 struct Case<T: DeviceElem> {
@@ -143,20 +141,9 @@ impl<T: DeviceElem> Case<T> {
         let mut variances = backend.alloc("variances", 1, dim, T::zero()).unwrap();
         let row = Array2::from_shape_fn((1, dim), |(_, i)| T::of((i % 7) as f64 * 0.4));
         backend.upload(row.view(), &mut variances, 0).unwrap();
+        arrays.push(variances);
         let mut scratch = B::Scratch::default();
-        let [state, memory, point, output, noise, earlier_point, earlier_output] = &mut arrays[..] else { panic!() };
-        let planes = Planes {
-            state,
-            memory,
-            point,
-            output,
-            earlier_point,
-            earlier_output,
-            noise,
-            variances: &variances,
-            state_rows: self.state_rows,
-            memory_rows: self.memory_rows,
-        };
+        let planes = planes(&mut arrays, self.state_rows, self.memory_rows);
         let answer = job(planes, &mut scratch);
         let host = arrays.iter().zip(self.rows).map(|(a, rows)| backend.download(a, 0..rows).unwrap()).collect();
         (host, answer)
@@ -273,6 +260,8 @@ fn rows<T: DeviceElem>() {
         let host = random_rows::<T>(&mut rng, 11, dim, 0.0);
         let there = device.to_device(host.view()).unwrap();
         assert_same(&host, &there.to_host().unwrap(), "there and back");
+        let taken = device.to_device(host.view()).unwrap().into_slice();
+        assert_eq!(device.stream().clone_dtoh(&taken).unwrap(), host.as_slice().unwrap());
         let part = device.view(&there, 3..9);
         assert_eq!((part.rows(), part.dim()), (6, dim));
         assert_same(&host.slice(s![3..9, ..]).to_owned(), &part.to_host().unwrap(), "a part");
@@ -333,11 +322,9 @@ fn rows_that_are_not_there_are_refused() {
     device.alloc("too much", usize::MAX / 2, 3, 0.0).unwrap_err();
     // noise of another length has no rows for a program
     let mut arrays: Vec<_> =
-        [3, 3, 3, 3, 2, 3, 3].iter().map(|&dim| device.alloc("a plane", 2, dim, 0.0).unwrap()).collect();
-    let [state, memory, point, output, noise, earlier_point, earlier_output] = &mut arrays[..] else { panic!() };
-    let (state_rows, memory_rows) = (2, 2);
-    let planes = Planes { state, memory, point, output, earlier_point, earlier_output, noise, state_rows, memory_rows };
-    let term = |plane| Term { coef: 1.0, row: RowRef { plane, row: 1 }, minus: None };
+        [3, 3, 3, 3, 2, 3, 3, 3].iter().map(|&dim| device.alloc("a plane", 2, dim, 0.0).unwrap()).collect();
+    let planes = planes(&mut arrays, 2, 2);
+    let term = |plane| Term { coef: 1.0, row: RowRef { plane, row: 1 }, minus: None, shift: None };
     let out = RowRef { plane: Plane::State, row: 0 };
     let program = Program {
         segments: vec![Segment { slot: 0, targets: 0..1 }],

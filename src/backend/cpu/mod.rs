@@ -7,7 +7,7 @@ mod products;
 mod program;
 
 use super::sum::LEAF;
-use super::{Backend, Change, NoiseRow, Planes, Program, Real, Vector};
+use super::{Backend, Change, NoiseRow, Planes, Program, Real, Vector, array_size, clamp};
 use crate::error::{Error, Result};
 use crate::noise::NoiseKey;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, Slice};
@@ -58,17 +58,12 @@ impl<T: Real> Backend for Cpu<T> {
     type Scratch = CpuScratch<T>;
 
     fn alloc(&self, what: &'static str, rows: usize, dim: usize, fill: T) -> Result<Array2<T>> {
-        let too_large = || Error::TooLarge {
-            what,
-            why: format!("{rows} rows of {dim} elements do not fit the address space or 2^32 rows"),
-        };
-        let len = rows.checked_mul(dim).ok_or_else(too_large)?;
-        let bytes = len.checked_mul(size_of::<T>()).filter(|b| isize::try_from(*b).is_ok()).ok_or_else(too_large)?;
-        u32::try_from(rows).map_err(|_| too_large())?;
+        let (len, bytes) = array_size::<T>(what, rows, dim)?;
         let mut data = Vec::new();
         data.try_reserve_exact(len).map_err(|_| Error::OutOfMemory { what, bytes })?;
         data.resize(len, fill);
-        Array2::from_shape_vec((rows, dim), data).map_err(|_| too_large())
+        Array2::from_shape_vec((rows, dim), data)
+            .map_err(|_| Error::TooLarge { what, why: format!("{rows} rows of {dim} elements") })
     }
 
     fn view<'a>(&self, array: &'a Array2<T>, rows: Range<usize>) -> ArrayView2<'a, T> {
@@ -165,12 +160,6 @@ impl<T: Real> Backend for Cpu<T> {
             .find(|(_, r)| r.iter().any(|v| !v.is_finite()))
             .map(|(i, _)| i))
     }
-}
-
-/// A range that fits `n` rows.
-fn clamp(rows: Range<usize>, n: usize) -> Range<usize> {
-    let end = rows.end.min(n);
-    rows.start.min(end)..end
 }
 
 /// Runs both halves, in parallel where that pays.

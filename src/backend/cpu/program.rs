@@ -170,7 +170,8 @@ fn fused<'a, T: Real, const P: usize, const C: usize>(
 ) {
     let n = new.len();
     let (mut a, mut w) = ([T::zero(); P], [T::zero(); C]);
-    let (mut x, mut y, mut z): ([&[T]; P], [&[T]; C], [&[T]; C]) = ([&[]; P], [&[]; C], [&[]; C]);
+    let none: &[T] = &[];
+    let (mut x, mut y, mut z) = ([none; P], [none; C], [none; C]);
     let row = |r| row(r).get(..n);
     for k in 0..P {
         let Some(own) = row(plain[k].row) else { return };

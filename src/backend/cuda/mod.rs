@@ -12,23 +12,25 @@ mod encode;
 mod error;
 mod rows;
 mod scores;
+mod scratch;
 mod staging;
 
 pub use device::{PTX, SOURCE};
 pub use error::DeviceError;
 pub use rows::{DeviceArray, DeviceRows, DeviceRowsMut};
 pub use scores::{DeviceMixture, HostScore};
+pub use scratch::CudaScratch;
 
 use super::sum::LEAF;
-use super::{Backend, Change, NoiseRow, Planes, Program, Real, Vector};
+use super::{Backend, Change, NoiseRow, Planes, Program, Real, Vector, array_size, clamp};
 use crate::error::{Error, Result};
 use crate::noise::{NoiseKey, NormalPrecision};
 use cudarc::driver::{CudaStream, DeviceRepr, ValidAsZeroBits};
 use device::{Device, launch};
-use encode::{Addresses, ChangeWord, NoiseWord, PairWord, VectorWord, Words};
+use encode::{Addresses, NoiseWord};
 use error::Answer;
 use ndarray::{Array2, ArrayView2};
-use staging::{Buffer, Part, Word};
+use staging::{Part, Word};
 use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -141,33 +143,6 @@ impl<T: DeviceElem> Cuda<T> {
     }
 }
 
-/// Working memory of [`Backend::run`] and [`Backend::products`].
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct CudaScratch<T> {
-    words: Words<T>,
-    vectors: Vec<VectorWord>,
-    pairs: Vec<PairWord>,
-    changes: Vec<ChangeWord>,
-    sums: Buffer<T>,
-    flags: Buffer<u32>,
-    answers: Buffer<f64>,
-}
-
-impl<T> Default for CudaScratch<T> {
-    fn default() -> Self {
-        CudaScratch {
-            words: Words::default(),
-            vectors: Vec::new(),
-            pairs: Vec::new(),
-            changes: Vec::new(),
-            sums: Buffer::default(),
-            flags: Buffer::default(),
-            answers: Buffer::default(),
-        }
-    }
-}
-
 /// Blocks of threads that take four elements each, for one row.
 fn blocks_of_row(dim: usize, threads: u32) -> usize {
     dim.div_ceil(4 * threads as usize)
@@ -196,12 +171,6 @@ fn no_such_row() -> Error {
     Error::TooLarge { what: "a row number", why: "it lies beyond its array".into() }
 }
 
-/// A range that fits `n` rows.
-fn clamp(rows: Range<usize>, n: usize) -> Range<usize> {
-    let end = rows.end.min(n);
-    rows.start.min(end)..end
-}
-
 impl<T: DeviceElem> Backend for Cuda<T> {
     type Elem = T;
     type Array = DeviceArray<T>;
@@ -210,13 +179,7 @@ impl<T: DeviceElem> Backend for Cuda<T> {
     type Scratch = CudaScratch<T>;
 
     fn alloc(&self, what: &'static str, rows: usize, dim: usize, fill: T) -> Result<DeviceArray<T>> {
-        let too_large = || Error::TooLarge {
-            what,
-            why: format!("{rows} rows of {dim} elements do not fit the address space or 2^32 rows"),
-        };
-        let len = rows.checked_mul(dim).ok_or_else(too_large)?;
-        len.checked_mul(size_of::<T>()).filter(|b| isize::try_from(*b).is_ok()).ok_or_else(too_large)?;
-        u32::try_from(rows).map_err(|_| too_large())?;
+        let (len, _) = array_size::<T>(what, rows, dim)?;
         let queue = self.device.queue()?;
         let array = DeviceArray { slice: self.device.allocate(what, len)?, rows, dim };
         // a few waves of blocks; each thread goes on through the array
@@ -311,7 +274,7 @@ impl<T: DeviceElem> Backend for Cuda<T> {
         if words.shifts && !has_variances {
             return Err(no_such_row());
         }
-        let variances = planes.variances.address();
+        let variances = planes.variances.address(&self.device)?;
         let (count, leaves) = (words.targets.len(), planes.state.dim.div_ceil(LEAF));
         if count == 0 {
             return Ok(());

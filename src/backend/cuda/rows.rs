@@ -34,7 +34,9 @@ impl<T> DeviceArray<T> {
 
     /// The slice itself, for libraries that take memory over: the first `rows * dim` elements are the rows. Nothing is copied.
     pub fn into_slice(self) -> CudaSlice<T> {
-        self.slice
+        let array = std::mem::ManuallyDrop::new(self);
+        // SAFETY: the slice is moved out once; what is left are two numbers, and nothing of it is dropped.
+        unsafe { std::ptr::read(&raw const array.slice) }
     }
 
     /// Where it lies, for work on the device's stream.

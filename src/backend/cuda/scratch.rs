@@ -1,0 +1,31 @@
+//! What operations keep from round to round.
+
+use super::encode::{ChangeWord, PairWord, VectorWord, Words};
+use super::staging::Buffer;
+
+/// Working memory of [`Backend::run`](crate::Backend::run) and [`Backend::products`](crate::Backend::products).
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct CudaScratch<T> {
+    pub(super) words: Words<T>,
+    pub(super) vectors: Vec<VectorWord>,
+    pub(super) pairs: Vec<PairWord>,
+    pub(super) changes: Vec<ChangeWord>,
+    pub(super) sums: Buffer<T>,
+    pub(super) flags: Buffer<u32>,
+    pub(super) answers: Buffer<f64>,
+}
+
+impl<T> Default for CudaScratch<T> {
+    fn default() -> Self {
+        CudaScratch {
+            words: Words::default(),
+            vectors: Vec::new(),
+            pairs: Vec::new(),
+            changes: Vec::new(),
+            sums: Buffer::default(),
+            flags: Buffer::default(),
+            answers: Buffer::default(),
+        }
+    }
+}
