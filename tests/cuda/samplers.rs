@@ -149,7 +149,7 @@ fn random_settings<T: DeviceElem>(seeds: std::ops::Range<u64>) {
         }
     }
     // equal errors alone would prove little
-    assert!(10 * samples > 7 * runs, "{samples} of {runs} runs gave samples");
+    assert!(2 * samples > runs, "{samples} of {runs} runs gave samples");
 }
 
 #[test]
