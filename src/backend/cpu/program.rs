@@ -10,7 +10,7 @@ const PIECE: usize = 8 * LEAF;
 /// Elements at a time of what rows end with after their last whole leaf.
 const VECTOR: usize = 16;
 /// Columns of a job, at most: what a target shares with the next ones stays in the cache, and rows are read in long runs.
-const BLOCK: usize = 16 * LEAF;
+const BLOCK: usize = 64 * LEAF;
 
 /// What every job of a program reads.
 pub(super) struct Shared<'a, T> {
