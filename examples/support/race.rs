@@ -120,10 +120,12 @@ pub fn race(
         // what a row costs, in the same turn
         let mut alone = || call(network, setting.samples);
         first_row.push(alone()?.min(single.install(&mut alone)?) / setting.samples as f64);
-        for record in &mut records {
+        for (contender, record) in contenders.iter().zip(&mut records) {
             let Some(report) = record.reports.last() else { continue };
             let rows = report.score_rows.div_ceil(report.score_calls.max(1)).max(1);
-            record.row_seconds.push(call(network, rows)? / rows as f64);
+            let mut some = || call(network, rows);
+            let seconds = if contender.single { single.install(&mut some)? } else { some()? };
+            record.row_seconds.push(seconds / rows as f64);
         }
     }
     let fastest: Vec<f64> = (0..turns)
