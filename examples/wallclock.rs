@@ -46,7 +46,7 @@ const PASSES: usize = 5;
 const HELP: &str = "\
 Measures the seconds of sequential sampling, of every parallel sampler at a path error of about 1e-2, and of a second-order
 scheme of few steps that gives images of the same quality; in turn, medians. Writes DIR/wallclock.json. The default takes about
-a quarter of an hour on two cores; RAYON_NUM_THREADS sets the number of threads.
+a quarter of an hour on two idle cores; RAYON_NUM_THREADS sets the number of threads.
 
   --network NAME     mlp or unet; repeatable (default both)
   --dynamics KIND    sde, ode or both (default both)
