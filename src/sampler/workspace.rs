@@ -259,26 +259,19 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
             self.save(m)?;
         }
         self.make_noise(moves)?;
-        self.clear_program();
-        for m in moves {
-            let first = self.program.targets.len();
-            if let Some(entry) = entry {
-                for j in m.from.hi + 1..=m.to.hi {
-                    // also where a prediction overflows: elements that are not finite keep what was there
-                    self.push_copy(m.from.lane, m.from.hi, j);
-                    if *entry != Entry::Copy {
-                        self.push_node(&m.from, j, linearisation, Some(entry));
-                    }
-                }
-            }
-            self.push_memory(m);
-            self.close_segment(m.from.lane, first);
-        }
+        // Predictions need something to fall back on where they overflow. That is rare: copies are made then, unless what a second program
+        // would read has already moved on.
+        let late = self.list.lookback() == 1 && entry.is_some_and(|e| *e != Entry::Copy);
+        self.push_entries(moves, entry, linearisation, !late);
         if !self.program.targets.is_empty() {
             self.run_program()?;
-            // an output that no node of the window used is still remembered for later ones
             if self.changes.iter().any(|c| !c.finite) {
+                // an output that no node of the window used is still remembered for later ones
                 self.check_outputs()?;
+                if late {
+                    self.push_entries(moves, entry, linearisation, true);
+                    self.run_program()?;
+                }
             }
         }
         for m in moves {
@@ -293,6 +286,27 @@ impl<'p, 'a, B: Backend> Workspace<'p, 'a, B> {
             }
         }
         Ok(())
+    }
+
+    /// First guesses of new nodes and the memory of those that leave. With `copies`, elements of predictions that are not finite keep the value
+    /// of the last node before.
+    fn push_entries(&mut self, moves: &[Move], entry: Option<&Entry>, linearisation: &Linearisation, copies: bool) {
+        self.clear_program();
+        for m in moves {
+            let first = self.program.targets.len();
+            if let Some(entry) = entry {
+                for j in m.from.hi + 1..=m.to.hi {
+                    if copies {
+                        self.push_copy(m.from.lane, m.from.hi, j);
+                    }
+                    if *entry != Entry::Copy {
+                        self.push_node(&m.from, j, linearisation, Some(entry));
+                    }
+                }
+            }
+            self.push_memory(m);
+            self.close_segment(m.from.lane, first);
+        }
     }
 
     pub(super) fn run_program(&mut self) -> Result<()> {
