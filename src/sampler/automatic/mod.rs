@@ -21,7 +21,7 @@ use std::fmt;
 ///
 /// $$R(w/n)\; T\big(w\, m\, S\, (1 - 0.4\, w/n)\big), \qquad\text{sequentially}\qquad n\, m\, T(S);$$
 ///
-/// the bracket is there because the window runs out at the end. The least of them is run, parallel only where it gains 5 % or more, and
+/// the bracket is there because the window runs out at the end. The least of them is run, parallel only where it gains 12 % or more, and
 /// gives the samples of that sampler bit for bit. What was chosen and why is in [`Report::choice`](super::Report::choice).
 ///
 /// Without a `latency` every run measures one first, in a few rounds that are thrown away: [`Report::probe_time`](super::Report::probe_time)
@@ -146,8 +146,8 @@ impl fmt::Display for Choice {
     }
 }
 
-/// A window must be this much faster than sequential sampling.
-const GAIN: f64 = 0.95;
+/// A window must be this much faster than sequential sampling: of runs of a millisecond the model is sure to no better.
+const GAIN: f64 = 0.88;
 /// What a window lacks at the end of a run, as a part of its share of the run.
 const RUN_OUT: f64 = 0.4;
 
