@@ -124,9 +124,10 @@ pub struct Change {
     pub finite: bool,
 }
 
-/// A row of normals to be made.
+/// A row of normals to be made. Devices read it as it lies in memory.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub struct NoiseRow {
     /// Row of the noise array.
     pub row: u32,

@@ -117,6 +117,7 @@ pub enum NormalPrecision {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[repr(C)]
 pub struct Address {
     /// What the noise is for, see [`stream`]; below 2^30.
     pub stream: u32,

@@ -219,3 +219,45 @@ fn large_rows_and_long_windows() {
         assert_equal(a, b, &format!("{dim} elements, {steps} steps"));
     }
 }
+
+/// Inputs at the edge, and scores that go wrong: the same answer, or the same error, as on the CPU.
+#[test]
+fn edges_and_bad_scores() {
+    fn bad(kind: usize) -> impl ScoreFn<Cpu<f32>> {
+        let (mut good, mut round) = (two_modes::<f32>(Prediction::Noise), 0);
+        piadm::score_fn(Prediction::Noise, move |x, rows, mut out| {
+            round += 1;
+            good.eval(x, rows, out.view_mut())?;
+            match kind {
+                1 if round == 3 => Err("the network is gone".into()),
+                2 if round == 3 => {
+                    out.fill(f32::NAN);
+                    Ok(())
+                }
+                3 if round == 2 => {
+                    out.last_mut().into_iter().for_each(|v| *v = f32::INFINITY);
+                    Ok(())
+                }
+                _ => Ok(()),
+            }
+        })
+    }
+    let device = cuda::<f32>();
+    for (samples, dim, steps, window) in [(0, 3, 4, 2), (1, 1, 1, 1), (2, 1, 1, 50), (1, 129, 6, 500), (3, 0, 4, 2)] {
+        for kind in 0..4 {
+            let problem = || TimeGrid::log_snr(&Ou, 6.0, 0.05, steps).unwrap();
+            let shape = (samples, dim);
+            let a = Problem::new(Cpu::<f32>::new(), &Ou, problem(), piadm::Scheme::default(), shape).seed(2);
+            let b = Problem::new(device.clone(), &Ou, problem(), piadm::Scheme::default(), shape).seed(2);
+            let what = format!("{samples} samples x {dim}, {steps} steps, window {window}, score {kind}");
+            let sampler = Picard { window: Window::Steps(window), ..Picard::default() };
+            let (on_cpu, on_device) =
+                (sampler.sample(&a, &mut bad(kind)), sampler.sample(&b, &mut HostScore::new(bad(kind))));
+            assert_eq!(on_cpu.is_ok(), samples > 0 && dim > 0 && (kind == 0 || steps == 1), "{what}");
+            assert_equal(on_cpu, on_device, &what);
+            let (on_cpu, on_device) =
+                (Sequential.sample(&a, &mut bad(kind)), Sequential.sample(&b, &mut HostScore::new(bad(kind))));
+            assert_equal(on_cpu, on_device, &what);
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! Programs and vectors as the kernels read them: rows become addresses.
 
 use super::staging::Word;
-use crate::backend::{Plane, Program, Real, RowRef, Vector};
+use crate::backend::{NoiseRow, Plane, Program, Real, RowRef, Vector};
 
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -50,15 +50,6 @@ pub(super) struct PairWord {
 
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub(super) struct NoiseWord {
-    pub row: u32,
-    pub stream: u32,
-    pub step: u32,
-    pub sample: u32,
-}
-
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
 pub(super) struct ChangeWord {
     pub sum: f64,
     pub moved: u32,
@@ -76,7 +67,7 @@ unsafe impl Word for VectorWord {}
 // SAFETY: as above.
 unsafe impl Word for PairWord {}
 // SAFETY: as above.
-unsafe impl Word for NoiseWord {}
+unsafe impl Word for NoiseRow {}
 // SAFETY: as above.
 unsafe impl Word for ChangeWord {}
 

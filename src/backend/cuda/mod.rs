@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::noise::{NoiseKey, NormalPrecision};
 use cudarc::driver::{CudaStream, DeviceRepr, ValidAsZeroBits};
 use device::{Device, launch};
-use encode::{Addresses, NoiseWord};
+use encode::Addresses;
 use error::Answer;
 use ndarray::{Array2, ArrayView2};
 use staging::{Part, Word};
@@ -243,19 +243,12 @@ impl<T: DeviceElem> Backend for Cuda<T> {
         if rows.iter().any(|r| r.row as usize >= dst.rows) {
             return Err(no_such_row());
         }
-        let of = |r: &NoiseRow| NoiseWord {
-            row: r.row,
-            stream: r.address.stream,
-            step: r.address.step,
-            sample: r.address.sample,
-        };
         let kernel = if T::is_double(key) { &self.device.normals_double } else { &self.device.kernels.normals };
         let blocks = blocks_of_row(dst.dim, ROW_THREADS);
         let (to, dim, each) = (dst.address(&self.device)?, dst.dim as u64, blocks as u32);
         let (low, high) = (key.seed() as u32, (key.seed() >> 32) as u32);
-        let words: Vec<NoiseWord> = rows.iter().map(of).collect();
         let mut queue = self.device.queue()?;
-        let [list] = queue.stage([Part::of(&words)])?;
+        let [list] = queue.stage([Part::of(rows)])?;
         // SAFETY: all rows were checked against the array.
         unsafe { launch!(self.device, kernel, rows.len() * blocks, ROW_THREADS, list, to, dim, each, low, high) }
     }

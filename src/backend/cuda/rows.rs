@@ -103,11 +103,6 @@ impl<'a, T> DeviceRows<'a, T> {
         self.slice.slice(self.start..self.start + self.rows * self.dim)
     }
 
-    /// The slice that holds the rows, for libraries that share a whole one without a copy, and the rows' first element in it.
-    pub fn slice(&self) -> (&'a CudaSlice<T>, usize) {
-        (self.slice, self.start)
-    }
-
     pub(super) fn address(&self) -> u64 {
         self.slice.device_ptr(self.slice.stream()).0 + (self.start * size_of::<T>()) as u64
     }
