@@ -13,9 +13,11 @@ const LANES: usize = LEAF / 4;
 /// Sum of at most [`LEAF`] values in the order of one warp.
 #[inline(always)]
 pub(crate) fn leaf<T: Real>(values: &[T]) -> T {
-    match values.as_chunks::<LEAF>().0 {
-        [full, ..] => whole(full),
-        [] => {
+    match values.len() {
+        0..=4 => few::<T, 1>(values),
+        5..=16 => few::<T, 4>(values),
+        LEAF => values.as_chunks::<LEAF>().0.iter().fold(T::zero(), |_, full| whole(full)),
+        _ => {
             let mut padded = [T::zero(); LEAF];
             for (p, v) in padded.iter_mut().zip(values) {
                 *p = *v;
@@ -25,9 +27,27 @@ pub(crate) fn leaf<T: Real>(values: &[T]) -> T {
     }
 }
 
+/// The sum of values that fill no more than L lanes; the lanes left out are +0.
+#[inline(always)]
+fn few<T: Real, const L: usize>(values: &[T]) -> T {
+    let mut quads = [[T::zero(); 4]; L];
+    for (q, v) in quads.as_flattened_mut().iter_mut().zip(values) {
+        *q = *v;
+    }
+    let mut lanes = quads.map(|[a, b, c, d]| (a + b) + (c + d));
+    let mut width = L / 2;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] += lanes[i + width];
+        }
+        width /= 2;
+    }
+    lanes[0] + T::zero()
+}
+
 /// The sum of a whole leaf. Neighbours are added twice, which takes the fewest shuffles.
 #[inline(always)]
-fn whole<T: Real>(values: &[T; LEAF]) -> T {
+pub(crate) fn whole<T: Real>(values: &[T; LEAF]) -> T {
     let mut pairs = [T::zero(); 2 * LANES];
     for i in 0..2 * LANES {
         pairs[i] = values[2 * i] + values[2 * i + 1];

@@ -1,12 +1,18 @@
 //! Inner products of rows, in the canonical order.
 
-use super::{GRAIN, elementwise, join};
-use crate::backend::sum::{LEAF, leaf};
+use super::{GRAIN, join};
+use crate::backend::sum::{self, LEAF};
 use crate::backend::{Cpu, Plane, Planes, Real, RowRef, Vector};
 use ndarray::Array2;
 
 /// The most vectors of a group.
 const WIDTH: usize = 8;
+
+/// The elements that rows end with after their last whole leaf, if these are few.
+const SHORT: usize = 16;
+
+/// A row, and the one that is subtracted.
+type Moved<'a, T> = (&'a [T], Option<&'a [T]>);
 
 /// What every job reads.
 struct Shared<'a, T> {
@@ -78,43 +84,88 @@ impl<T: Real> Shared<'_, T> {
     #[inline(always)]
     fn leaves(&self, first: usize, sums: &mut [T]) {
         let mut differences = [[T::zero(); LEAF]; WIDTH];
-        let mut product = [T::zero(); LEAF];
-        for (job, sums) in sums.chunks_mut(self.pairs.len()).enumerate() {
-            let (group, column) = ((first + job) / self.leaves, (first + job) % self.leaves * LEAF);
-            let n = LEAF.min(self.dim - column);
-            let mut vectors: [&[T]; WIDTH] = [&[]; WIDTH];
-            let group = self.vectors.iter().skip(group * self.width).take(self.width);
-            for ((vector, v), difference) in vectors.iter_mut().zip(group).zip(&mut differences) {
-                let row = self.row(v.row, column, n);
-                *vector = match v.minus.map(|m| self.row(m, column, n)) {
-                    None => row,
-                    Some(minus) => {
-                        elementwise(
-                            row,
-                            minus,
-                            difference,
-                            #[inline(always)]
-                            |x, y| x - y,
-                        );
-                        &difference[..n]
-                    }
-                };
+        let mut rows: [Moved<'_, T>; WIDTH] = [(&[], None); WIDTH];
+        let mut known = None;
+        for (job, sums) in (first..).zip(sums.chunks_mut(self.pairs.len())) {
+            let (group, column) = (job / self.leaves, job % self.leaves * LEAF);
+            if known != Some(group) {
+                known = Some(group);
+                let vectors = self.vectors.iter().skip(group * self.width).take(self.width);
+                for (row, v) in rows.iter_mut().zip(vectors) {
+                    *row = (self.row(v.row), v.minus.map(|m| self.row(m)));
+                }
             }
-            for (sum, &(a, b)) in sums.iter_mut().zip(self.pairs) {
-                elementwise(
-                    vectors[a],
-                    vectors[b],
-                    &mut product,
-                    #[inline(always)]
-                    |x, y| x * y,
-                );
-                *sum = leaf(&product[..n]);
+            match self.dim - column {
+                LEAF.. => self.leaf::<LEAF>(&rows, column, &mut differences, sums),
+                ..=SHORT => self.end::<SHORT>(&rows, column, &mut differences, sums),
+                _ => self.end::<LEAF>(&rows, column, &mut differences, sums),
             }
         }
     }
 
+    /// L elements of a group's rows from this column on.
     #[inline(always)]
-    fn row(&self, r: RowRef, column: usize, n: usize) -> &[T] {
+    fn leaf<const L: usize>(
+        &self,
+        rows: &[Moved<'_, T>; WIDTH],
+        column: usize,
+        differences: &mut [[T; LEAF]; WIDTH],
+        sums: &mut [T],
+    ) {
+        let none = [T::zero(); L];
+        let rows = rows.map(|(row, minus)| (part(row, column, &none), minus.map(|m| part(m, column, &none))));
+        let mut done = 0;
+        // Two differences at a time: processors foresee best what is read side by side.
+        if let ([(x, Some(x0)), (y, Some(y0)), ..], [dx, dy, ..]) = (&rows, &mut *differences) {
+            for i in 0..L {
+                dx[i] = x[i] - x0[i];
+                dy[i] = y[i] - y0[i];
+            }
+            done = 2;
+        }
+        for ((row, minus), difference) in rows.iter().zip(&mut *differences).take(self.width).skip(done) {
+            if let Some(minus) = minus {
+                for i in 0..L {
+                    difference[i] = row[i] - minus[i];
+                }
+            }
+        }
+        for (sum, &(a, b)) in sums.iter_mut().zip(self.pairs) {
+            let operand = |v: usize| match rows[v] {
+                (row, None) => row,
+                (_, Some(_)) => differences[v].first_chunk::<L>().unwrap_or(&none),
+            };
+            let (a, b) = (operand(a), operand(b));
+            let mut product = [T::zero(); LEAF];
+            for i in 0..L {
+                product[i] = a[i] * b[i];
+            }
+            *sum = if L == LEAF { sum::whole(&product) } else { sum::leaf(&product[..L]) };
+        }
+    }
+
+    /// What the rows end with after their last whole leaf, followed by zeros.
+    #[inline(always)]
+    fn end<const L: usize>(
+        &self,
+        rows: &[Moved<'_, T>; WIDTH],
+        column: usize,
+        differences: &mut [[T; LEAF]; WIDTH],
+        sums: &mut [T],
+    ) {
+        let mut ends = [[[T::zero(); L]; 2]; WIDTH];
+        for ((row, minus), [end, minus_end]) in rows.iter().zip(&mut ends).take(self.width) {
+            end.iter_mut().zip(row.iter().skip(column)).for_each(|(e, x)| *e = *x);
+            if let Some(minus) = minus {
+                minus_end.iter_mut().zip(minus.iter().skip(column)).for_each(|(e, x)| *e = *x);
+            }
+        }
+        let rows = std::array::from_fn(|v| (&ends[v][0][..], rows[v].1.map(|_| &ends[v][1][..])));
+        self.leaf::<L>(&rows, 0, differences, sums);
+    }
+
+    #[inline(always)]
+    fn row(&self, r: RowRef) -> &[T] {
         let plane = match r.plane {
             Plane::State => self.state,
             Plane::Memory => self.memory,
@@ -124,9 +175,15 @@ impl<T: Real> Shared<'_, T> {
             Plane::EarlierPoint => self.earlier_point,
             Plane::EarlierOutput => self.earlier_output,
         };
-        let first = r.row as usize * self.dim + column;
-        plane.get(first..first + n).unwrap_or(&[])
+        let first = r.row as usize * self.dim;
+        plane.get(first..first + self.dim).unwrap_or(&[])
     }
+}
+
+/// L elements of a row from this column on.
+#[inline(always)]
+fn part<'a, T, const L: usize>(row: &'a [T], column: usize, none: &'a [T; L]) -> &'a [T; L] {
+    row.get(column..).and_then(|r| r.first_chunk()).unwrap_or(none)
 }
 
 /// All rows, one after another.

@@ -1,16 +1,18 @@
 //! Programs of linear combinations, cut into jobs.
 
 use super::{GRAIN, LeafChange, elementwise, join};
-use crate::backend::sum::{LEAF, leaf};
+use crate::backend::sum::{self, LEAF};
 use crate::backend::{Plane, Program, Real, RowRef, Segment, Term};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
+use std::cmp::Ordering;
+use std::ops::Range;
 
-/// Columns that are combined before they replace the old ones: long runs for the memory, a buffer for the first-level cache.
+/// Columns that are combined term by term before they replace the old ones: a buffer for the first-level cache.
 const PIECE: usize = 8 * LEAF;
 /// Elements at a time of what rows end with after their last whole leaf.
 const VECTOR: usize = 16;
 /// Columns of a job, at most: what a target shares with the next ones stays in the cache, and rows are read in long runs.
-const BLOCK: usize = 64 * LEAF;
+const BLOCK: usize = 256 * LEAF;
 
 /// What every job of a program reads.
 pub(super) struct Shared<'a, T> {
@@ -71,160 +73,208 @@ impl<T: Real> Shared<'_, T> {
     /// One segment on at most [`BLOCK`] columns: every target in order.
     #[inline(always)]
     fn run(&self, segment: &Segment, mut block: Block<'_, T>, mut leaves: ArrayViewMut2<'_, LeafChange<T>>) {
-        let columns = block.state.ncols();
-        let mut buffer = [T::zero(); PIECE];
         let targets = self.program.targets.get(segment.targets.clone()).unwrap_or(&[]);
         for (target, mut leaves) in targets.iter().zip(leaves.rows_mut()) {
             let terms = self.program.terms.get(target.terms.clone()).unwrap_or(&[]);
-            let at = target.out.row as usize;
             let Some(leaves) = leaves.as_slice_mut() else { continue };
-            for (piece, leaves) in leaves.chunks_mut(PIECE / LEAF).enumerate() {
-                let first = piece * PIECE;
-                let new = &mut buffer[..PIECE.min(columns - first)];
-                combine(
-                    terms,
-                    new,
-                    self.variances.get(block.column + first..).unwrap_or(&[]),
-                    #[inline(always)]
-                    |r| self.row(&block, r, first),
-                );
-                let out = match target.out.plane {
-                    Plane::Memory => block.memory.row_mut(at - block.slot * self.memory_rows),
-                    _ => block.state.row_mut(at - block.slot * self.state_rows),
-                };
-                let Some(out) = out.into_slice().and_then(|out| out.get_mut(first..)) else { continue };
-                for ((change, new), out) in leaves.iter_mut().zip(new.chunks_mut(LEAF)).zip(out.chunks_mut(LEAF)) {
-                    *change = replace(out, new);
-                }
+            let plane = target.out.plane;
+            let (own, other, rows) = match plane {
+                Plane::Memory => (&mut block.memory, &block.state, self.memory_rows),
+                _ => (&mut block.state, &block.memory, self.state_rows),
+            };
+            let at = target.out.row as usize - block.slot * rows;
+            let columns = block.column..block.column + own.ncols();
+            let (before, rest) = own.view_mut().split_at(Axis(0), at);
+            let (out, after) = rest.split_at(Axis(0), 1);
+            let Some(out) = out.into_slice() else { continue };
+            let (before, after, other) = (before.view(), after.view(), other.view());
+            let sources = Sources { shared: self, slot: block.slot, columns, plane, at, before, after, other };
+            if !sources.in_one_pass(terms, out, leaves) {
+                sources.term_by_term(terms, out, leaves);
             }
         }
     }
-
-    /// The columns of a source row from column `first` of the block on.
-    #[inline(always)]
-    fn row<'a>(&'a self, block: &'a Block<'_, T>, r: RowRef, first: usize) -> &'a [T] {
-        let row = r.row as usize;
-        let shared = |a: &'a ArrayView2<'_, T>| a.row(row).to_slice().and_then(|r| r.get(block.column + first..));
-        let own = |a: &'a ArrayViewMut2<'_, T>, rows| a.row(row - block.slot * rows).to_slice();
-        match r.plane {
-            Plane::State => own(&block.state, self.state_rows).and_then(|r| r.get(first..)),
-            Plane::Memory => own(&block.memory, self.memory_rows).and_then(|r| r.get(first..)),
-            Plane::Point => shared(&self.point),
-            Plane::Output => shared(&self.output),
-            Plane::Noise => shared(&self.noise),
-            Plane::EarlierPoint => shared(&self.earlier_point),
-            Plane::EarlierOutput => shared(&self.earlier_output),
-        }
-        .unwrap_or(&[])
-    }
 }
 
-/// The sum of the plain terms plus the sum of the corrections. Rows may be longer than `new`.
-///
-/// The usual numbers of terms, corrections last, take a single pass.
-#[inline(always)]
-fn combine<'a, T: Real>(terms: &[Term<T>], new: &mut [T], variances: &[T], row: impl Fn(RowRef) -> &'a [T]) {
-    let plain = terms.iter().take_while(|t| t.minus.is_none()).count();
-    let (plain, corrections) = terms.split_at(plain);
-    let is_usual = |t: &Term<T>| t.minus.is_some() && t.shift.is_none();
-    let usual = if corrections.iter().all(is_usual) { corrections.len() } else { usize::MAX };
-    macro_rules! fused {
-        ($(($P:literal $C:literal))*) => {
-            match (plain.len(), usual) {
-                $(($P, $C) => fused::<T, $P, $C>(plain, corrections, new, row),)*
-                _ => {
-                    let mut sums = [T::zero(); PIECE];
-                    let sums = &mut sums[..new.len()];
-                    new.fill(T::zero());
-                    for term in terms {
-                        let x = row(term.row);
-                        match (term.minus, term.shift) {
-                            (None, _) => new.iter_mut().zip(x).for_each(|(p, &x)| *p += term.coef * x),
-                            (Some(minus), None) => {
-                                let both = x.iter().zip(row(minus));
-                                sums.iter_mut().zip(both).for_each(|(c, (&x, &y))| *c += term.coef * (x - y));
-                            }
-                            (Some(minus), Some(shift)) => {
-                                let all = x.iter().zip(row(minus)).zip(variances);
-                                sums.iter_mut().zip(all).for_each(|(c, ((&x, &y), &v))| {
-                                    *c += (term.coef * (v / (v + shift))) * (x - y);
-                                });
-                            }
-                        }
-                    }
-                    new.iter_mut().zip(sums).for_each(|(p, c)| *p += *c);
-                }
-            }
-        };
-    }
-    fused!((1 0) (2 0) (3 0) (4 0) (5 0) (2 1) (3 1) (4 1) (3 2) (4 2));
-}
-
-/// [`combine`] for P plain terms and C corrections.
-#[inline(always)]
-fn fused<'a, T: Real, const P: usize, const C: usize>(
-    plain: &[Term<T>],
-    corrections: &[Term<T>],
-    new: &mut [T],
-    row: impl Fn(RowRef) -> &'a [T],
-) {
-    let n = new.len();
-    let (mut a, mut w) = ([T::zero(); P], [T::zero(); C]);
-    let none: &[T] = &[];
-    let (mut x, mut y, mut z) = ([none; P], [none; C], [none; C]);
-    let row = |r| row(r).get(..n);
-    for k in 0..P {
-        let Some(own) = row(plain[k].row) else { return };
-        (a[k], x[k]) = (plain[k].coef, own);
-    }
-    for k in 0..C {
-        let Term { coef, row: own, minus, .. } = corrections[k];
-        let (Some(own), Some(minus)) = (row(own), row(minus.unwrap_or(own))) else { return };
-        (w[k], y[k], z[k]) = (coef, own, minus);
-    }
-    let mut at = 0;
-    while at + LEAF <= n {
-        chunk::<T, P, C, LEAF>((&a, &x), (&w, &y, &z), at, new);
-        at += LEAF;
-    }
-    while at + VECTOR <= n {
-        chunk::<T, P, C, VECTOR>((&a, &x), (&w, &y, &z), at, new);
-        at += VECTOR;
-    }
-    while at < n {
-        chunk::<T, P, C, 1>((&a, &x), (&w, &y, &z), at, new);
-        at += 1;
-    }
-}
-
-/// L elements of [`fused`] from `at` on: a loop of a length that the compiler knows takes half the time.
-#[inline(always)]
-fn chunk<T: Real, const P: usize, const C: usize, const L: usize>(
-    (a, x): (&[T; P], &[&[T]; P]),
-    (w, y, z): (&[T; C], &[&[T]; C], &[&[T]; C]),
+/// The rows that a target may read: all but its own.
+struct Sources<'s, 'a, T> {
+    shared: &'s Shared<'a, T>,
+    slot: usize,
+    columns: Range<usize>,
+    /// The target's plane, its row in the slot, and the slot's rows around that.
+    plane: Plane,
     at: usize,
-    new: &mut [T],
-) {
-    let any = part::<T, L>(x[0], at);
-    let (mut xs, mut ys, mut zs) = ([any; P], [any; C], [any; C]);
-    for k in 0..P {
-        xs[k] = part(x[k], at);
+    before: ArrayView2<'s, T>,
+    after: ArrayView2<'s, T>,
+    /// The slot's rows of the other plane that is written.
+    other: ArrayView2<'s, T>,
+}
+
+impl<T: Real> Sources<'_, '_, T> {
+    /// The block's columns of a row; none of the target's own.
+    #[inline(always)]
+    fn row(&self, r: RowRef) -> Option<&[T]> {
+        let row = r.row as usize;
+        let array = match r.plane {
+            Plane::State | Plane::Memory => {
+                let rows = if r.plane == Plane::State { self.shared.state_rows } else { self.shared.memory_rows };
+                let row = row - self.slot * rows;
+                return match row.cmp(&self.at) {
+                    _ if r.plane != self.plane => self.other.row(row).to_slice(),
+                    Ordering::Less => self.before.row(row).to_slice(),
+                    Ordering::Equal => None,
+                    Ordering::Greater => self.after.row(row - self.at - 1).to_slice(),
+                };
+            }
+            Plane::Point => &self.shared.point,
+            Plane::Output => &self.shared.output,
+            Plane::Noise => &self.shared.noise,
+            Plane::EarlierPoint => &self.shared.earlier_point,
+            Plane::EarlierOutput => &self.shared.earlier_output,
+        };
+        array.row(row).to_slice().and_then(|r| r.get(self.columns.clone()))
     }
-    for k in 0..C {
-        (ys[k], zs[k]) = (part(y[k], at), part(z[k], at));
-    }
-    let new = &mut new[at..at + L].as_chunks_mut::<L>().0[0];
-    for i in 0..L {
-        let mut sum = T::zero();
-        for k in 0..P {
-            sum += a[k] * xs[k][i];
+
+    /// The usual numbers of terms, corrections last. All rows are read side by side and once, which is what processors foresee best.
+    #[inline(always)]
+    fn in_one_pass(&self, terms: &[Term<T>], out: &mut [T], leaves: &mut [LeafChange<T>]) -> bool {
+        let plain = terms.iter().take_while(|t| t.minus.is_none()).count();
+        let (plain, corrections) = terms.split_at(plain);
+        if !corrections.iter().all(|t| t.minus.is_some() && t.shift.is_none()) {
+            return false;
         }
-        let mut correction = T::zero();
-        for k in 0..C {
-            correction += w[k] * (ys[k][i] - zs[k][i]);
+        macro_rules! pass {
+            ($(($P:literal $C:literal))*) => {
+                match (plain.len(), corrections.len()) {
+                    $(($P, $C) => self.pass::<$P, $C>(plain, corrections, out, leaves),)*
+                    _ => false,
+                }
+            };
         }
-        new[i] = sum + correction;
+        pass!((1 0) (2 0) (3 0) (4 0) (5 0) (2 1) (3 1) (4 1) (3 2) (4 2))
     }
+
+    /// The same for P plain terms and C corrections; false if the target is one of its own terms.
+    #[inline(always)]
+    fn pass<const P: usize, const C: usize>(
+        &self,
+        plain: &[Term<T>],
+        corrections: &[Term<T>],
+        out: &mut [T],
+        leaves: &mut [LeafChange<T>],
+    ) -> bool {
+        let none: &[T] = &[];
+        let mut operands = Operands { a: [T::zero(); P], x: [none; P], w: [T::zero(); C], y: [none; C], z: [none; C] };
+        for (k, term) in plain.iter().enumerate().take(P) {
+            let Some(row) = self.row(term.row) else { return false };
+            (operands.a[k], operands.x[k]) = (term.coef, row);
+        }
+        for (k, term) in corrections.iter().enumerate().take(C) {
+            let rows = (self.row(term.row), self.row(term.minus.unwrap_or(term.row)));
+            let (Some(row), Some(minus)) = rows else { return false };
+            (operands.w[k], operands.y[k], operands.z[k]) = (term.coef, row, minus);
+        }
+        let (mut new, mut square) = ([T::zero(); LEAF], [T::zero(); LEAF]);
+        let mut first = 0;
+        for (change, out) in leaves.iter_mut().zip(out.chunks_mut(LEAF)) {
+            let n = out.len();
+            if n == LEAF {
+                operands.combine::<LEAF>(first, out, &mut new, &mut square);
+                *change = replace(out, &mut new, sum::whole(&square));
+            } else {
+                let mut at = 0;
+                while at + VECTOR <= n {
+                    operands.combine::<VECTOR>(first + at, &out[at..], &mut new[at..], &mut square[at..]);
+                    at += VECTOR;
+                }
+                while at < n {
+                    operands.combine::<1>(first + at, &out[at..], &mut new[at..], &mut square[at..]);
+                    at += 1;
+                }
+                *change = replace(out, &mut new[..n], sum::leaf(&square[..n]));
+            }
+            first += LEAF;
+        }
+        true
+    }
+
+    /// Any terms, one after another.
+    #[inline(always)]
+    fn term_by_term(&self, terms: &[Term<T>], out: &mut [T], leaves: &mut [LeafChange<T>]) {
+        let variances = self.shared.variances.get(self.columns.start..).unwrap_or(&[]);
+        let (mut new, mut corrections) = ([T::zero(); PIECE], [T::zero(); PIECE]);
+        for (piece, leaves) in leaves.chunks_mut(PIECE / LEAF).enumerate() {
+            let first = piece * PIECE;
+            let n = PIECE.min(out.len() - first);
+            let (new, corrections) = (&mut new[..n], &mut corrections[..n]);
+            new.fill(T::zero());
+            corrections.fill(T::zero());
+            for term in terms {
+                let row = |r| self.row(r).unwrap_or(out).get(first..first + n).unwrap_or(&[]);
+                let x = row(term.row);
+                match (term.minus, term.shift) {
+                    (None, _) => new.iter_mut().zip(x).for_each(|(p, &x)| *p += term.coef * x),
+                    (Some(minus), None) => {
+                        let both = x.iter().zip(row(minus));
+                        corrections.iter_mut().zip(both).for_each(|(c, (&x, &y))| *c += term.coef * (x - y));
+                    }
+                    (Some(minus), Some(shift)) => {
+                        let all = x.iter().zip(row(minus)).zip(variances.get(first..).unwrap_or(&[]));
+                        corrections.iter_mut().zip(all).for_each(|(c, ((&x, &y), &v))| {
+                            *c += (term.coef * (v / (v + shift))) * (x - y);
+                        });
+                    }
+                }
+            }
+            new.iter_mut().zip(corrections).for_each(|(p, c)| *p += *c);
+            let out = out[first..first + n].chunks_mut(LEAF);
+            for ((change, new), out) in leaves.iter_mut().zip(new.chunks_mut(LEAF)).zip(out) {
+                *change = replace(out, new, square(out, new));
+            }
+        }
+    }
+}
+
+/// What P plain terms and C corrections multiply, and by what.
+struct Operands<'a, T, const P: usize, const C: usize> {
+    a: [T; P],
+    x: [&'a [T]; P],
+    w: [T; C],
+    y: [&'a [T]; C],
+    z: [&'a [T]; C],
+}
+
+impl<T: Real, const P: usize, const C: usize> Operands<'_, T, P, C> {
+    /// L new elements from `at` on, and the squares of their changes: loops of a length that the compiler knows take half the time.
+    #[inline(always)]
+    fn combine<const L: usize>(&self, at: usize, old: &[T], new: &mut [T], square: &mut [T]) {
+        let (x, y, z) = (parts::<T, P, L>(&self.x, at), parts::<T, C, L>(&self.y, at), parts::<T, C, L>(&self.z, at));
+        let old = part::<T, L>(old, 0);
+        let new = &mut new[..L].as_chunks_mut::<L>().0[0];
+        let square = &mut square[..L].as_chunks_mut::<L>().0[0];
+        for i in 0..L {
+            let mut sum = T::zero();
+            for (a, x) in self.a.iter().zip(&x) {
+                sum += *a * x[i];
+            }
+            let mut correction = T::zero();
+            for (w, (y, z)) in self.w.iter().zip(y.iter().zip(&z)) {
+                correction += *w * (y[i] - z[i]);
+            }
+            let combined = sum + correction;
+            new[i] = combined;
+            square[i] = (combined - old[i]) * (combined - old[i]);
+        }
+    }
+}
+
+/// L elements of every row.
+#[inline(always)]
+fn parts<'a, T, const N: usize, const L: usize>(rows: &[&'a [T]; N], at: usize) -> [&'a [T; L]; N] {
+    rows.map(
+        #[inline(always)]
+        |row| part(row, at),
+    )
 }
 
 /// L elements of a row.
@@ -235,7 +285,7 @@ fn part<T, const L: usize>(row: &[T], at: usize) -> &[T; L] {
 
 /// Sum of the squares of the differences in a leaf.
 #[inline(always)]
-fn change<T: Real>(out: &[T], new: &[T]) -> T {
+fn square<T: Real>(out: &[T], new: &[T]) -> T {
     let mut square = [T::zero(); LEAF];
     elementwise(
         new,
@@ -244,14 +294,13 @@ fn change<T: Real>(out: &[T], new: &[T]) -> T {
         #[inline(always)]
         |new, old| (new - old) * (new - old),
     );
-    leaf(&square[..out.len()])
+    sum::leaf(&square[..out.len()])
 }
 
-/// Replaces a leaf by its new elements and says what that changed; elements that are not finite keep their old value. `new` is
-/// overwritten.
+/// Replaces a leaf by its new elements, whose changes have this sum of squares, and says what that changed; elements that are not finite keep
+/// their old value. `new` is overwritten.
 #[inline(always)]
-fn replace<T: Real>(out: &mut [T], new: &mut [T]) -> LeafChange<T> {
-    let mut sum = change(out, new);
+fn replace<T: Real>(out: &mut [T], new: &mut [T], mut sum: T) -> LeafChange<T> {
     let mut broken = false;
     // a finite sum of squares comes from finite elements only
     if !sum.is_finite() {
@@ -261,7 +310,7 @@ fn replace<T: Real>(out: &mut [T], new: &mut [T]) -> LeafChange<T> {
                 *new = *old;
             }
         }
-        sum = change(out, new);
+        sum = square(out, new);
     }
     // the square of a tiny change is 0; looking at all elements takes less time than to stop at the first
     let moved = sum > T::zero() || new.iter().zip(out.iter()).fold(false, |any, (new, old)| any | !new.same_bits(*old));
@@ -272,33 +321,74 @@ fn replace<T: Real>(out: &mut [T], new: &mut [T]) -> LeafChange<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::{Backend, Cpu, Planes, Target};
+    use ndarray::Array2;
 
-    /// Every number of terms and every length against the sums written out one element at a time.
+    /// Every number of terms and every length against the sums written out one element at a time; states, which may be among the terms,
+    /// lookback rows and a target that is one of its own terms.
     #[test]
     fn terms_in_one_pass_have_the_bits_of_terms_one_by_one() {
-        let rows: Vec<Vec<f32>> = (0..9)
-            .map(|r| (0..PIECE).map(|i| ((i * 7919 + r * 104_729) % 1009) as f32 / 37.0 - 13.0).collect())
-            .collect();
-        let at = |row: usize| RowRef { plane: Plane::Point, row: row as u32 };
+        let array = |rows: usize, n: usize, k: usize| {
+            let value = |(r, i)| ((i * 7919 + r * 104_729 + k) % 1009) as f32 / 37.0 - 13.0;
+            Array2::from_shape_fn((rows, n), value)
+        };
         for (plain, corrections) in (0..=6).flat_map(|p| (0..=3).map(move |c| (p, c))) {
-            let coef = |k: usize| 0.37 + k as f32 / 3.0;
-            let term = |k: usize| Term {
-                coef: coef(k),
-                row: at(k),
-                minus: (k >= plain).then(|| at((k + 3) % 9)),
-                shift: None,
-            };
-            let terms: Vec<_> = (0..plain + corrections).map(term).collect();
-            for n in [0, 1, 15, 16, 17, 127, 128, 129, 272, PIECE] {
-                let mut new = vec![f32::NAN; n];
-                combine(&terms, &mut new, &[], |r| &rows[r.row as usize]);
-                for (i, new) in new.iter().enumerate() {
-                    let sum = |range: std::ops::Range<usize>, x: &dyn Fn(usize) -> f32| {
-                        range.fold(0.0, |sum: f32, k| sum + coef(k) * x(k))
+            for n in [1, 15, 16, 17, 127, 128, 129, 272, PIECE + 130] {
+                for (out, own) in [(Plane::State, false), (Plane::Memory, false), (Plane::State, true)] {
+                    let (mut state, mut memory, point) = (array(5, n, 1), array(5, n, 2), array(9, n, 3));
+                    let at = |k: usize| match k % 3 {
+                        0 => RowRef { plane: Plane::State, row: if own { 2 } else { 3 } },
+                        1 => RowRef { plane: Plane::Memory, row: 1 },
+                        _ => RowRef { plane: Plane::Point, row: k as u32 },
                     };
-                    let own = sum(0..plain, &|k| rows[k][i]);
-                    let moved = sum(plain..plain + corrections, &|k| rows[k][i] - rows[(k + 3) % 9][i]);
-                    assert_eq!(new.to_bits(), (own + moved).to_bits(), "{plain} and {corrections} terms, {i} of {n}");
+                    let coef = |k: usize| 0.37 + k as f32 / 3.0;
+                    let term = |k: usize| Term {
+                        coef: coef(k),
+                        row: at(k),
+                        minus: (k >= plain).then(|| at((k + 4) % 9)),
+                        shift: None,
+                    };
+                    let terms: Vec<_> = (0..plain + corrections).map(term).collect();
+                    let target = Target { out: RowRef { plane: out, row: 2 }, before: None, terms: 0..terms.len() };
+                    let program =
+                        Program { segments: vec![Segment { slot: 0, targets: 0..1 }], targets: vec![target], terms };
+                    let row = |r: RowRef| match r.plane {
+                        Plane::State => state.row(r.row as usize),
+                        Plane::Memory => memory.row(r.row as usize),
+                        _ => point.row(r.row as usize),
+                    };
+                    let expected = |i: usize| {
+                        let sum = |range: Range<usize>, x: &dyn Fn(usize) -> f32| {
+                            range.fold(0.0, |sum: f32, k| sum + coef(k) * x(k))
+                        };
+                        let own = sum(0..plain, &|k| row(at(k))[i]);
+                        own + sum(plain..plain + corrections, &|k| row(at(k))[i] - row(at((k + 4) % 9))[i])
+                    };
+                    let expected: Vec<f32> = (0..n).map(expected).collect();
+                    let before = row(program.targets[0].out).to_vec();
+                    let square = |(x, y): (&f32, &f32)| (x - y) * (x - y);
+                    let squares: Vec<f32> = expected.iter().zip(&before).map(square).collect();
+                    let none = Array2::zeros((0, n));
+                    let planes = Planes::<Cpu<f32>> {
+                        state: &mut state,
+                        memory: &mut memory,
+                        point: &point,
+                        output: &none,
+                        earlier_point: &none,
+                        earlier_output: &none,
+                        noise: &none,
+                        variances: &none,
+                        state_rows: 5,
+                        memory_rows: 5,
+                    };
+                    let (mut scratch, mut changes) = (Default::default(), Vec::new());
+                    Cpu::new().run(&program, planes, &mut scratch, &mut changes).unwrap();
+                    let new = if out == Plane::Memory { memory.row(2) } else { state.row(2) };
+                    for (i, (new, expected)) in new.iter().zip(&expected).enumerate() {
+                        assert_eq!(new.to_bits(), expected.to_bits(), "{plain} and {corrections} terms, {i} of {n}");
+                    }
+                    let total = squares.chunks(LEAF).fold(0.0, |total, s| total + f64::from(sum::leaf(s)));
+                    assert!(changes[0].sum == total && changes[0].finite && changes[0].moved == (expected != before));
                 }
             }
         }
