@@ -8,7 +8,9 @@ use std::fmt::{Debug, Display};
 /// assert_eq!(f32::of(0.1), 0.1f32);
 /// assert!(!0.0f64.same_bits(-0.0));
 /// ```
-pub trait Real: num_traits::Float + num_traits::NumAssign + Debug + Display + Default + Send + Sync + 'static {
+pub trait Real:
+    num_traits::Float + num_traits::NumAssign + bytemuck::Zeroable + Debug + Display + Default + Send + Sync + 'static
+{
     /// The nearest value to an f64.
     fn of(x: f64) -> Self;
     /// The value as f64, without loss.

@@ -59,9 +59,11 @@ impl<T: Real> Backend for Cpu<T> {
 
     fn alloc(&self, what: &'static str, rows: usize, dim: usize, fill: T) -> Result<Array2<T>> {
         let (len, bytes) = array_size::<T>(what, rows, dim)?;
-        let mut data = Vec::new();
-        data.try_reserve_exact(len).map_err(|_| Error::OutOfMemory { what, bytes })?;
-        data.resize(len, fill);
+        // zeros cost nothing before a thread first touches them
+        let mut data = bytemuck::allocation::try_zeroed_vec(len).map_err(|()| Error::OutOfMemory { what, bytes })?;
+        if !fill.same_bits(T::zero()) {
+            fill_all(&mut data, fill);
+        }
         Array2::from_shape_vec((rows, dim), data)
             .map_err(|_| Error::TooLarge { what, why: format!("{rows} rows of {dim} elements") })
     }
@@ -172,6 +174,14 @@ fn join(parallel: bool, a: impl FnOnce() + Send, b: impl FnOnce() + Send) {
     let _ = parallel;
     a();
     b();
+}
+
+fn fill_all<T: Real>(out: &mut [T], value: T) {
+    if out.len() > GRAIN {
+        let (low, high) = out.split_at_mut(out.len() / 2);
+        return join(true, || fill_all(low, value), || fill_all(high, value));
+    }
+    out.fill(value);
 }
 
 /// `f` of two leaves, or of what a row ends with. A loop of a length that the compiler knows takes half the time.
