@@ -5,6 +5,7 @@
 #[path = "support/format.rs"]
 mod format;
 #[path = "support/network.rs"]
+#[allow(dead_code, unused_imports)] // the example `wallclock` uses more of it
 mod network;
 #[path = "support/pareto.rs"]
 mod pareto;

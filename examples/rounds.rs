@@ -12,7 +12,7 @@ mod fit;
 #[path = "support/format.rs"]
 mod format;
 #[path = "support/network.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 mod network;
 #[path = "support/plot.rs"]
 mod plot;

@@ -31,7 +31,7 @@ use entrants::{Entrant, Tuner, fastest};
 use equal_error::Setting;
 use few_steps::{Quality, short};
 use fit::median;
-use network::Network;
+use network::{Network, RowPath};
 use piadm::{Automatic, BoxError, Dynamics, Picard, Sampler, Sequential, Tolerance};
 use presets::OURS;
 use race::{Contender, IMAGES, call, race};
@@ -148,6 +148,7 @@ fn measure(name: &str, o: &Options, save: &dyn Fn(&Findings) -> Result<(), BoxEr
     findings.latency = passes.into_iter().enumerate().map(|(power, pass)| (1 << power, median(pass))).collect();
     let one = |network: &mut dyn Network| call(network, 1);
     findings.single_row = (single.install(|| one(network))?, one(network)?);
+    findings.row_paths = single.install(|| row_paths(network))?;
     for &dynamics in &o.dynamics {
         let mut tuner = Tuner::default();
         let setting = |steps, samples| Setting { dynamics, steps, samples, seed: o.seed };
@@ -177,6 +178,24 @@ fn measure(name: &str, o: &Options, save: &dyn Fn(&Findings) -> Result<(), BoxEr
         }
     }
     Ok(findings)
+}
+
+/// Seconds of a call on one row by every path there is, taking turns. The first is the one that everything else uses.
+fn row_paths(network: &mut dyn Network) -> Result<Vec<(String, f64)>, BoxError> {
+    let all =
+        [(RowPath::Half, "f16 weights"), (RowPath::Single, "f32 weights"), (RowPath::Batch, "product of a batch")];
+    let possible: Vec<_> = all.into_iter().filter(|(path, _)| network.set_row_path(*path)).collect();
+    let mut passes = vec![Vec::new(); possible.len()];
+    for _ in 0..PASSES {
+        for ((path, _), pass) in possible.iter().zip(&mut passes) {
+            network.set_row_path(*path);
+            pass.push(call(network, 1)?);
+        }
+    }
+    if let Some((used, _)) = possible.first() {
+        network.set_row_path(*used);
+    }
+    Ok(possible.iter().zip(passes).map(|((_, name), pass)| (name.to_string(), median(pass))).collect())
 }
 
 /// Sequential sampling, the parallel samplers, `Automatic`, and the short run of a second-order scheme.

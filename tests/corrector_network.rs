@@ -4,7 +4,7 @@
 //! and once of their edges (differences of neighbouring pixels, which do not see the brightness that scatters most from image to image).
 
 #[path = "../examples/support/network.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 mod network;
 
 use ndarray::{Array2, Axis, s};

@@ -4,7 +4,7 @@
 mod network;
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, concatenate, s};
-use network::{Network, load};
+use network::{Network, RowPath, load};
 use piadm::{
     BoxError, Cpu, Dynamics, Ou, Piadm, Picard, Prediction, Problem, Rows, Sampler, Sequential, Solution, Tolerance,
 };
@@ -115,6 +115,24 @@ fn a_row_does_not_depend_on_the_others() -> Result<(), BoxError> {
         let out = forward(&mut *net, &x.slice(s![..;-1, ..]).as_standard_layout().into_owned(), &reversed)?;
         assert_eq!(bits(&out), bits(&all.slice(s![..;-1, ..]).as_standard_layout().into_owned()), "{name}");
     }
+    Ok(())
+}
+
+#[test]
+fn all_paths_of_a_row_have_the_same_bits() -> Result<(), BoxError> {
+    let (x, t) = many_rows(&reference("mlp")?)?;
+    let mut net = load("mlp", None)?;
+    let all = forward(&mut *net, &x, &t)?;
+    let mut paths = 0;
+    for path in [RowPath::Half, RowPath::Single, RowPath::Batch] {
+        paths += usize::from(net.set_row_path(path));
+        for i in (0..150).step_by(7) {
+            let out = forward(&mut *net, &x.slice(s![i..=i, ..]).to_owned(), &t[i..=i])?;
+            assert_eq!(bits(&out), bits(&all.slice(s![i..=i, ..]).to_owned()), "{path:?}, row {i}");
+        }
+    }
+    assert!(paths >= 2, "weights in half precision are for some processors only, the others for all");
+    assert!(!load("unet", None)?.set_row_path(RowPath::Single));
     Ok(())
 }
 

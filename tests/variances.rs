@@ -1,7 +1,7 @@
 //! Slopes of every element its own, from variances that are given or measured.
 
 #[path = "../examples/support/network.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 mod network;
 
 mod common;

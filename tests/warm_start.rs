@@ -1,7 +1,7 @@
 //! Measured: parareal, and warm starts from coarse solves, against the defaults, at equal error.
 
 #[path = "../examples/support/network.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 mod network;
 
 mod common;

@@ -2,12 +2,12 @@
 //!
 //! An image lies as blocks of 32 channels, and within a block pixel after pixel, row after row: the channels of a pixel are the
 //! vectors of the product, and neighbouring pixels are a fixed distance apart. The input has a border of one pixel of zeros,
-//! so there is no case at the edge. The weights lie in the panels of `linear.rs`, and like there every output is summed as
+//! so there is no case at the edge. The weights lie in the panels of `panels.rs`, and as in `linear.rs` every output is summed as
 //! `bias + product + product + ...` in one order (blocks, rows of the window, columns, channels), whichever tile it is in and
 //! whichever thread computes it.
 
 use super::layers::{NORM_EPS, Weights, silu};
-use super::linear::Linear;
+use super::panels::Panels;
 use piadm::BoxError;
 use pulp::{Arch, Simd, WithSimd};
 use std::array::from_fn;
@@ -19,7 +19,7 @@ pub type Pixel = [f32; BLOCK];
 
 /// A convolution with bias.
 pub struct Conv {
-    panels: Linear,
+    panels: Panels,
 }
 
 /// What happens to the values that are in the output before.
@@ -40,7 +40,7 @@ impl Conv {
                 weight.extend((0..9).flat_map(|tap| block.iter().skip(tap).step_by(9)));
             }
         }
-        Ok(Conv { panels: Linear::new(&weight, &bias, channels * 9) })
+        Ok(Conv { panels: Panels::new(&weight, &bias, channels * 9) })
     }
 
     /// Convolves an image of `side` x `side` pixels: `x` with its border, `out` without.
@@ -105,9 +105,8 @@ fn convolve<S: Simd, const M: usize>(
     before: Before,
 ) {
     let stride = side + 2;
-    let (bias, weights) = conv.panels.panel::<S>(panel);
-    let mut weights = weights.as_chunks::<BLOCK>().0.iter();
-    let mut sums = [bias; M];
+    let mut weights = conv.panels.panel::<S>(panel).as_chunks::<BLOCK>().0.iter();
+    let mut sums = [conv.panels.bias::<S>(panel); M];
     for block in x.chunks_exact(stride * stride) {
         for dy in 0..3 {
             for dx in 0..3 {

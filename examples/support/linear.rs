@@ -5,50 +5,42 @@
 //! the other rows, not even in its last bit. General matrix products do not promise that: they change the order of their sums
 //! with the number of rows.
 //!
-//! The weights lie in panels: the outputs are cut into groups of two vector registers, and a group's weights are stored input
-//! after input. One row reads its weights as one stream and is as fast as the cache delivers them; many rows keep a tile of 8 rows x
-//! one panel in registers (6 where there are only 16 of them).
+//! The weights lie in the panels of `panels.rs`. Many rows keep a tile of 8 rows x one panel in registers (6 where there are only 16
+//! of them), and come close to the processor's rate of products and sums. One or two rows wait for the cache instead, and read
+//! weights in half precision where there are some: half the bytes, and widening them costs less than the other half. From four rows on
+//! it costs more, so both forms are kept.
 
-use pulp::{Arch, Simd, WithSimd, bytemuck};
-use rayon::prelude::*;
+use super::panels::{HalfPanels, Panel, Panels};
+use pulp::{Arch, NullaryFnOnce, Simd, WithSimd, bytemuck};
 
-/// Most threads that share one row; beyond a few, waking them costs more than they save.
-const MAX_PIECES: usize = 4;
-/// Bytes of a cache line: panels start on one.
-const LINE: usize = 64;
+/// Most rows that read weights in half precision.
+const HALF_ROWS: usize = 2;
+
+/// How a single row is multiplied; the bits are the same.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RowPath {
+    /// Weights in half precision where there are some, else as `Single`.
+    Half,
+    /// Weights in single precision, four panels at a time.
+    Single,
+    /// As the rows of a batch are, one panel at a time.
+    Batch,
+}
 
 /// A linear map with bias.
 pub struct Linear {
     inputs: usize,
     outputs: usize,
-    /// Outputs of a panel: two vector registers.
-    width: usize,
-    /// The panels, from `start` on, the last one filled up with zeros.
-    weight: Vec<f32>,
-    start: usize,
-    /// Filled up with zeros to whole panels.
-    bias: Vec<f32>,
+    panels: Panels,
+    half: Option<HalfPanels>,
+    row_path: RowPath,
 }
 
 impl Linear {
     /// From a row-major `weight` of `bias.len()` x `inputs` values, neither of them zero.
     pub fn new(weight: &[f32], bias: &[f32], inputs: usize) -> Self {
-        let outputs = bias.len();
-        let width = 2 * Arch::new().dispatch(Lanes);
-        let padded = outputs.next_multiple_of(width);
-        let mut stored = vec![0.0; padded * inputs + LINE / 4];
-        let offset = stored.as_ptr().align_offset(LINE);
-        // A pointer may refuse to be aligned; any start is right, this one is only faster.
-        let start = if offset < LINE / 4 { offset } else { 0 };
-        for (j, row) in weight.chunks_exact(inputs).enumerate() {
-            let first = start + (j / width) * width * inputs + j % width;
-            for (w, place) in row.iter().zip(stored[first..].iter_mut().step_by(width)) {
-                *place = *w;
-            }
-        }
-        let mut bias = bias.to_vec();
-        bias.resize(padded, 0.0);
-        Linear { inputs, outputs, width, weight: stored, start, bias }
+        let (panels, half) = (Panels::new(weight, bias, inputs), HalfPanels::new(weight, inputs));
+        Linear { inputs, outputs: bias.len(), panels, half, row_path: RowPath::Half }
     }
 
     /// How many values a result row has.
@@ -56,50 +48,26 @@ impl Linear {
         self.outputs
     }
 
-    /// Outputs of a panel.
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
-    /// The bias of a panel, and its weights: two registers for every input.
-    #[inline(always)]
-    pub fn panel<S: Simd>(&self, panel: usize) -> ([S::f32s; 2], &[[S::f32s; 2]]) {
-        let (k, width) = (self.inputs, self.width);
-        let weights = &self.weight[self.start + panel * width * k..][..width * k];
-        let bias = S::as_simd_f32s(&self.bias[panel * width..]).0.as_chunks::<2>().0;
-        (bias[0], &S::as_simd_f32s(weights).0.as_chunks::<2>().0[..k])
+    /// Has a single row take this path. Returns whether there is such a path with these weights on this processor.
+    pub fn set_row_path(&mut self, path: RowPath) -> bool {
+        self.row_path = path;
+        path != RowPath::Half || self.half.is_some()
     }
 
     /// Puts the results of the rows `x` into `out`. `packed` is scratch, its content does not matter.
     pub fn apply(&self, x: &[f32], packed: &mut Vec<f32>, out: &mut Vec<f32>) {
+        let rows = x.len() / self.inputs;
         packed.resize(x.len(), 0.0);
-        out.resize(x.len() / self.inputs * self.outputs, 0.0);
+        out.resize(rows * self.outputs, 0.0);
         let arch = Arch::new();
         arch.dispatch(Pack { x, inputs: self.inputs, packed });
-        arch.dispatch(Product { layer: self, first: 0, x: packed, out, stride: self.outputs });
-    }
-
-    /// The result of the single row `x`, shared among the threads of the current pool.
-    pub fn apply_shared(&self, x: &[f32], out: &mut Vec<f32>) {
-        out.resize(self.outputs, 0.0);
-        let pieces = rayon::current_num_threads().min(MAX_PIECES);
-        let panels = self.bias.len() / self.width;
-        let each = panels.div_ceil(pieces);
-        out.par_chunks_mut(each * self.width).enumerate().for_each(|(piece, out)| {
-            let stride = out.len();
-            Arch::new().dispatch(Product { layer: self, first: piece * each, x, out, stride });
-        });
-    }
-}
-
-/// Values of a vector register of this processor.
-struct Lanes;
-
-impl WithSimd for Lanes {
-    type Output = usize;
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) -> usize {
-        S::F32_LANES
+        let product = Product { layer: self, x: packed, out };
+        match &self.half {
+            Some(half) if rows <= HALF_ROWS && self.row_path == RowPath::Half => {
+                half.simd().vectorize(HalfProduct { half, product });
+            }
+            _ => arch.dispatch(product),
+        }
     }
 }
 
@@ -161,60 +129,80 @@ impl WithSimd for Pack<'_> {
     }
 }
 
-/// The product of packed rows with the panels from `first` on, as many as the rows of `out` are long.
+/// The product of packed rows with all panels.
 struct Product<'a> {
     layer: &'a Linear,
-    first: usize,
     x: &'a [f32],
     out: &'a mut [f32],
-    stride: usize,
 }
 
 impl WithSimd for Product<'_> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Product { layer, first, x, out, stride } = self;
-        let k = layer.inputs;
-        let mut column = 0;
+        let panels = &self.layer.panels;
+        self.with(simd, |panel| panels.panel::<S>(panel));
+    }
+}
+
+/// The same with weights in half precision.
+struct HalfProduct<'a> {
+    half: &'a HalfPanels,
+    product: Product<'a>,
+}
+
+impl NullaryFnOnce for HalfProduct<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn call(self) {
+        self.product.with(self.half.simd(), |panel| self.half.panel(panel));
+    }
+}
+
+impl Product<'_> {
+    #[inline(always)]
+    fn with<S: Simd, W: Panel<S>>(self, simd: S, panel: impl Copy + Fn(usize) -> W) {
+        let Product { layer, x, out } = self;
+        let (k, width) = (layer.inputs, layer.panels.width());
+        let mut first = 0;
         // Four panels at a time where the rows are too few to keep the adders busy with one.
-        if x.len() == k {
-            while column + 4 * layer.width <= stride {
-                multiply::<S, 1, 4>(simd, layer, first, column, x, out, stride);
-                column += 4 * layer.width;
+        if x.len() == k && layer.row_path != RowPath::Batch {
+            while (first + 4) * width <= layer.outputs {
+                multiply::<S, W, 1, 4>(simd, layer, panel, first, x, out);
+                first += 4;
             }
         }
-        while column < stride {
+        while first * width < layer.outputs {
             macro_rules! tile {
                 ($M:literal, $row:expr) => {
-                    multiply::<S, $M, 1>(simd, layer, first, column, &x[$row * k..], &mut out[$row * stride..], stride)
+                    multiply::<S, W, $M, 1>(simd, layer, panel, first, &x[$row * k..], &mut out[$row * layer.outputs..])
                 };
             }
             for_tiles!(S, x.len() / k, tile);
-            column += layer.width;
+            first += 1;
         }
     }
 }
 
-/// One tile: M rows x P panels, the sums in registers.
+/// One tile: M rows x P panels from `first` on, the sums in registers.
 #[inline(always)]
-fn multiply<S: Simd, const M: usize, const P: usize>(
+fn multiply<S: Simd, W: Panel<S>, const M: usize, const P: usize>(
     simd: S,
     layer: &Linear,
+    panel: impl Fn(usize) -> W,
     first: usize,
-    column: usize,
     x: &[f32],
     out: &mut [f32],
-    stride: usize,
 ) {
-    let (k, width) = (layer.inputs, layer.width);
-    let panels: [_; P] = std::array::from_fn(|p| layer.panel::<S>(first + column / width + p));
-    let mut sums = [panels.map(|(bias, _)| bias); M];
+    let (k, width, outputs) = (layer.inputs, layer.panels.width(), layer.outputs);
+    let panels: [W; P] = std::array::from_fn(|p| panel(first + p));
+    let mut sums = [std::array::from_fn::<_, P, _>(|p| layer.panels.bias::<S>(first + p)); M];
     for (q, values) in x.as_chunks::<M>().0[..k].iter().enumerate() {
+        let weights = panels.map(|panel| panel.weights(simd, q));
         for i in 0..M {
             let value = simd.splat_f32s(values[i]);
             for p in 0..P {
-                let [low, high] = panels[p].1[q];
+                let [low, high] = weights[p];
                 sums[i][p][0] = simd.add_f32s(sums[i][p][0], simd.mul_f32s(value, low));
                 sums[i][p][1] = simd.add_f32s(sums[i][p][1], simd.mul_f32s(value, high));
             }
@@ -222,9 +210,9 @@ fn multiply<S: Simd, const M: usize, const P: usize>(
     }
     for (i, row) in sums.into_iter().enumerate() {
         for (p, pair) in row.into_iter().enumerate() {
-            let at = column + p * width;
-            let count = width.min(stride - at);
-            let out = &mut out[i * stride + at..][..count];
+            let at = (first + p) * width;
+            let count = width.min(outputs - at);
+            let out = &mut out[i * outputs + at..][..count];
             if count == width {
                 let out = S::as_mut_simd_f32s(out).0;
                 out[0] = pair[0];

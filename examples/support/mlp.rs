@@ -5,7 +5,7 @@
 //! at tolerance zero reproduces sequential sampling exactly, with a real network.
 
 use super::layers::{Embedding, NORM_EPS, Stack, Weights, checked, silu_all};
-use super::linear::Linear;
+use super::linear::{Linear, RowPath};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use piadm::{BoxError, Cpu, Prediction, Rows, ScoreFn};
 use pulp::Arch;
@@ -62,9 +62,17 @@ impl Mlp {
         self.net.norm
     }
 
+    /// Has the products of a single row take this path. Returns whether it is there for any of them.
+    pub fn set_row_path(&mut self, path: RowPath) -> bool {
+        let Network { inp, blocks, modulation, out, .. } = &mut self.net;
+        let layers = blocks.as_flattened_mut().iter_mut().chain([inp, modulation, out]);
+        layers.map(|layer| layer.set_row_path(path)).max() == Some(true)
+    }
+
     /// The velocity `v = alpha eps^ - sigma D` of every row of `x` at its own time `t[i] > 0`.
     ///
-    /// Rows are cut into blocks for the threads of the current rayon pool; a single row is shared among them.
+    /// Rows are cut into blocks for the threads of the current rayon pool. A single row is evaluated by the calling thread:
+    /// its products are so short that sharing them with another thread took longer more often than not.
     pub fn forward(&mut self, x: ArrayView2<'_, f32>, t: &[f64], out: ArrayViewMut2<'_, f32>) -> Result<(), BoxError> {
         let (rows, dim) = (t.len(), self.net.dim);
         let (x, out) = checked(x, t, out, dim)?;
@@ -72,14 +80,11 @@ impl Mlp {
         let block = block_rows(rows, threads);
         self.scratch.resize_with(self.scratch.len().max(rows.div_ceil(block)), Scratch::default);
         let (net, scratch) = (&self.net, &mut self.scratch);
-        if rows == 1 && threads > 1 {
-            // In one scope, so that the pool is entered once and not at every product.
-            rayon::scope(|_| net.block(x, t, out, &mut scratch[0], true));
-        } else if rows <= block {
-            scratch.iter_mut().take(rows.min(1)).for_each(|s| net.block(x, t, out, s, false));
+        if rows <= block {
+            scratch.iter_mut().take(rows.min(1)).for_each(|s| net.block(x, t, out, s));
         } else {
             let rows = x.par_chunks(block * dim).zip(t.par_chunks(block)).zip(out.par_chunks_mut(block * dim));
-            rows.zip(scratch).for_each(|(((x, t), out), s)| net.block(x, t, out, s, false));
+            rows.zip(scratch).for_each(|(((x, t), out), s)| net.block(x, t, out, s));
         }
         Ok(())
     }
@@ -95,26 +100,22 @@ fn block_rows(rows: usize, threads: usize) -> usize {
 }
 
 impl Network {
-    /// Evaluates some rows, on this thread or (`shared`, one row only) on all.
-    fn block(&self, x: &[f32], t: &[f64], out: &mut [f32], scratch: &mut Scratch, shared: bool) {
+    /// Evaluates some rows.
+    fn block(&self, x: &[f32], t: &[f64], out: &mut [f32], scratch: &mut Scratch) {
         let Scratch { embedding, modulation, stream, normed, hidden, packed } = scratch;
         self.embedding.apply(t, hidden, packed, embedding);
-        let mut apply = |layer: &Linear, x: &[f32], out: &mut Vec<f32>| match shared {
-            true => layer.apply_shared(x, out),
-            false => layer.apply(x, packed, out),
-        };
-        apply(&self.modulation, embedding, modulation);
+        self.modulation.apply(embedding, packed, modulation);
 
-        apply(&self.inp, x, stream);
+        self.inp.apply(x, packed, stream);
         for (i, [l1, l2]) in self.blocks.iter().enumerate() {
             self.modulated_norm(stream, modulation, i, normed);
-            apply(l1, normed, hidden);
+            l1.apply(normed, packed, hidden);
             silu_all(hidden);
-            apply(l2, hidden, normed);
+            l2.apply(hidden, packed, normed);
             add(stream, normed);
         }
         self.modulated_norm(stream, modulation, self.blocks.len(), normed);
-        apply(&self.out, normed, hidden);
+        self.out.apply(normed, packed, hidden);
         let gains = modulation.chunks_exact(self.modulation.outputs());
         let rows = out.chunks_exact_mut(self.dim).zip(hidden.chunks_exact(self.dim)).zip(x.chunks_exact(self.dim));
         for (((out, y), x), gain) in rows.zip(gains) {

@@ -4,8 +4,10 @@ mod convolution;
 mod layers;
 mod linear;
 mod mlp;
+mod panels;
 mod unet;
 
+pub use linear::RowPath;
 use mlp::Mlp;
 use piadm::{BoxError, Cpu, ScoreFn};
 use std::path::{Path, PathBuf};
@@ -19,6 +21,12 @@ pub trait Network: ScoreFn<Cpu<f32>> + Send {
 
     /// Mean and standard deviation of the training pixels: a pixel in \[0, 1\] is `mean + std * x0`.
     fn norm(&self) -> (f32, f32);
+
+    /// Has a call on a single row take this path, with the same bits. Returns whether there is such a path; a network whose single row
+    /// is many rows to its products has none to choose.
+    fn set_row_path(&mut self, _path: RowPath) -> bool {
+        false
+    }
 }
 
 impl Network for Mlp {
@@ -28,6 +36,10 @@ impl Network for Mlp {
 
     fn norm(&self) -> (f32, f32) {
         Mlp::norm(self)
+    }
+
+    fn set_row_path(&mut self, path: RowPath) -> bool {
+        Mlp::set_row_path(self, path)
     }
 }
 

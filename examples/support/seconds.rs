@@ -24,6 +24,9 @@ pub struct Findings {
     pub latency: Vec<(usize, f64)>,
     /// Seconds of a call on one row, on one thread and on all.
     pub single_row: (f64, f64),
+    /// The paths that one row can take on one thread, the one that is used first, and the seconds of a call.
+    #[serde(default)]
+    pub row_paths: Vec<(String, f64)>,
     pub quality: Vec<Quality>,
     pub races: Vec<Race>,
     /// How long it took.
@@ -104,6 +107,15 @@ fn latency(findings: &Findings) -> String {
         1e6 * all,
         findings.seconds
     );
+    if let Some((_, used)) = findings.row_paths.first() {
+        let best = findings.row_paths.iter().fold(f64::INFINITY, |best, (_, s)| best.min(*s));
+        let paths: Vec<_> = findings.row_paths.iter().map(|(path, s)| format!("{path} {:.1}", 1e6 * s)).collect();
+        let share = used / best;
+        text += &format!(
+            "paths of one row: {}; the first is used and takes {share:.2} times the least\n",
+            paths.join(", ")
+        );
+    }
     text
 }
 
