@@ -91,10 +91,11 @@ impl Mlp {
 }
 
 /// Rows of a block: every thread gets the same number of blocks, and a block is cut into tiles of 8 and 4 rows without a rest.
+/// At least two rows, which cost little more than one because they read the weights together.
 fn block_rows(rows: usize, threads: usize) -> usize {
     let each = rows.div_ceil(threads).max(1);
     match each.div_ceil(each.div_ceil(BLOCK)) {
-        few @ ..4 => few,
+        few @ ..4 => few.max(2),
         more => more.next_multiple_of(4),
     }
 }
