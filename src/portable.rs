@@ -22,12 +22,7 @@ const LN2_LO: f64 = 1.9082149292705877e-10;
 /// number. For `u <= 1` the result is never positive, and `ln_f32(1.0)` is 0.
 #[inline]
 pub(crate) fn ln_f32(u: f32) -> f32 {
-    let bits = u.to_bits();
-    // u = m 2^e with m in [1/2, 1), then moved to [sqrt(1/2), sqrt(2)).
-    let half = f32::from_bits((bits & 0x007f_ffff) | 0x3f00_0000);
-    let low = half < std::f32::consts::FRAC_1_SQRT_2;
-    let m = if low { half + half } else { half };
-    let e = ((bits >> 23) as i32 - 126 - i32::from(low)) as f32;
+    let (m, e) = split_f32(u);
     let x = m - 1.0;
     let z = x * x;
     let mut y = 7.0376836292e-2_f32;
@@ -44,6 +39,16 @@ pub(crate) fn ln_f32(u: f32) -> f32 {
     y += e * -2.12194440e-4;
     y += -0.5 * z;
     e * 0.693359375 + (x + y)
+}
+
+/// `(m, e)` with `u = m 2^e`, `m` in `[sqrt(1/2), sqrt(2))` and a whole number `e`, for a positive, normal, finite `u`.
+#[inline]
+fn split_f32(u: f32) -> (f32, f32) {
+    // The difference of bit patterns carries into the exponent exactly at m = sqrt(2).
+    const SQRT_HALF: u32 = std::f32::consts::FRAC_1_SQRT_2.to_bits();
+    let bits = u.to_bits().wrapping_add(1.0_f32.to_bits() - SQRT_HALF);
+    let m = f32::from_bits((bits & 0x007f_ffff) + SQRT_HALF);
+    (m, ((bits >> 23) as i32 - 127) as f32)
 }
 
 /// Sine and cosine of `a` radians with `|a| <= pi/4`, to about 1 ulp; outside they lose accuracy.
@@ -277,6 +282,25 @@ mod tests {
         assert!(worst < 1.0, "{worst} ulp");
         assert_eq!(ln_f32(1.0), 0.0);
         assert!((ln_f32(10.0) - std::f32::consts::LN_10).abs() < 3e-7);
+    }
+
+    /// Both conditions together leave a single pair, so that other ways to split give the same logarithm.
+    #[test]
+    fn splitting_is_exact() {
+        let root = std::f32::consts::FRAC_1_SQRT_2;
+        let check = |u: f32| {
+            let (m, e) = split_f32(u);
+            assert!(m >= root && m < 2.0 * root, "{u:e} = {m} 2^{e}");
+            assert_eq!(f64::from(m) * f64::from(e).exp2(), f64::from(u));
+        };
+        for mantissa in (0..1 << 23).step_by(61) {
+            check(f32::from_bits(0.5_f32.to_bits() + mantissa));
+        }
+        for exponent in 1..255_u32 {
+            for mantissa in [0, 1, root.to_bits() - 1, root.to_bits(), root.to_bits() + 1, u32::MAX] {
+                check(f32::from_bits(exponent << 23 | mantissa & 0x007f_ffff));
+            }
+        }
     }
 
     #[test]

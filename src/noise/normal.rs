@@ -69,15 +69,27 @@ fn sin_sign(quarters: u32) -> u32 {
 }
 
 /// The four normals of each of `N` neighbouring counters.
+///
+/// Pairs of words, and so pairs of normals, stand in the order of the sequence: only the two halves of a pair are kept
+/// apart, so that vectors of pairs take one interleaving on the way in and one on the way out.
 #[inline(always)]
 fn normals_f32<const N: usize>(counter: [u32; 4], key: [u32; 2]) -> [[f32; 4]; N] {
     let [w0, w1, w2, w3] = philox::lanes::<N>(counter, key);
-    let mut soa = [[0.0_f32; N]; 4];
+    let (mut radius, mut angle) = ([[0_u32; 2]; N], [[0_u32; 2]; N]);
     for i in 0..N {
-        [soa[0][i], soa[1][i]] = box_muller_f32(w0[i], w1[i]);
-        [soa[2][i], soa[3][i]] = box_muller_f32(w2[i], w3[i]);
+        radius[i] = [w0[i], w2[i]];
+        angle[i] = [w1[i], w3[i]];
     }
-    std::array::from_fn(|i| soa.map(|lane| lane[i]))
+    let (mut cos, mut sin) = ([[0.0_f32; 2]; N], [[0.0_f32; 2]; N]);
+    let pairs = radius.as_flattened().iter().zip(angle.as_flattened());
+    for ((cos, sin), (&radius, &angle)) in cos.as_flattened_mut().iter_mut().zip(sin.as_flattened_mut()).zip(pairs) {
+        [*cos, *sin] = box_muller_f32(radius, angle);
+    }
+    let mut normals = [[0.0; 4]; N];
+    for i in 0..N {
+        normals[i] = [cos[i][0], sin[i][0], cos[i][1], sin[i][1]];
+    }
+    normals
 }
 
 /// The two f64 normals of each of `N` neighbouring counters.
@@ -116,19 +128,9 @@ pub(super) fn fill_widened([step, sample, stream]: [u32; 3], key: [u32; 2], firs
         || {
             fill(
                 #[inline(always)]
-                |block| {
-                    normals_f32::<WIDE>([block, step, sample, stream], key).map(
-                        #[inline(always)]
-                        |four| four.map(f64::from),
-                    )
-                },
+                |block| normals_f32::<WIDE>([block, step, sample, stream], key),
                 #[inline(always)]
-                |block| {
-                    normals_f32::<NARROW>([block, step, sample, stream], key).map(
-                        #[inline(always)]
-                        |four| four.map(f64::from),
-                    )
-                },
+                |block| normals_f32::<NARROW>([block, step, sample, stream], key),
                 first,
                 out,
             );
@@ -155,9 +157,9 @@ pub(super) fn fill_f64([step, sample, stream]: [u32; 3], key: [u32; 2], first: u
 
 /// Writes elements `first ..` of a sequence that is made in blocks of `PER` elements, `WIDE` or `NARROW` at a time.
 #[inline(always)]
-fn fill<T: Copy, const PER: usize>(
-    wide: impl Fn(u32) -> [[T; PER]; WIDE],
-    narrow: impl Fn(u32) -> [[T; PER]; NARROW],
+fn fill<V: Copy, T: From<V>, const PER: usize>(
+    wide: impl Fn(u32) -> [[V; PER]; WIDE],
+    narrow: impl Fn(u32) -> [[V; PER]; NARROW],
     first: usize,
     mut out: &mut [T],
 ) {
@@ -165,23 +167,31 @@ fn fill<T: Copy, const PER: usize>(
     let mut skip = first % PER;
     while !out.is_empty() {
         let lanes;
-        if skip + out.len() > NARROW * PER {
+        if skip == 0 && out.len() >= WIDE * PER {
+            // The common case, of a length known to the compiler: straight from registers to `out`.
             lanes = WIDE;
-            out = copy_to(out, &wide(block).as_flattened()[skip..]);
+            let whole;
+            (whole, out) = out.split_at_mut(WIDE * PER);
+            write(whole, wide(block).as_flattened());
+        } else if skip + out.len() > NARROW * PER {
+            lanes = WIDE;
+            out = write(out, &wide(block).as_flattened()[skip..]);
         } else {
             lanes = NARROW;
-            out = copy_to(out, &narrow(block).as_flattened()[skip..]);
+            out = write(out, &narrow(block).as_flattened()[skip..]);
         }
         block = block.wrapping_add(lanes as u32);
         skip = 0;
     }
 }
 
-/// Copies as many values as fit and returns what is left of `out`.
+/// Writes as many values as fit and returns what is left of `out`.
 #[inline(always)]
-fn copy_to<'a, T: Copy>(out: &'a mut [T], values: &[T]) -> &'a mut [T] {
+fn write<'a, V: Copy, T: From<V>>(out: &'a mut [T], values: &[V]) -> &'a mut [T] {
     let (now, later) = out.split_at_mut(values.len().min(out.len()));
-    now.copy_from_slice(&values[..now.len()]);
+    for (out, &value) in now.iter_mut().zip(values) {
+        *out = T::from(value);
+    }
     later
 }
 

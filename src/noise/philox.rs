@@ -23,27 +23,41 @@ pub fn philox4x32_10(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
 }
 
 /// Philox of `N` neighbouring counters as structure of arrays: lane `i` has `counter[0] + i` (wrapping) as word 0.
+///
+/// A word is the lower half of a 64-bit lane: vector units multiply these into 64 bits in place, so that the rounds
+/// move nothing between lanes. The upper halves hold what is left of products and never reach a lower half.
 #[inline(always)]
 pub(crate) fn lanes<const N: usize>(counter: [u32; 4], key: [u32; 2]) -> [[u32; N]; 4] {
-    let mut c = counter.map(|word| [word; N]);
-    for (i, word) in c[0].iter_mut().enumerate() {
-        *word = word.wrapping_add(i as u32);
+    const LOW: u64 = 0xffff_ffff;
+    let mut c = [[0; N]; 4];
+    for i in 0..N {
+        c[0][i] = u64::from(counter[0].wrapping_add(i as u32));
+        c[1][i] = u64::from(counter[1]);
+        c[2][i] = u64::from(counter[2]);
+        c[3][i] = u64::from(counter[3]);
     }
     let [mut k0, mut k1] = key;
     for _ in 0..10 {
         let [c0, c1, c2, c3] = c;
         for i in 0..N {
-            let p0 = u64::from(MULTIPLIERS[0]) * u64::from(c0[i]);
-            let p1 = u64::from(MULTIPLIERS[1]) * u64::from(c2[i]);
-            c[0][i] = (p1 >> 32) as u32 ^ c1[i] ^ k0;
-            c[1][i] = p1 as u32;
-            c[2][i] = (p0 >> 32) as u32 ^ c3[i] ^ k1;
-            c[3][i] = p0 as u32;
+            let p0 = u64::from(MULTIPLIERS[0]) * (c0[i] & LOW);
+            let p1 = u64::from(MULTIPLIERS[1]) * (c2[i] & LOW);
+            c[0][i] = (p1 >> 32) ^ c1[i] ^ u64::from(k0);
+            c[1][i] = p1;
+            c[2][i] = (p0 >> 32) ^ c3[i] ^ u64::from(k1);
+            c[3][i] = p0;
         }
         k0 = k0.wrapping_add(WEYL[0]);
         k1 = k1.wrapping_add(WEYL[1]);
     }
-    c
+    // A loop, as `map` on arrays is not always inlined.
+    let mut words = [[0; N]; 4];
+    for (words, c) in words.iter_mut().zip(&c) {
+        for i in 0..N {
+            words[i] = c[i] as u32;
+        }
+    }
+    words
 }
 
 #[cfg(test)]
