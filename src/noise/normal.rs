@@ -11,6 +11,9 @@ use crate::portable::{ln_f32, ln_normal_f64, sin_cos_f32, sin_cos_f64};
 const UNIT_32: f64 = 2.3283064365386963e-10;
 const HALF_32: f64 = 1.1641532182693481e-10;
 
+/// Counters of f32 normals handled at once in long requests: chains of dependent operations enough to hide their
+/// latency. Without wide vectors they would only crowd the registers.
+const BULK: usize = if cfg!(feature = "simd") { 32 } else { WIDE };
 /// Counters handled at once: enough to fill the vector units, few enough to stay in registers and first-level cache.
 const WIDE: usize = 16;
 /// Counters handled at once for short requests.
@@ -19,17 +22,29 @@ const NARROW: usize = 4;
 /// Two f32 normals from a word for the radius and a word for the angle.
 #[inline(always)]
 fn box_muller_f32(radius: u32, angle: u32) -> [f32; 2] {
-    let u = radius as f32 * UNIT_32 as f32 + HALF_32 as f32;
-    let r = (-2.0 * ln_f32(u)).sqrt();
-    let quarters = nearest_quarter(angle);
+    let r = radius_f32(radius);
+    let [cos, sin] = direction_f32(angle);
+    [r * cos, r * sin]
+}
+
+#[inline(always)]
+fn radius_f32(word: u32) -> f32 {
+    let u = word as f32 * UNIT_32 as f32 + HALF_32 as f32;
+    (-2.0 * ln_f32(u)).sqrt()
+}
+
+/// Cosine and sine of the angle.
+#[inline(always)]
+fn direction_f32(word: u32) -> [f32; 2] {
+    let quarters = nearest_quarter(word);
     // The remainder in quarter turns, [-1/2, 1/2), then in radians.
-    let remainder = (angle << 2) as i32 as f32 * UNIT_32 as f32;
+    let remainder = (word << 2) as i32 as f32 * UNIT_32 as f32;
     let (s, c) = sin_cos_f32(remainder * std::f32::consts::FRAC_PI_2);
     let odd = quarters & 1 == 1;
     let (cos, sin) = (if odd { s } else { c }, if odd { c } else { s });
     let cos = f32::from_bits(cos.to_bits() ^ cos_sign(quarters));
     let sin = f32::from_bits(sin.to_bits() ^ sin_sign(quarters));
-    [r * cos, r * sin]
+    [cos, sin]
 }
 
 /// Two f64 normals from two words for the radius and two for the angle, the more significant word first.
@@ -75,19 +90,31 @@ fn sin_sign(quarters: u32) -> u32 {
 #[inline(always)]
 fn normals_f32<const N: usize>(counter: [u32; 4], key: [u32; 2]) -> [[f32; 4]; N] {
     let [w0, w1, w2, w3] = philox::lanes::<N>(counter, key);
-    let (mut radius, mut angle) = ([[0_u32; 2]; N], [[0_u32; 2]; N]);
+    let (mut radii, mut angles) = ([[0; 2]; N], [[0; 2]; N]);
     for i in 0..N {
-        radius[i] = [w0[i], w2[i]];
-        angle[i] = [w1[i], w3[i]];
+        radii[i] = [w0[i], w2[i]];
+        angles[i] = [w1[i], w3[i]];
     }
-    let (mut cos, mut sin) = ([[0.0_f32; 2]; N], [[0.0_f32; 2]; N]);
-    let pairs = radius.as_flattened().iter().zip(angle.as_flattened());
-    for ((cos, sin), (&radius, &angle)) in cos.as_flattened_mut().iter_mut().zip(sin.as_flattened_mut()).zip(pairs) {
-        [*cos, *sin] = box_muller_f32(radius, angle);
+    let (mut x, mut y) = ([[0.0; 2]; N], [[0.0; 2]; N]);
+    let pairs = x.as_flattened_mut().iter_mut().zip(y.as_flattened_mut()).zip(angles.as_flattened());
+    if N > WIDE {
+        // Two passes, as the chain of operations from a word to a radius is long.
+        let mut r = [[0.0; 2]; N];
+        for (r, &word) in r.as_flattened_mut().iter_mut().zip(radii.as_flattened()) {
+            *r = radius_f32(word);
+        }
+        for (((x, y), &angle), r) in pairs.zip(r.as_flattened()) {
+            let [cos, sin] = direction_f32(angle);
+            [*x, *y] = [r * cos, r * sin];
+        }
+    } else {
+        for (((x, y), &angle), &radius) in pairs.zip(radii.as_flattened()) {
+            [*x, *y] = box_muller_f32(radius, angle);
+        }
     }
     let mut normals = [[0.0; 4]; N];
     for i in 0..N {
-        normals[i] = [cos[i][0], sin[i][0], cos[i][1], sin[i][1]];
+        normals[i] = [x[i][0], y[i][0], x[i][1], y[i][1]];
     }
     normals
 }
@@ -111,6 +138,8 @@ pub(super) fn fill_f32([step, sample, stream]: [u32; 3], key: [u32; 2], first: u
         || {
             fill(
                 #[inline(always)]
+                |block| normals_f32::<BULK>([block, step, sample, stream], key),
+                #[inline(always)]
                 |block| normals_f32::<WIDE>([block, step, sample, stream], key),
                 #[inline(always)]
                 |block| normals_f32::<NARROW>([block, step, sample, stream], key),
@@ -127,6 +156,8 @@ pub(super) fn fill_widened([step, sample, stream]: [u32; 3], key: [u32; 2], firs
         #[inline(always)]
         || {
             fill(
+                #[inline(always)]
+                |block| normals_f32::<BULK>([block, step, sample, stream], key),
                 #[inline(always)]
                 |block| normals_f32::<WIDE>([block, step, sample, stream], key),
                 #[inline(always)]
@@ -147,6 +178,8 @@ pub(super) fn fill_f64([step, sample, stream]: [u32; 3], key: [u32; 2], first: u
                 #[inline(always)]
                 |block| normals_f64::<WIDE>([block, step, sample, stream], key),
                 #[inline(always)]
+                |block| normals_f64::<WIDE>([block, step, sample, stream], key),
+                #[inline(always)]
                 |block| normals_f64::<NARROW>([block, step, sample, stream], key),
                 first,
                 out,
@@ -155,9 +188,10 @@ pub(super) fn fill_f64([step, sample, stream]: [u32; 3], key: [u32; 2], first: u
     );
 }
 
-/// Writes elements `first ..` of a sequence that is made in blocks of `PER` elements, `WIDE` or `NARROW` at a time.
+/// Writes elements `first ..` of a sequence that is made in blocks of `PER` elements, `BULK`, `WIDE` or `NARROW` at a time.
 #[inline(always)]
-fn fill<V: Copy, T: From<V>, const PER: usize>(
+fn fill<V: Copy, T: From<V>, const PER: usize, const BULK: usize>(
+    bulk: impl Fn(u32) -> [[V; PER]; BULK],
     wide: impl Fn(u32) -> [[V; PER]; WIDE],
     narrow: impl Fn(u32) -> [[V; PER]; NARROW],
     first: usize,
@@ -167,12 +201,12 @@ fn fill<V: Copy, T: From<V>, const PER: usize>(
     let mut skip = first % PER;
     while !out.is_empty() {
         let lanes;
-        if skip == 0 && out.len() >= WIDE * PER {
+        if skip == 0 && out.len() >= BULK * PER {
             // The common case, of a length known to the compiler: straight from registers to `out`.
-            lanes = WIDE;
+            lanes = BULK;
             let whole;
-            (whole, out) = out.split_at_mut(WIDE * PER);
-            write(whole, wide(block).as_flattened());
+            (whole, out) = out.split_at_mut(BULK * PER);
+            write(whole, bulk(block).as_flattened());
         } else if skip + out.len() > NARROW * PER {
             lanes = WIDE;
             out = write(out, &wide(block).as_flattened()[skip..]);
@@ -223,7 +257,9 @@ mod tests {
     /// Lengths around every switch between wide, narrow and cut blocks, at all offsets within a block.
     #[test]
     fn vector_code_has_the_bits_of_the_scalar_formula() {
-        for len in [0, 1, 2, 3, 4, 5, 13, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 131, 1000, 1027] {
+        for len in
+            [0, 1, 2, 3, 4, 5, 13, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 131, 255, 256, 257, 1000, 1027]
+        {
             for first in [0, 1, 2, 3, 4, 5, 7, 62, 1_000_003] {
                 let (mut single, mut widened, mut double) = (vec![9.0; len], vec![9.0; len], vec![9.0; len]);
                 fill_f32(PLACE, KEY, first, &mut single);
