@@ -30,11 +30,12 @@ pub fn philox4x32_10(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
 pub(crate) fn lanes<const N: usize>(counter: [u32; 4], key: [u32; 2]) -> [[u32; N]; 4] {
     const LOW: u64 = 0xffff_ffff;
     let mut c = [[0; N]; 4];
+    let [c0, c1, c2, c3] = &mut c;
     for i in 0..N {
-        c[0][i] = u64::from(counter[0].wrapping_add(i as u32));
-        c[1][i] = u64::from(counter[1]);
-        c[2][i] = u64::from(counter[2]);
-        c[3][i] = u64::from(counter[3]);
+        c0[i] = u64::from(counter[0].wrapping_add(i as u32));
+        c1[i] = u64::from(counter[1]);
+        c2[i] = u64::from(counter[2]);
+        c3[i] = u64::from(counter[3]);
     }
     let [mut k0, mut k1] = key;
     for _ in 0..10 {
