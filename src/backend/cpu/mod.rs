@@ -166,8 +166,9 @@ impl<T: Real> Backend for Cpu<T> {
 
 /// Runs both halves, in parallel where that pays.
 fn join(parallel: bool, a: impl FnOnce() + Send, b: impl FnOnce() + Send) {
+    // a pool of one thread would only take the work over from this one
     #[cfg(feature = "rayon")]
-    if parallel {
+    if parallel && rayon::current_num_threads() > 1 {
         rayon::join(a, b);
         return;
     }
