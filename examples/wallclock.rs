@@ -248,7 +248,12 @@ fn write(results: &Results, o: &Options) -> Result<(), BoxError> {
     Ok(std::fs::write(o.output.join("wallclock.json"), format!("{}\n", serde_json::to_string(results)?))?)
 }
 
+/// Everything runs on a thread of the pool: called from elsewhere, every kernel and every evaluation would wake the pool and wait for it.
 fn main() -> Result<(), BoxError> {
+    rayon::scope(|_| run())
+}
+
+fn run() -> Result<(), BoxError> {
     let Some(o) = options()? else { return Ok(()) };
     let mut results = Results { threads: rayon::current_num_threads(), seed: o.seed, networks: Vec::new() };
     if let Some(file) = &o.read {
