@@ -18,6 +18,11 @@ use std::ops::Range;
 /// Elements below which work is not worth handing to another thread: waking it takes as long as 2^15 of them.
 const GRAIN: usize = 1 << 16;
 
+/// Whether rows are worth handing to another thread; a short row takes as long as a leaf.
+fn is_much(rows: usize, columns: usize) -> bool {
+    rows * columns.max(LEAF) > GRAIN
+}
+
 /// Arrays in main memory, elements of type `T` (f32 or f64).
 ///
 /// ```
@@ -119,12 +124,13 @@ impl<T: Real> Backend for Cpu<T> {
         scratch.leaves.resize(leaves * program.targets.len(), LeafChange::default());
         let shared = Shared {
             program,
-            point: planes.point.view(),
-            output: planes.output.view(),
-            noise: planes.noise.view(),
-            variances: planes.variances.as_slice().unwrap_or(&[]),
-            earlier_point: planes.earlier_point.view(),
-            earlier_output: planes.earlier_output.view(),
+            dim: planes.state.ncols(),
+            point: elements(planes.point),
+            output: elements(planes.output),
+            noise: elements(planes.noise),
+            variances: elements(planes.variances),
+            earlier_point: elements(planes.earlier_point),
+            earlier_output: elements(planes.earlier_output),
             state_rows: planes.state_rows,
             memory_rows: planes.memory_rows,
         };
@@ -164,6 +170,11 @@ impl<T: Real> Backend for Cpu<T> {
     }
 }
 
+/// All rows, one after another.
+fn elements<T>(array: &Array2<T>) -> &[T] {
+    array.as_slice().unwrap_or(&[])
+}
+
 /// Runs both halves, in parallel where that pays.
 fn join(parallel: bool, a: impl FnOnce() + Send, b: impl FnOnce() + Send) {
     // a pool of one thread would only take the work over from this one
@@ -200,7 +211,7 @@ fn elementwise<T: Real>(x: &[T], y: &[T], out: &mut [T; LEAF], f: impl Fn(T, T) 
 }
 
 fn gather<T: Real>(src: ArrayView2<'_, T>, rows: &[u32], mut dst: ArrayViewMut2<'_, T>) {
-    if dst.len() > GRAIN && rows.len() > 1 {
+    if rows.len() > 1 && dst.len() > GRAIN {
         let mid = rows.len() / 2;
         let (low, high) = rows.split_at(mid);
         let (dst_low, dst_high) = dst.split_at(Axis(0), mid);
@@ -213,7 +224,7 @@ fn gather<T: Real>(src: ArrayView2<'_, T>, rows: &[u32], mut dst: ArrayViewMut2<
 
 /// `dst` holds rows from `row` and columns from `column` on.
 fn normals<T: Real>(key: NoiseKey, rows: &[NoiseRow], row: usize, column: usize, mut dst: ArrayViewMut2<'_, T>) {
-    let big = rows.len() * dst.ncols() > GRAIN;
+    let big = is_much(rows.len(), dst.ncols());
     if big && rows.len() > 1 {
         let (low, high) = rows.split_at(rows.len() / 2);
         let cut = high.first().map_or(row, |r| r.row as usize);

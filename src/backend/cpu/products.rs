@@ -1,9 +1,8 @@
 //! Inner products of rows, in the canonical order.
 
-use super::{GRAIN, join};
+use super::{GRAIN, elements, join};
 use crate::backend::sum::{self, LEAF};
 use crate::backend::{Cpu, Plane, Planes, Real, RowRef, Vector};
-use ndarray::Array2;
 
 /// The most vectors of a group.
 const WIDTH: usize = 8;
@@ -184,9 +183,4 @@ impl<T: Real> Shared<'_, T> {
 #[inline(always)]
 fn part<'a, T, const L: usize>(row: &'a [T], column: usize, none: &'a [T; L]) -> &'a [T; L] {
     row.get(column..).and_then(|r| r.first_chunk()).unwrap_or(none)
-}
-
-/// All rows, one after another.
-fn elements<T>(array: &Array2<T>) -> &[T] {
-    array.as_slice().unwrap_or(&[])
 }

@@ -1,6 +1,6 @@
 //! Programs of linear combinations, cut into jobs.
 
-use super::{GRAIN, LeafChange, elementwise, join};
+use super::{LeafChange, elementwise, is_much, join};
 use crate::backend::sum::{self, LEAF};
 use crate::backend::{Plane, Program, Real, RowRef, Segment, Term};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
@@ -17,12 +17,14 @@ const BLOCK: usize = 256 * LEAF;
 /// What every job of a program reads.
 pub(super) struct Shared<'a, T> {
     pub program: &'a Program<T>,
-    pub point: ArrayView2<'a, T>,
-    pub output: ArrayView2<'a, T>,
-    pub noise: ArrayView2<'a, T>,
+    /// Elements of a row.
+    pub dim: usize,
+    pub point: &'a [T],
+    pub output: &'a [T],
+    pub noise: &'a [T],
     pub variances: &'a [T],
-    pub earlier_point: ArrayView2<'a, T>,
-    pub earlier_output: ArrayView2<'a, T>,
+    pub earlier_point: &'a [T],
+    pub earlier_output: &'a [T],
     pub state_rows: usize,
     pub memory_rows: usize,
 }
@@ -43,7 +45,7 @@ impl<T: Real> Shared<'_, T> {
     pub fn split(&self, segments: &[Segment], block: Block<'_, T>, leaves: ArrayViewMut2<'_, LeafChange<T>>) {
         let columns = block.state.ncols();
         let targets = leaves.nrows();
-        let parallel = targets * columns > GRAIN;
+        let parallel = is_much(targets, columns);
         let Block { slot, column, state, memory } = block;
         if let (true, Some(middle)) = (segments.len() > 1, segments.get(segments.len() / 2)) {
             let (low, high) = segments.split_at(segments.len() / 2);
@@ -74,6 +76,7 @@ impl<T: Real> Shared<'_, T> {
     #[inline(always)]
     fn run(&self, segment: &Segment, mut block: Block<'_, T>, mut leaves: ArrayViewMut2<'_, LeafChange<T>>) {
         let targets = self.program.targets.get(segment.targets.clone()).unwrap_or(&[]);
+        let mut buffers = [[T::zero(); LEAF]; 2];
         for (target, mut leaves) in targets.iter().zip(leaves.rows_mut()) {
             let terms = self.program.terms.get(target.terms.clone()).unwrap_or(&[]);
             let Some(leaves) = leaves.as_slice_mut() else { continue };
@@ -89,7 +92,7 @@ impl<T: Real> Shared<'_, T> {
             let Some(out) = out.into_slice() else { continue };
             let (before, after, other) = (before.view(), after.view(), other.view());
             let sources = Sources { shared: self, slot: block.slot, columns, plane, at, before, after, other };
-            if !sources.in_one_pass(terms, out, leaves) {
+            if !sources.in_one_pass(terms, out, leaves, &mut buffers) {
                 sources.term_by_term(terms, out, leaves);
             }
         }
@@ -126,18 +129,25 @@ impl<T: Real> Sources<'_, '_, T> {
                     Ordering::Greater => self.after.row(row - self.at - 1).to_slice(),
                 };
             }
-            Plane::Point => &self.shared.point,
-            Plane::Output => &self.shared.output,
-            Plane::Noise => &self.shared.noise,
-            Plane::EarlierPoint => &self.shared.earlier_point,
-            Plane::EarlierOutput => &self.shared.earlier_output,
+            Plane::Point => self.shared.point,
+            Plane::Output => self.shared.output,
+            Plane::Noise => self.shared.noise,
+            Plane::EarlierPoint => self.shared.earlier_point,
+            Plane::EarlierOutput => self.shared.earlier_output,
         };
-        array.row(row).to_slice().and_then(|r| r.get(self.columns.clone()))
+        let first = row * self.shared.dim;
+        array.get(first + self.columns.start..first + self.columns.end)
     }
 
     /// The usual numbers of terms, corrections last. All rows are read side by side and once, which is what processors foresee best.
     #[inline(always)]
-    fn in_one_pass(&self, terms: &[Term<T>], out: &mut [T], leaves: &mut [LeafChange<T>]) -> bool {
+    fn in_one_pass(
+        &self,
+        terms: &[Term<T>],
+        out: &mut [T],
+        leaves: &mut [LeafChange<T>],
+        buffers: &mut [[T; LEAF]; 2],
+    ) -> bool {
         let plain = terms.iter().take_while(|t| t.minus.is_none()).count();
         let (plain, corrections) = terms.split_at(plain);
         if !corrections.iter().all(|t| t.minus.is_some() && t.shift.is_none()) {
@@ -146,7 +156,7 @@ impl<T: Real> Sources<'_, '_, T> {
         macro_rules! pass {
             ($(($P:literal $C:literal))*) => {
                 match (plain.len(), corrections.len()) {
-                    $(($P, $C) => self.pass::<$P, $C>(plain, corrections, out, leaves),)*
+                    $(($P, $C) => self.pass::<$P, $C>(plain, corrections, out, leaves, buffers),)*
                     _ => false,
                 }
             };
@@ -162,6 +172,7 @@ impl<T: Real> Sources<'_, '_, T> {
         corrections: &[Term<T>],
         out: &mut [T],
         leaves: &mut [LeafChange<T>],
+        [new, square]: &mut [[T; LEAF]; 2],
     ) -> bool {
         let none: &[T] = &[];
         let mut operands = Operands { a: [T::zero(); P], x: [none; P], w: [T::zero(); C], y: [none; C], z: [none; C] };
@@ -174,13 +185,12 @@ impl<T: Real> Sources<'_, '_, T> {
             let (Some(row), Some(minus)) = rows else { return false };
             (operands.w[k], operands.y[k], operands.z[k]) = (term.coef, row, minus);
         }
-        let (mut new, mut square) = ([T::zero(); LEAF], [T::zero(); LEAF]);
         let mut first = 0;
         for (change, out) in leaves.iter_mut().zip(out.chunks_mut(LEAF)) {
             let n = out.len();
             if n == LEAF {
-                operands.combine::<LEAF>(first, out, &mut new, &mut square);
-                *change = replace(out, &mut new, sum::whole(&square));
+                operands.combine::<LEAF>(first, out, new, square);
+                *change = replace(out, new, sum::whole(square));
             } else {
                 let mut at = 0;
                 while at + VECTOR <= n {
