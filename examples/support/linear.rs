@@ -16,7 +16,7 @@ use pulp::{Arch, NullaryFnOnce, Simd, WithSimd, bytemuck};
 /// Most rows that read weights in half precision.
 const HALF_ROWS: usize = 2;
 
-/// How a single row is multiplied; the bits are the same.
+/// How one or two rows are multiplied; the bits are the same.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum RowPath {
     /// Weights in half precision where there are some, else as `Single`.
@@ -48,7 +48,7 @@ impl Linear {
         self.outputs
     }
 
-    /// Has a single row take this path. Returns whether there is such a path with these weights on this processor.
+    /// Has one or two rows take this path. Returns whether there is such a path with these weights on this processor.
     pub fn set_row_path(&mut self, path: RowPath) -> bool {
         self.row_path = path;
         path != RowPath::Half || self.half.is_some()

@@ -62,7 +62,7 @@ impl Mlp {
         self.net.norm
     }
 
-    /// Has the products of a single row take this path. Returns whether it is there for any of them.
+    /// Has the products of one or two rows take this path. Returns whether it is there for any of them.
     pub fn set_row_path(&mut self, path: RowPath) -> bool {
         let Network { inp, blocks, modulation, out, .. } = &mut self.net;
         let layers = blocks.as_flattened_mut().iter_mut().chain([inp, modulation, out]);

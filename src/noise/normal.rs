@@ -188,10 +188,10 @@ pub(super) fn fill_f64([step, sample, stream]: [u32; 3], key: [u32; 2], first: u
     );
 }
 
-/// Writes elements `first ..` of a sequence that is made in blocks of `PER` elements, `BULK`, `WIDE` or `NARROW` at a time.
+/// Writes elements `first ..` of a sequence that is made in blocks of `PER` elements, `N`, `WIDE` or `NARROW` at a time.
 #[inline(always)]
-fn fill<V: Copy, T: From<V>, const PER: usize, const BULK: usize>(
-    bulk: impl Fn(u32) -> [[V; PER]; BULK],
+fn fill<V: Copy, T: From<V>, const PER: usize, const N: usize>(
+    bulk: impl Fn(u32) -> [[V; PER]; N],
     wide: impl Fn(u32) -> [[V; PER]; WIDE],
     narrow: impl Fn(u32) -> [[V; PER]; NARROW],
     first: usize,
@@ -201,11 +201,11 @@ fn fill<V: Copy, T: From<V>, const PER: usize, const BULK: usize>(
     let mut skip = first % PER;
     while !out.is_empty() {
         let lanes;
-        if skip == 0 && out.len() >= BULK * PER {
+        if skip == 0 && out.len() >= N * PER {
             // The common case, of a length known to the compiler: straight from registers to `out`.
-            lanes = BULK;
+            lanes = N;
             let whole;
-            (whole, out) = out.split_at_mut(BULK * PER);
+            (whole, out) = out.split_at_mut(N * PER);
             write(whole, bulk(block).as_flattened());
         } else if skip + out.len() > NARROW * PER {
             lanes = WIDE;

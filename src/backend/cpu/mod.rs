@@ -3,6 +3,7 @@
 //! Work is cut recursively by slots and by columns at multiples of a leaf, so neither the number of threads nor the order of work
 //! changes a bit.
 
+mod combine;
 mod products;
 mod program;
 
@@ -25,9 +26,19 @@ fn is_much(rows: usize, columns: usize) -> bool {
 
 /// Arrays in main memory, elements of type `T` (f32 or f64).
 ///
+/// With the feature `rayon` kernels run on the current rayon pool. Call samplers from a thread of that pool, for example within `rayon::scope`:
+/// from any other thread every large kernel, and every evaluation of a network that uses rayon itself, wakes the pool and waits for it. (A score
+/// that is not `Send` cannot go there, and works where it is.)
+///
 /// ```
-/// let backend = piadm::Cpu::<f32>::new();
-/// # let _ = backend;
+/// use piadm::{Cpu, Ou, Picard, Prediction, Problem, Sampler, Scheme, TimeGrid, score_fn};
+///
+/// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
+/// let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 100)?;
+/// let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::default(), (4, 784));
+/// let solution = rayon::scope(|_| Picard::default().sample(&problem, &mut score))?;
+/// assert_eq!(solution.samples.dim(), (4, 784));
+/// # Ok::<(), piadm::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cpu<T>(PhantomData<T>);
@@ -196,21 +207,8 @@ fn fill_all<T: Real>(out: &mut [T], value: T) {
     out.fill(value);
 }
 
-/// `f` of two leaves, or of what a row ends with. A loop of a length that the compiler knows takes half the time.
-#[inline(always)]
-fn elementwise<T: Real>(x: &[T], y: &[T], out: &mut [T; LEAF], f: impl Fn(T, T) -> T) {
-    if let ([x], [y]) = (x.as_chunks::<LEAF>().0, y.as_chunks::<LEAF>().0) {
-        for i in 0..LEAF {
-            out[i] = f(x[i], y[i]);
-        }
-    } else {
-        for ((out, x), y) in out.iter_mut().zip(x).zip(y) {
-            *out = f(*x, *y);
-        }
-    }
-}
-
 fn gather<T: Real>(src: ArrayView2<'_, T>, rows: &[u32], mut dst: ArrayViewMut2<'_, T>) {
+    // copies are quick even where rows are short
     if rows.len() > 1 && dst.len() > GRAIN {
         let mid = rows.len() / 2;
         let (low, high) = rows.split_at(mid);

@@ -1,6 +1,7 @@
 //! Programs of linear combinations, cut into jobs.
 
-use super::{LeafChange, elementwise, is_much, join};
+use super::combine::{Operands, VECTOR, square};
+use super::{LeafChange, is_much, join};
 use crate::backend::sum::{self, LEAF};
 use crate::backend::{Plane, Program, Real, RowRef, Segment, Term};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
@@ -9,8 +10,6 @@ use std::ops::Range;
 
 /// Columns that are combined term by term before they replace the old ones: a buffer for the first-level cache.
 const PIECE: usize = 8 * LEAF;
-/// Elements at a time of what rows end with after their last whole leaf.
-const VECTOR: usize = 16;
 /// Columns of a job, at most: what a target shares with the next ones stays in the cache, and rows are read in long runs.
 const BLOCK: usize = 256 * LEAF;
 
@@ -136,7 +135,7 @@ impl<T: Real> Sources<'_, '_, T> {
             Plane::EarlierOutput => self.shared.earlier_output,
         };
         let first = row * self.shared.dim;
-        array.get(first + self.columns.start..first + self.columns.end)
+        Some(&array[first + self.columns.start..first + self.columns.end])
     }
 
     /// The usual numbers of terms, corrections last. All rows are read side by side and once, which is what processors foresee best.
@@ -245,68 +244,6 @@ impl<T: Real> Sources<'_, '_, T> {
     }
 }
 
-/// What P plain terms and C corrections multiply, and by what.
-struct Operands<'a, T, const P: usize, const C: usize> {
-    a: [T; P],
-    x: [&'a [T]; P],
-    w: [T; C],
-    y: [&'a [T]; C],
-    z: [&'a [T]; C],
-}
-
-impl<T: Real, const P: usize, const C: usize> Operands<'_, T, P, C> {
-    /// L new elements from `at` on, and the squares of their changes: loops of a length that the compiler knows take half the time.
-    #[inline(always)]
-    fn combine<const L: usize>(&self, at: usize, old: &[T], new: &mut [T], square: &mut [T]) {
-        let (x, y, z) = (parts::<T, P, L>(&self.x, at), parts::<T, C, L>(&self.y, at), parts::<T, C, L>(&self.z, at));
-        let old = part::<T, L>(old, 0);
-        let new = &mut new[..L].as_chunks_mut::<L>().0[0];
-        let square = &mut square[..L].as_chunks_mut::<L>().0[0];
-        for i in 0..L {
-            let mut sum = T::zero();
-            for (a, x) in self.a.iter().zip(&x) {
-                sum += *a * x[i];
-            }
-            let mut correction = T::zero();
-            for (w, (y, z)) in self.w.iter().zip(y.iter().zip(&z)) {
-                correction += *w * (y[i] - z[i]);
-            }
-            let combined = sum + correction;
-            new[i] = combined;
-            square[i] = (combined - old[i]) * (combined - old[i]);
-        }
-    }
-}
-
-/// L elements of every row.
-#[inline(always)]
-fn parts<'a, T, const N: usize, const L: usize>(rows: &[&'a [T]; N], at: usize) -> [&'a [T; L]; N] {
-    rows.map(
-        #[inline(always)]
-        |row| part(row, at),
-    )
-}
-
-/// L elements of a row.
-#[inline(always)]
-fn part<T, const L: usize>(row: &[T], at: usize) -> &[T; L] {
-    &row[at..at + L].as_chunks::<L>().0[0]
-}
-
-/// Sum of the squares of the differences in a leaf.
-#[inline(always)]
-fn square<T: Real>(out: &[T], new: &[T]) -> T {
-    let mut square = [T::zero(); LEAF];
-    elementwise(
-        new,
-        out,
-        &mut square,
-        #[inline(always)]
-        |new, old| (new - old) * (new - old),
-    );
-    sum::leaf(&square[..out.len()])
-}
-
 /// Replaces a leaf by its new elements, whose changes have this sum of squares, and says what that changed; elements that are not finite keep
 /// their old value. `new` is overwritten.
 #[inline(always)]
@@ -402,5 +339,64 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Two slots, with one between them that has no targets, and rows that are cut into columns: the targets run in order, each on the rows of its slot.
+    #[test]
+    fn slots_and_columns_are_kept_apart() {
+        const ROWS: usize = 3;
+        let n = BLOCK + 2 * LEAF + 5;
+        let array = |rows: usize, k: usize| {
+            let value = |(r, i)| ((i * 7919 + r * 104_729 + k) % 1009) as f64 / 37.0 - 13.0;
+            Array2::from_shape_fn((rows, n), value)
+        };
+        let (mut state, mut memory, point) = (array(3 * ROWS, 1), array(3 * ROWS, 2), array(3, 3));
+        let row = |plane, row: usize| RowRef { plane, row: row as u32 };
+        let mut program = Program::default();
+        for slot in [0, 2] {
+            let own = |plane, k: usize| row(plane, slot * ROWS + k);
+            let first = program.targets.len();
+            // the last one is among its own terms
+            for (out, from) in [
+                (own(Plane::State, 1), own(Plane::State, 0)),
+                (own(Plane::Memory, 2), own(Plane::State, 1)),
+                (own(Plane::State, 2), own(Plane::Memory, 2)),
+                (own(Plane::State, 2), own(Plane::State, 2)),
+            ] {
+                let begin = program.terms.len();
+                let minus = Some(row(Plane::Point, slot));
+                program.terms.push(Term { coef: 0.5, row: from, minus: None, shift: None });
+                program.terms.push(Term { coef: 0.3, row: row(Plane::Point, slot), minus: None, shift: None });
+                program.terms.push(Term { coef: 0.7, row: from, minus, shift: None });
+                program.targets.push(Target { out, before: None, terms: begin..program.terms.len() });
+            }
+            program.segments.push(Segment { slot, targets: first..program.targets.len() });
+        }
+        let (mut state_expected, mut memory_expected) = (state.clone(), memory.clone());
+        for slot in [0, 2] {
+            let at = slot * ROWS;
+            for i in 0..n {
+                let p = point[(slot, i)];
+                let next = |x: f64| (0.5 * x + 0.3 * p) + 0.7 * (x - p);
+                state_expected[(at + 1, i)] = next(state[(at, i)]);
+                memory_expected[(at + 2, i)] = next(state_expected[(at + 1, i)]);
+                state_expected[(at + 2, i)] = next(next(memory_expected[(at + 2, i)]));
+            }
+        }
+        let none = Array2::zeros((0, n));
+        let planes = Planes::<Cpu<f64>> {
+            state: &mut state,
+            memory: &mut memory,
+            point: &point,
+            output: &none,
+            earlier_point: &none,
+            earlier_output: &none,
+            noise: &none,
+            variances: &none,
+            state_rows: ROWS,
+            memory_rows: ROWS,
+        };
+        Cpu::new().run(&program, planes, &mut Default::default(), &mut Vec::new()).unwrap();
+        assert!(state == state_expected && memory == memory_expected);
     }
 }

@@ -1,0 +1,72 @@
+//! Linear combinations of a few rows, element by element.
+
+use crate::backend::Real;
+use crate::backend::sum::{self, LEAF};
+
+/// Elements at a time of what rows end with after their last whole leaf.
+pub(super) const VECTOR: usize = 16;
+
+/// What P plain terms and C corrections multiply, and by what.
+pub(super) struct Operands<'a, T, const P: usize, const C: usize> {
+    pub a: [T; P],
+    pub x: [&'a [T]; P],
+    pub w: [T; C],
+    pub y: [&'a [T]; C],
+    pub z: [&'a [T]; C],
+}
+
+impl<T: Real, const P: usize, const C: usize> Operands<'_, T, P, C> {
+    /// L new elements from `at` on, and the squares of their changes: loops of a length that the compiler knows take half the time.
+    #[inline(always)]
+    pub fn combine<const L: usize>(&self, at: usize, old: &[T], new: &mut [T], square: &mut [T]) {
+        let (x, y, z) = (parts::<T, P, L>(&self.x, at), parts::<T, C, L>(&self.y, at), parts::<T, C, L>(&self.z, at));
+        let old = part::<T, L>(old, 0);
+        let new = &mut new[..L].as_chunks_mut::<L>().0[0];
+        let square = &mut square[..L].as_chunks_mut::<L>().0[0];
+        for i in 0..L {
+            let mut sum = T::zero();
+            for (a, x) in self.a.iter().zip(&x) {
+                sum += *a * x[i];
+            }
+            let mut correction = T::zero();
+            for (w, (y, z)) in self.w.iter().zip(y.iter().zip(&z)) {
+                correction += *w * (y[i] - z[i]);
+            }
+            let combined = sum + correction;
+            new[i] = combined;
+            square[i] = (combined - old[i]) * (combined - old[i]);
+        }
+    }
+}
+
+/// L elements of every row.
+#[inline(always)]
+fn parts<'a, T, const N: usize, const L: usize>(rows: &[&'a [T]; N], at: usize) -> [&'a [T; L]; N] {
+    rows.map(
+        #[inline(always)]
+        |row| part(row, at),
+    )
+}
+
+/// L elements of a row.
+#[inline(always)]
+fn part<T, const L: usize>(row: &[T], at: usize) -> &[T; L] {
+    &row[at..at + L].as_chunks::<L>().0[0]
+}
+
+/// Sum of the squares of the differences in a leaf.
+#[inline(always)]
+pub(super) fn square<T: Real>(out: &[T], new: &[T]) -> T {
+    let mut square = [T::zero(); LEAF];
+    // a loop of a length that the compiler knows takes half the time
+    if let ([out], [new]) = (out.as_chunks::<LEAF>().0, new.as_chunks::<LEAF>().0) {
+        for i in 0..LEAF {
+            square[i] = (new[i] - out[i]) * (new[i] - out[i]);
+        }
+        return sum::whole(&square);
+    }
+    for ((square, new), out) in square.iter_mut().zip(new).zip(out) {
+        *square = (*new - *out) * (*new - *out);
+    }
+    sum::leaf(&square[..out.len()])
+}
