@@ -4,15 +4,31 @@
 //! arithmetic and every result has the same bits.
 
 /// Runs `f` compiled for the best instruction set that the processor has. What `f` calls must be inlined to take part.
+///
+/// Never inlined itself: jobs are cut up by recursion, which must not carry the locals of `f` from level to level. They are many where the
+/// crate is compiled with optimisation and its generic functions without, as here:
+///
+/// ```
+/// # #[cfg(feature = "rayon")]
+/// # {
+/// use piadm::{Cpu, Ou, Picard, Prediction, Problem, Sampler, Scheme, TimeGrid, score_fn};
+/// let mut score = score_fn::<f64>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
+/// let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 100)?;
+/// let problem = Problem::new(Cpu::<f64>::new(), &Ou, grid, Scheme::default(), (2000, 2));
+/// let pool = rayon::ThreadPoolBuilder::new().num_threads(2).stack_size(1 << 19).build()?;
+/// pool.scope(|_| Picard::default().sample(&problem, &mut score))?;
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[cfg(feature = "simd")]
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn dispatch<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(f)
 }
 
 /// Runs `f`.
 #[cfg(not(feature = "simd"))]
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn dispatch<R>(f: impl FnOnce() -> R) -> R {
     f()
 }

@@ -1,10 +1,11 @@
 //! Linear combinations of a few rows, element by element.
 
+use super::LeafChange;
 use crate::backend::Real;
 use crate::backend::sum::{self, LEAF};
 
 /// Elements at a time of what rows end with after their last whole leaf.
-pub(super) const VECTOR: usize = 16;
+const VECTOR: usize = 16;
 
 /// What P plain terms and C corrections multiply, and by what.
 pub(super) struct Operands<'a, T, const P: usize, const C: usize> {
@@ -16,9 +17,34 @@ pub(super) struct Operands<'a, T, const P: usize, const C: usize> {
 }
 
 impl<T: Real, const P: usize, const C: usize> Operands<'_, T, P, C> {
+    /// Replaces a row by its new elements.
+    #[inline(always)]
+    pub fn replace(self, out: &mut [T], leaves: &mut [LeafChange<T>], [new, square]: &mut [[T; LEAF]; 2]) {
+        let mut first = 0;
+        for (change, out) in leaves.iter_mut().zip(out.chunks_mut(LEAF)) {
+            let n = out.len();
+            if n == LEAF {
+                self.combine::<LEAF>(first, out, new, square);
+                *change = replace(out, new, sum::whole(square));
+            } else {
+                let mut at = 0;
+                while at + VECTOR <= n {
+                    self.combine::<VECTOR>(first + at, &out[at..], &mut new[at..], &mut square[at..]);
+                    at += VECTOR;
+                }
+                while at < n {
+                    self.combine::<1>(first + at, &out[at..], &mut new[at..], &mut square[at..]);
+                    at += 1;
+                }
+                *change = replace(out, &mut new[..n], sum::leaf(&square[..n]));
+            }
+            first += LEAF;
+        }
+    }
+
     /// L new elements from `at` on, and the squares of their changes: loops of a length that the compiler knows take half the time.
     #[inline(always)]
-    pub fn combine<const L: usize>(&self, at: usize, old: &[T], new: &mut [T], square: &mut [T]) {
+    fn combine<const L: usize>(&self, at: usize, old: &[T], new: &mut [T], square: &mut [T]) {
         let (x, y, z) = (parts::<T, P, L>(&self.x, at), parts::<T, C, L>(&self.y, at), parts::<T, C, L>(&self.z, at));
         let old = part::<T, L>(old, 0);
         let new = &mut new[..L].as_chunks_mut::<L>().0[0];
@@ -69,4 +95,25 @@ pub(super) fn square<T: Real>(out: &[T], new: &[T]) -> T {
         *square = (*new - *out) * (*new - *out);
     }
     sum::leaf(&square[..out.len()])
+}
+
+/// Replaces a leaf by its new elements, whose changes have this sum of squares, and says what that changed; elements that are not finite keep
+/// their old value. `new` is overwritten.
+#[inline(always)]
+pub(super) fn replace<T: Real>(out: &mut [T], new: &mut [T], mut sum: T) -> LeafChange<T> {
+    let mut broken = false;
+    // a finite sum of squares comes from finite elements only
+    if !sum.is_finite() {
+        for (new, old) in new.iter_mut().zip(out.iter()) {
+            if !new.is_finite() {
+                broken = true;
+                *new = *old;
+            }
+        }
+        sum = square(out, new);
+    }
+    // the square of a tiny change is 0; looking at all elements takes less time than to stop at the first
+    let moved = sum > T::zero() || new.iter().zip(out.iter()).fold(false, |any, (new, old)| any | !new.same_bits(*old));
+    out.copy_from_slice(new);
+    LeafChange { sum, moved, broken }
 }

@@ -1,8 +1,8 @@
 //! Programs of linear combinations, cut into jobs.
 
-use super::combine::{Operands, VECTOR, square};
+use super::combine::{Operands, replace, square};
 use super::{LeafChange, is_much, join};
-use crate::backend::sum::{self, LEAF};
+use crate::backend::sum::LEAF;
 use crate::backend::{Plane, Program, Real, RowRef, Segment, Term};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use std::cmp::Ordering;
@@ -64,15 +64,11 @@ impl<T: Real> Shared<'_, T> {
             let b = Block { slot, column: column + cut, state: s1, memory: m1 };
             join(parallel, || self.split(segments, a, l0), || self.split(segments, b, l1));
         } else if let Some(segment) = segments.first() {
-            crate::simd::dispatch(
-                #[inline(always)]
-                || self.run(segment, Block { slot, column, state, memory }, leaves),
-            );
+            self.run(segment, Block { slot, column, state, memory }, leaves);
         }
     }
 
     /// One segment on at most [`BLOCK`] columns: every target in order.
-    #[inline(always)]
     fn run(&self, segment: &Segment, mut block: Block<'_, T>, mut leaves: ArrayViewMut2<'_, LeafChange<T>>) {
         let targets = self.program.targets.get(segment.targets.clone()).unwrap_or(&[]);
         let mut buffers = [[T::zero(); LEAF]; 2];
@@ -92,7 +88,10 @@ impl<T: Real> Shared<'_, T> {
             let (before, after, other) = (before.view(), after.view(), other.view());
             let sources = Sources { shared: self, slot: block.slot, columns, plane, at, before, after, other };
             if !sources.in_one_pass(terms, out, leaves, &mut buffers) {
-                sources.term_by_term(terms, out, leaves);
+                crate::simd::dispatch(
+                    #[inline(always)]
+                    || sources.term_by_term(terms, out, leaves),
+                );
             }
         }
     }
@@ -114,7 +113,6 @@ struct Sources<'s, 'a, T> {
 
 impl<T: Real> Sources<'_, '_, T> {
     /// The block's columns of a row; none of the target's own.
-    #[inline(always)]
     fn row(&self, r: RowRef) -> Option<&[T]> {
         let row = r.row as usize;
         let array = match r.plane {
@@ -139,7 +137,6 @@ impl<T: Real> Sources<'_, '_, T> {
     }
 
     /// The usual numbers of terms, corrections last. All rows are read side by side and once, which is what processors foresee best.
-    #[inline(always)]
     fn in_one_pass(
         &self,
         terms: &[Term<T>],
@@ -164,14 +161,13 @@ impl<T: Real> Sources<'_, '_, T> {
     }
 
     /// The same for P plain terms and C corrections; false if the target is one of its own terms.
-    #[inline(always)]
     fn pass<const P: usize, const C: usize>(
         &self,
         plain: &[Term<T>],
         corrections: &[Term<T>],
         out: &mut [T],
         leaves: &mut [LeafChange<T>],
-        [new, square]: &mut [[T; LEAF]; 2],
+        buffers: &mut [[T; LEAF]; 2],
     ) -> bool {
         let none: &[T] = &[];
         let mut operands = Operands { a: [T::zero(); P], x: [none; P], w: [T::zero(); C], y: [none; C], z: [none; C] };
@@ -184,26 +180,10 @@ impl<T: Real> Sources<'_, '_, T> {
             let (Some(row), Some(minus)) = rows else { return false };
             (operands.w[k], operands.y[k], operands.z[k]) = (term.coef, row, minus);
         }
-        let mut first = 0;
-        for (change, out) in leaves.iter_mut().zip(out.chunks_mut(LEAF)) {
-            let n = out.len();
-            if n == LEAF {
-                operands.combine::<LEAF>(first, out, new, square);
-                *change = replace(out, new, sum::whole(square));
-            } else {
-                let mut at = 0;
-                while at + VECTOR <= n {
-                    operands.combine::<VECTOR>(first + at, &out[at..], &mut new[at..], &mut square[at..]);
-                    at += VECTOR;
-                }
-                while at < n {
-                    operands.combine::<1>(first + at, &out[at..], &mut new[at..], &mut square[at..]);
-                    at += 1;
-                }
-                *change = replace(out, &mut new[..n], sum::leaf(&square[..n]));
-            }
-            first += LEAF;
-        }
+        crate::simd::dispatch(
+            #[inline(always)]
+            || operands.replace(out, leaves, buffers),
+        );
         true
     }
 
@@ -244,31 +224,10 @@ impl<T: Real> Sources<'_, '_, T> {
     }
 }
 
-/// Replaces a leaf by its new elements, whose changes have this sum of squares, and says what that changed; elements that are not finite keep
-/// their old value. `new` is overwritten.
-#[inline(always)]
-fn replace<T: Real>(out: &mut [T], new: &mut [T], mut sum: T) -> LeafChange<T> {
-    let mut broken = false;
-    // a finite sum of squares comes from finite elements only
-    if !sum.is_finite() {
-        for (new, old) in new.iter_mut().zip(out.iter()) {
-            if !new.is_finite() {
-                broken = true;
-                *new = *old;
-            }
-        }
-        sum = square(out, new);
-    }
-    // the square of a tiny change is 0; looking at all elements takes less time than to stop at the first
-    let moved = sum > T::zero() || new.iter().zip(out.iter()).fold(false, |any, (new, old)| any | !new.same_bits(*old));
-    out.copy_from_slice(new);
-    LeafChange { sum, moved, broken }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::{Backend, Cpu, Planes, Target};
+    use crate::backend::{Backend, Cpu, Planes, Target, sum};
     use ndarray::Array2;
 
     /// Every number of terms and every length against the sums written out one element at a time; states, which may be among the terms,
