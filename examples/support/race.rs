@@ -3,8 +3,8 @@
 use super::equal_error::{Setting, errors};
 use super::fit::median;
 use super::network::Network;
-use ndarray::Array2;
-use piadm::{BoxError, Cpu, Problem, Report, Rows, Sampler, Solution};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
+use piadm::{BoxError, Cpu, Prediction, Problem, Report, Rows, Sampler, ScoreFn, Solution};
 use rayon::ThreadPool;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
@@ -50,29 +50,87 @@ pub struct Line {
     pub range: (f64, f64),
     /// Share of the seconds that was spent outside of the network.
     pub solver: f64,
+    /// Share of the seconds that the network takes for the same calls one straight after another; of parallel samplers.
+    #[serde(default)]
+    pub straight: Option<f64>,
     /// Seconds of the fastest sequential run of the same turn over its own.
     pub ratio: f64,
     /// c(images) / (W c(R)): the ratio of a solver that costs nothing, c being the seconds a row and R the rows of a call.
     pub bound: f64,
 }
 
+/// Inputs and outputs of calls on up to so many rows, with sizes and times as in a window; the arithmetic does not depend on the values.
+struct Sheet {
+    x: Array2<f32>,
+    out: Array2<f32>,
+    t: Vec<f64>,
+    halves: Vec<f64>,
+    ids: Vec<u32>,
+    slots: Vec<usize>,
+}
+
+impl Sheet {
+    fn new(rows: usize, dim: usize) -> Self {
+        let x = Array2::from_shape_fn((rows, dim), |(i, j)| ((i * 7 + j * 3) % 23) as f32 / 8.0 - 1.4);
+        let t = (0..rows).map(|i| 0.5 + i as f64 / rows as f64).collect();
+        Sheet { out: Array2::zeros(x.dim()), x, t, halves: vec![0.5; rows], ids: vec![0; rows], slots: vec![0; rows] }
+    }
+
+    fn call(&mut self, network: &mut dyn Network, rows: usize) -> Result<(), BoxError> {
+        let all = Rows::new(&self.t, &self.halves, &self.halves, &self.ids, &self.slots).ok_or("lengths differ")?;
+        network.eval(self.x.slice(s![..rows, ..]), &all.range(0..rows), self.out.slice_mut(s![..rows, ..]))
+    }
+}
+
 /// Seconds of one call on so many rows.
 pub fn call(network: &mut dyn Network, rows: usize) -> Result<f64, BoxError> {
-    let dim = network.dim();
-    // sizes and times as in a window; the arithmetic does not depend on the values
-    let x = Array2::from_shape_fn((rows, dim), |(i, j)| ((i * 7 + j * 3) % 23) as f32 / 8.0 - 1.4);
-    let t: Vec<f64> = (0..rows).map(|i| 0.5 + i as f64 / rows as f64).collect();
-    let (zeros, ids, slots) = (vec![0.5; rows], vec![0; rows], vec![0; rows]);
-    let rows = Rows::new(&t, &zeros, &zeros, &ids, &slots).ok_or("lengths differ")?;
-    let mut out = Array2::zeros(x.dim());
-    network.eval(x.view(), &rows, out.view_mut())?;
+    let mut sheet = Sheet::new(rows, network.dim());
+    sheet.call(network, rows)?;
     let (mut seconds, calling) = (Vec::new(), Instant::now());
     while seconds.len() < CALLS || calling.elapsed() < CALLING {
         let started = Instant::now();
-        network.eval(x.view(), &rows, out.view_mut())?;
+        sheet.call(network, rows)?;
         seconds.push(started.elapsed().as_secs_f64());
     }
     Ok(median(seconds))
+}
+
+/// Seconds of calls on so many rows each, one straight after another.
+fn straight(network: &mut dyn Network, calls: &[usize]) -> Result<f64, BoxError> {
+    let mut sheet = Sheet::new(calls.iter().copied().max().unwrap_or(0), network.dim());
+    for rows in calls.iter().take(CALLS) {
+        sheet.call(network, *rows)?;
+    }
+    let started = Instant::now();
+    for rows in calls {
+        sheet.call(network, *rows)?;
+    }
+    Ok(started.elapsed().as_secs_f64())
+}
+
+/// A network, and the rows of the calls that it got.
+struct Recorded<'n> {
+    network: &'n mut dyn Network,
+    calls: Vec<usize>,
+}
+
+impl ScoreFn<Cpu<f32>> for Recorded<'_> {
+    fn prediction(&self) -> Prediction {
+        self.network.prediction()
+    }
+
+    fn eval(&mut self, x: ArrayView2<'_, f32>, rows: &Rows<'_>, out: ArrayViewMut2<'_, f32>) -> Result<(), BoxError> {
+        self.calls.push(rows.len());
+        self.network.eval(x, rows, out)
+    }
+
+    fn max_rows(&self) -> Option<usize> {
+        self.network.max_rows()
+    }
+
+    fn time_range(&self) -> Option<(f64, f64)> {
+        self.network.time_range()
+    }
 }
 
 /// What a contender did, turn by turn.
@@ -81,6 +139,8 @@ struct Record {
     seconds: Vec<f64>,
     /// A row of an average call.
     row_seconds: Vec<f64>,
+    /// The calls of the run, one straight after another.
+    straight: Vec<f64>,
     errors: Vec<f64>,
     reports: Vec<Report>,
 }
@@ -102,11 +162,13 @@ pub fn race(
             n => (0..n as u32).collect(),
         };
         let mut reference: Option<Array2<f32>> = None;
+        let mut calls: Vec<Vec<usize>> = Vec::new();
         for (contender, record) in contenders.iter().zip(&mut records) {
             let problem = contender.problem.clone().with_ids(ids.clone());
+            let mut recorded = Recorded { network: &mut *network, calls: Vec::with_capacity(2 * setting.steps) };
             let mut timed = || -> Result<(f64, Solution<Cpu<f32>>), BoxError> {
                 let started = Instant::now();
-                let solution = contender.sampler.sample(&problem, &mut *network)?;
+                let solution = contender.sampler.sample(&problem, &mut recorded)?;
                 Ok((started.elapsed().as_secs_f64(), solution))
             };
             let (seconds, solution) = if contender.single { single.install(&mut timed)? } else { timed()? };
@@ -117,11 +179,15 @@ pub fn race(
                 None => reference = Some(solution.samples),
             }
             record.reports.push(solution.report);
+            calls.push(recorded.calls);
         }
         // what a row costs, in the same turn
         let mut alone = || call(network, setting.samples);
         first_row.push(alone()?.min(single.install(&mut alone)?) / setting.samples as f64);
-        for (contender, record) in contenders.iter().zip(&mut records) {
+        for ((contender, record), calls) in contenders.iter().zip(&mut records).zip(&calls) {
+            if contender.tolerance.is_some() {
+                record.straight.push(straight(network, calls)?);
+            }
             let Some(report) = record.reports.last() else { continue };
             let rows = report.score_rows.div_ceil(report.score_calls.max(1)).max(1);
             let mut some = || call(network, rows);
@@ -140,7 +206,7 @@ pub fn race(
 }
 
 fn line(contender: &Contender, record: &Record, setting: Setting, fastest: &[f64], first_row: &[f64]) -> Line {
-    let Record { seconds, row_seconds, errors, reports } = record;
+    let Record { seconds, row_seconds, straight, errors, reports } = record;
     let of = |f: &dyn Fn(&Report) -> f64| median(reports.iter().map(f));
     let steps = reports.first().map_or(0, |r| r.steps);
     // evaluations of the sequential reference over those of this sampler
@@ -158,6 +224,7 @@ fn line(contender: &Contender, record: &Record, setting: Setting, fastest: &[f64
         seconds: median(seconds.iter().copied()),
         range: seconds.iter().fold((f64::INFINITY, 0.0), |(low, high), s| (f64::min(low, *s), f64::max(high, *s))),
         solver: of(&|r| r.solver_time.as_secs_f64() / r.total_time().as_secs_f64()),
+        straight: (!straight.is_empty()).then(|| median(straight.iter().zip(seconds).map(|(s, all)| s / all))),
         ratio: median(fastest.iter().zip(seconds).map(|(f, s)| f / s)),
         bound: median(bounds),
     }

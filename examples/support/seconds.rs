@@ -140,14 +140,14 @@ fn table(network: &str, race: &Race) -> String {
     let Race { dynamics, steps, images, turns, lines } = race;
     let mut text = format!(
         "\n{network}, {}, {steps} steps, images {images}, medians of {turns} runs in turn\n\n\
-         | | window | tolerance | rounds | rows a step | path error | seconds (least, most) | solver | times faster | by least | bound | share |\n\
-         |---|---|---|---|---|---|---|---|---|---|---|---|\n",
+         | | window | tolerance | rounds | rows a step | path error | seconds (least, most) | solver | calls straight | times faster | by least | bound | share |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
         name(*dynamics)
     );
     for l in lines {
         let few = if l.steps == *steps { String::new() } else { format!(" ({})", l.steps) };
         text += &format!(
-            "| {}{few} | {} | {} | {:.0} | {:.2} | {} | {:.4} ({:.4}, {:.4}) | {:.0} % | {:.2} | {:.2} | {:.2} | {:.0} % |\n",
+            "| {}{few} | {} | {} | {:.0} | {:.2} | {} | {:.4} ({:.4}, {:.4}) | {:.0} % | {} | {:.2} | {:.2} | {:.2} | {:.0} % |\n",
             l.sampler,
             l.window.map_or("-".into(), |w| w.to_string()),
             l.tolerance.map_or("-".into(), |t| format!("{t:.1e}")),
@@ -158,6 +158,7 @@ fn table(network: &str, race: &Race) -> String {
             l.range.0,
             l.range.1,
             100.0 * l.solver,
+            l.straight.map_or("-".into(), |s| format!("{:.0} %", 100.0 * s)),
             l.ratio,
             by_least(lines, l),
             l.bound,
