@@ -198,7 +198,11 @@ fn multiply<S: Simd, W: Panel<S>, const M: usize, const P: usize>(
     let panels: [W; P] = std::array::from_fn(|p| panel(first + p));
     let mut sums = [std::array::from_fn::<_, P, _>(|p| layer.panels.bias::<S>(first + p)); M];
     for (q, values) in x.as_chunks::<M>().0[..k].iter().enumerate() {
-        let weights = panels.map(|panel| panel.weights(simd, q));
+        // no closure: the compiler need not inline one here
+        let mut weights = [[simd.splat_f32s(0.0); 2]; P];
+        for p in 0..P {
+            weights[p] = panels[p].weights(simd, q);
+        }
         for i in 0..M {
             let value = simd.splat_f32s(values[i]);
             for p in 0..P {

@@ -6,6 +6,7 @@
 
 use super::layers::{Embedding, NORM_EPS, Stack, Weights, checked, silu_all};
 use super::linear::{Linear, RowPath};
+use super::standby::Standby;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use piadm::{BoxError, Cpu, Prediction, Rows, ScoreFn};
 use pulp::Arch;
@@ -15,11 +16,12 @@ use std::path::Path;
 /// Rows that a thread takes at a time: enough to use each weight often, few enough that all its arrays stay in the cache.
 const BLOCK: usize = 32;
 
-/// The network and its scratch memory. Calls allocate nothing once they have seen the largest batch.
+/// The network and its scratch memory. Once they have seen the largest batch, calls allocate nothing but what it takes to keep the pool awake.
 pub struct Mlp {
     net: Network,
     /// One for each block of rows.
     scratch: Vec<Scratch>,
+    standby: Standby,
 }
 
 struct Network {
@@ -49,7 +51,7 @@ impl Mlp {
         let path = path.as_ref();
         let read = || -> Result<Network, BoxError> { Network::parse(&std::fs::read(path)?) };
         let net = read().map_err(|e| format!("{}: {e}", path.display()))?;
-        Ok(Mlp { net, scratch: Vec::new() })
+        Ok(Mlp { net, scratch: Vec::new(), standby: Standby::default() })
     }
 
     /// Numbers of a row: the pixels of an image.
@@ -74,6 +76,7 @@ impl Mlp {
     /// Rows are cut into blocks for the threads of the current rayon pool. A single row is evaluated by the calling thread:
     /// its products are so short that sharing them with another thread took longer more often than not.
     pub fn forward(&mut self, x: ArrayView2<'_, f32>, t: &[f64], out: ArrayViewMut2<'_, f32>) -> Result<(), BoxError> {
+        self.standby.end();
         let (rows, dim) = (t.len(), self.net.dim);
         let (x, out) = checked(x, t, out, dim)?;
         let threads = rayon::current_num_threads();
@@ -85,6 +88,7 @@ impl Mlp {
         } else {
             let rows = x.par_chunks(block * dim).zip(t.par_chunks(block)).zip(out.par_chunks_mut(block * dim));
             rows.zip(scratch).for_each(|(((x, t), out), s)| net.block(x, t, out, s));
+            self.standby.begin();
         }
         Ok(())
     }

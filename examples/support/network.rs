@@ -5,6 +5,7 @@ mod layers;
 mod linear;
 mod mlp;
 mod panels;
+mod standby;
 mod unet;
 
 pub use linear::RowPath;
