@@ -26,7 +26,7 @@ pub(crate) fn dispatch<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(f)
 }
 
-/// Runs `f`.
+/// Runs `f`; never inlined for the same reason.
 #[cfg(not(feature = "simd"))]
 #[inline(never)]
 pub(crate) fn dispatch<R>(f: impl FnOnce() -> R) -> R {

@@ -21,7 +21,7 @@ const HALF_ROWS: usize = 2;
 pub enum RowPath {
     /// Weights in half precision where there are some, else as `Single`.
     Half,
-    /// Weights in single precision, four panels at a time.
+    /// Weights in single precision, four panels at a time for a single row.
     Single,
     /// As the rows of a batch are, one panel at a time.
     Batch,
@@ -198,7 +198,7 @@ fn multiply<S: Simd, W: Panel<S>, const M: usize, const P: usize>(
     let panels: [W; P] = std::array::from_fn(|p| panel(first + p));
     let mut sums = [std::array::from_fn::<_, P, _>(|p| layer.panels.bias::<S>(first + p)); M];
     for (q, values) in x.as_chunks::<M>().0[..k].iter().enumerate() {
-        // no closure: the compiler need not inline one here
+        // no closure: one that the compiler leaves out of line loses the vector instructions
         let mut weights = [[simd.splat_f32s(0.0); 2]; P];
         for p in 0..P {
             weights[p] = panels[p].weights(simd, q);

@@ -23,7 +23,7 @@ pub trait Network: ScoreFn<Cpu<f32>> + Send {
     /// Mean and standard deviation of the training pixels: a pixel in \[0, 1\] is `mean + std * x0`.
     fn norm(&self) -> (f32, f32);
 
-    /// Has a call on a single row take this path, with the same bits. Returns whether there is such a path; a network whose single row
+    /// Has a call on one or two rows take this path, with the same bits. Returns whether there is such a path; a network whose single row
     /// is many rows to its products has none to choose.
     fn set_row_path(&mut self, _path: RowPath) -> bool {
         false

@@ -137,7 +137,7 @@ mod half_precision {
         #[inline(always)]
         fn weights(self, simd: V4, input: usize) -> [f32x16; 2] {
             let [low, high] = self[input].0;
-            // no closure: the compiler need not inline one here
+            // no closure: one that the compiler leaves out of line loses the vector instructions
             [cast(simd.avx512f._mm512_cvtph_ps(cast(low))), cast(simd.avx512f._mm512_cvtph_ps(cast(high)))]
         }
     }

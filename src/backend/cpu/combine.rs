@@ -17,9 +17,9 @@ pub(super) struct Operands<'a, T, const P: usize, const C: usize> {
 }
 
 impl<T: Real, const P: usize, const C: usize> Operands<'_, T, P, C> {
-    /// Replaces a row by its new elements.
+    /// Replaces a row by its new elements, and says what that changed in every leaf.
     #[inline(always)]
-    pub fn replace(self, out: &mut [T], leaves: &mut [LeafChange<T>], [new, square]: &mut [[T; LEAF]; 2]) {
+    pub fn replace_row(&self, out: &mut [T], leaves: &mut [LeafChange<T>], [new, square]: &mut [[T; LEAF]; 2]) {
         let mut first = 0;
         for (change, out) in leaves.iter_mut().zip(out.chunks_mut(LEAF)) {
             let n = out.len();

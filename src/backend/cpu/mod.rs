@@ -208,6 +208,7 @@ fn fill_all<T: Real>(out: &mut [T], value: T) {
 }
 
 fn gather<T: Real>(src: ArrayView2<'_, T>, rows: &[u32], mut dst: ArrayViewMut2<'_, T>) {
+    debug_assert_eq!(dst.nrows(), rows.len());
     // copies are quick even where rows are short
     if rows.len() > 1 && dst.len() > GRAIN {
         let mid = rows.len() / 2;

@@ -59,7 +59,7 @@ pub(super) fn products<T: Real>(
     sums.resize(groups * leaves * pairs.len(), T::zero());
     shared.split(0, sums);
     products.clear();
-    for group in sums.chunks(leaves * pairs.len()) {
+    for group in sums.chunks((leaves * pairs.len()).max(1)) {
         let total = |pair: usize| group.iter().skip(pair).step_by(pairs.len()).fold(0.0, |sum, s| sum + s.wide());
         products.extend((0..pairs.len()).map(total));
     }
@@ -85,7 +85,7 @@ impl<T: Real> Shared<'_, T> {
         let mut differences = [[T::zero(); LEAF]; WIDTH];
         let mut rows: [Moved<'_, T>; WIDTH] = [(&[], None); WIDTH];
         let mut known = None;
-        for (job, sums) in (first..).zip(sums.chunks_mut(self.pairs.len())) {
+        for (job, sums) in (first..).zip(sums.chunks_mut(self.pairs.len().max(1))) {
             let (group, column) = (job / self.leaves, job % self.leaves * LEAF);
             if known != Some(group) {
                 known = Some(group);
