@@ -136,7 +136,12 @@ fn measure(case: &mut Case, repeats: usize) -> Result<Value, BoxError> {
     }))
 }
 
+/// Everything runs on a thread of the pool: called from elsewhere, every kernel and every evaluation would wake the pool and wait for it.
 fn main() -> Result<(), BoxError> {
+    rayon::scope(|_| run())
+}
+
+fn run() -> Result<(), BoxError> {
     use lexopt::{Arg::Long, ValueExt};
     let (mut repeats, mut only) = (7, None);
     let mut args = lexopt::Parser::from_env();

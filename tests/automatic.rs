@@ -269,7 +269,7 @@ fn effort_of_a_run() {
         Ok(())
     });
     let p = problem(400, 1, Scheme::default());
-    let first = given(latency(1.0, 0.02));
+    let first = given(latency(1.0, 0.01));
     let one = first.sample(&p, &mut affine).unwrap().report;
     let effort = one.choice.as_ref().unwrap().effort;
     let two = Automatic { effort, ..first.clone() }.sample(&p, &mut affine).unwrap().report;

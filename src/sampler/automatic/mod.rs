@@ -21,8 +21,8 @@ use std::fmt;
 ///
 /// $$R(w/n)\; T\big(w\, m\, S\, (1 - 0.4\, w/n)\big), \qquad\text{sequentially}\qquad n\, m\, T(S);$$
 ///
-/// the bracket is there because the window runs out at the end. The least of them is run, parallel only where it gains 12 % or more, and
-/// gives the samples of that sampler bit for bit. What was chosen and why is in [`Report::choice`](super::Report::choice).
+/// the bracket is there because the window runs out at the end. The least of them is run, parallel only where it gains 12 % or more, a window
+/// between powers of two only where it gains 8 % on them; it gives the samples of that sampler bit for bit. What was chosen and why is in [`Report::choice`](super::Report::choice).
 ///
 /// Without a `latency` every run measures one first, in a few rounds that are thrown away: [`Report::probe_time`](super::Report::probe_time)
 /// says what that cost. Give the [`Choice`]'s latency to later runs: they measure nothing and always choose the same; its effort
@@ -35,7 +35,7 @@ use std::fmt;
 /// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
 /// let first = Automatic::default().sample(&problem, &mut score)?;
 /// let choice = first.report.choice.ok_or("no choice")?;
-/// println!("{choice}"); // window 12, or sequential, and why
+/// println!("{choice}"); // window 16, or sequential, and why
 /// let again = Automatic { latency: choice.latency, ..Automatic::default() }.sample(&problem, &mut score)?;
 /// assert_eq!(again.report.choice.and_then(|c| c.window), choice.window);
 /// assert_eq!(again.samples, first.samples);
@@ -148,6 +148,8 @@ impl fmt::Display for Choice {
 
 /// A window must be this much faster than sequential sampling: of runs of a millisecond the model is sure to no better.
 const GAIN: f64 = 0.88;
+/// Networks work in tiles: rows between powers of two may cost as much as the next one. Such windows must be this much better.
+const UNEVEN: f64 = 1.08;
 /// What a window lacks at the end of a run, as a part of its share of the run.
 const RUN_OUT: f64 = 0.4;
 
@@ -201,7 +203,9 @@ impl Automatic {
             let rounds = rounds * rows / held;
             Forecast { window, rounds, seconds: rounds * latency.seconds(held) }
         };
-        let best = windows(longest).map(forecast).min_by(|a, b| a.seconds.total_cmp(&b.seconds));
+        let even = |window: usize| window.is_power_of_two() || window == longest;
+        let dear = |f: &Forecast| if even(f.window) { f.seconds } else { UNEVEN * f.seconds };
+        let best = windows(longest).map(forecast).min_by(|a, b| dear(a).total_cmp(&dear(b)));
         let window = best.filter(|b| b.seconds <= GAIN * sequential).map(|b| b.window);
         let reason = if window.is_some() { Reason::FewerRounds } else { Reason::RowCost };
         Choice {
