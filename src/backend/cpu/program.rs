@@ -228,8 +228,34 @@ impl<T: Real> Sources<'_, '_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::{Backend, Cpu, Planes, Target, sum};
+    use crate::backend::{Backend, Change, Cpu, Planes, Target, sum};
     use ndarray::Array2;
+
+    /// Runs a program whose slots have so many rows in both planes.
+    fn run<T: Real>(
+        program: &Program<T>,
+        state: &mut Array2<T>,
+        memory: &mut Array2<T>,
+        point: &Array2<T>,
+        rows: usize,
+    ) -> Vec<Change> {
+        let none = Array2::zeros((0, state.ncols()));
+        let planes = Planes::<Cpu<T>> {
+            state,
+            memory,
+            point,
+            output: &none,
+            earlier_point: &none,
+            earlier_output: &none,
+            noise: &none,
+            variances: &none,
+            state_rows: rows,
+            memory_rows: rows,
+        };
+        let mut changes = Vec::new();
+        Cpu::new().run(program, planes, &mut Default::default(), &mut changes).unwrap();
+        changes
+    }
 
     /// Every number of terms and every length against the sums written out one element at a time; states, which may be among the terms,
     /// lookback rows and a target that is one of its own terms.
@@ -275,21 +301,7 @@ mod tests {
                     let before = row(program.targets[0].out).to_vec();
                     let square = |(x, y): (&f32, &f32)| (x - y) * (x - y);
                     let squares: Vec<f32> = expected.iter().zip(&before).map(square).collect();
-                    let none = Array2::zeros((0, n));
-                    let planes = Planes::<Cpu<f32>> {
-                        state: &mut state,
-                        memory: &mut memory,
-                        point: &point,
-                        output: &none,
-                        earlier_point: &none,
-                        earlier_output: &none,
-                        noise: &none,
-                        variances: &none,
-                        state_rows: 5,
-                        memory_rows: 5,
-                    };
-                    let (mut scratch, mut changes) = (Default::default(), Vec::new());
-                    Cpu::new().run(&program, planes, &mut scratch, &mut changes).unwrap();
+                    let changes = run(&program, &mut state, &mut memory, &point, 5);
                     let new = if out == Plane::Memory { memory.row(2) } else { state.row(2) };
                     for (i, (new, expected)) in new.iter().zip(&expected).enumerate() {
                         assert_eq!(new.to_bits(), expected.to_bits(), "{plain} and {corrections} terms, {i} of {n}");
@@ -343,20 +355,7 @@ mod tests {
                 state_expected[(at + 2, i)] = next(next(memory_expected[(at + 2, i)]));
             }
         }
-        let none = Array2::zeros((0, n));
-        let planes = Planes::<Cpu<f64>> {
-            state: &mut state,
-            memory: &mut memory,
-            point: &point,
-            output: &none,
-            earlier_point: &none,
-            earlier_output: &none,
-            noise: &none,
-            variances: &none,
-            state_rows: ROWS,
-            memory_rows: ROWS,
-        };
-        Cpu::new().run(&program, planes, &mut Default::default(), &mut Vec::new()).unwrap();
+        run(&program, &mut state, &mut memory, &point, ROWS);
         assert!(state == state_expected && memory == memory_expected);
     }
 }
