@@ -306,3 +306,35 @@ fn given_noise_and_starts_in_the_middle() {
         assert_eq!(solution.path.at(9).unwrap()[(1, j)], expected);
     }
 }
+
+/// Rounding does not pile up over ten thousand steps in single precision, and parallel runs still have the bits of the sequential one.
+#[test]
+fn ten_thousand_steps_in_single_precision() {
+    const LONG: usize = 10_000;
+    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.01, LONG).unwrap();
+    let mut start = Array2::<f32>::zeros((2, 3));
+    let mut noise = ndarray::Array3::<f32>::zeros((LONG, 2, 3));
+    let normals = |step, out: &mut [f32]| {
+        piadm::NoiseKey::new(5).fill_f32(piadm::noise::Address { stream: 0, step, sample: 0 }, 0, out);
+    };
+    normals(0, start.as_slice_mut().unwrap());
+    noise.outer_iter_mut().zip(1..).for_each(|(mut of_step, step)| normals(step, of_step.as_slice_mut().unwrap()));
+    let (wide_start, wide_noise) = (start.mapv(f64::from), noise.mapv(f64::from));
+    for (scheme, kind) in [
+        (Scheme::default(), Prediction::Data),
+        (Scheme::Ddim { eta: 0.0 }, Prediction::Noise),
+        (Scheme::Ddim { eta: 0.0 }, Prediction::Data),
+    ] {
+        let narrow = Problem::new(Cpu::<f32>::new(), &Ou, grid.clone(), scheme.clone(), (2, 3));
+        let narrow = narrow.with_init(start.view()).with_noise(noise.view());
+        let wide = Problem::new(Cpu::<f64>::new(), &Ou, grid.clone(), scheme.clone(), (2, 3));
+        let wide = wide.with_init(wide_start.view()).with_noise(wide_noise.view());
+        let found = Sequential.sample(&narrow, &mut two_modes::<f32>(kind)).unwrap().samples;
+        let expected = Sequential.sample(&wide, &mut two_modes::<f64>(kind)).unwrap().samples;
+        let worst = found.iter().zip(&expected).fold(0.0, |worst, (f, e)| f64::max(worst, (f64::from(*f) - e).abs()));
+        assert!(worst < 1e-4, "{scheme:?}, {kind:?}: {worst:e}");
+        let windows = [(Policy::Sliding, 64), (Policy::Sliding, LONG), (Policy::Blocks, 500)];
+        let chosen = windows.map(|(policy, window)| exact(policy, window, iterations()[7]));
+        assert_exact(&narrow, &mut two_modes::<f32>(kind), &chosen, &format!("{scheme:?}, {kind:?}"));
+    }
+}
