@@ -91,6 +91,7 @@ fn the_window_follows_the_latency() {
         row_costs.iter().map(|&b| choice(&given(latency(1.0, b)), &p).window.unwrap_or(1)).collect();
     assert!(windows.windows(2).all(|w| w[0] >= w[1]), "{windows:?}");
     assert!(windows.iter().filter(|w| (2..256).contains(*w)).count() > 4, "{windows:?}");
+    assert!(windows.iter().all(|w| w.is_power_of_two()), "{windows:?}");
     assert_eq!((windows[0], windows[9]), (256, 1));
     // a batch is an efficient call already
     let network = latency(1.0, 0.1);
@@ -269,16 +270,28 @@ fn effort_of_a_run() {
         Ok(())
     });
     let p = problem(400, 1, Scheme::default());
-    let first = given(latency(1.0, 0.01));
-    let one = first.sample(&p, &mut affine).unwrap().report;
-    let effort = one.choice.as_ref().unwrap().effort;
-    let two = Automatic { effort, ..first.clone() }.sample(&p, &mut affine).unwrap().report;
-    let (before, after) = (one.choice.as_ref().unwrap(), two.choice.as_ref().unwrap());
-    assert!(before.effort.unwrap().rounds < 8.0 && after.window > before.window, "{before} then {after}");
-    assert!(after.best.unwrap().rounds - (two.rounds as f64) < before.best.unwrap().rounds - one.rounds as f64);
+    let mut twice = |row: f64| {
+        let first = given(latency(1.0, row));
+        let one = first.sample(&p, &mut affine).unwrap().report;
+        let effort = one.choice.as_ref().unwrap().effort;
+        let two = Automatic { effort, ..first }.sample(&p, &mut affine).unwrap().report;
+        [one, two].map(|report| {
+            let choice = report.choice.unwrap();
+            (choice.window, choice.best.unwrap().rounds - report.rounds as f64, choice.effort.unwrap())
+        })
+    };
+    for row in [0.005, 0.01, 0.015, 0.02] {
+        let [(before, _, effort), (after, ..)] = twice(row);
+        assert!(effort.rounds < 8.0 && after > before, "{row}: {before:?} then {after:?}");
+    }
+    // where the window stays, its rounds are known better
+    for row in [0.03, 0.04, 0.05] {
+        let [(before, far, _), (after, near, _)] = twice(row);
+        assert!(after == before && near.abs() < 0.3 * far.abs(), "{row}: {before:?} by {far}, {after:?} by {near}");
+    }
     // where the model was right it stays
     let mut modes = two_modes::<f32>(Prediction::Score);
-    let kept = first.sample(&p, &mut modes).unwrap().report.choice.unwrap();
+    let kept = given(latency(1.0, 0.01)).sample(&p, &mut modes).unwrap().report.choice.unwrap();
     assert!(kept.effort.unwrap().rounds > 3.0, "{kept:?}");
 }
 

@@ -21,8 +21,9 @@ use std::fmt;
 ///
 /// $$R(w/n)\; T\big(w\, m\, S\, (1 - 0.4\, w/n)\big), \qquad\text{sequentially}\qquad n\, m\, T(S);$$
 ///
-/// the bracket is there because the window runs out at the end. The least of them is run, parallel only where it gains 12 % or more, a window
-/// between powers of two only where it gains 8 % on them; it gives the samples of that sampler bit for bit. What was chosen and why is in [`Report::choice`](super::Report::choice).
+/// the bracket is there because the window runs out at the end. The least of them is run, parallel only where it takes at least 12 % less, and
+/// gives the samples of that sampler bit for bit. Windows are powers of two, or the longest. What was chosen and why is in
+/// [`Report::choice`](super::Report::choice).
 ///
 /// Without a `latency` every run measures one first, in a few rounds that are thrown away: [`Report::probe_time`](super::Report::probe_time)
 /// says what that cost. Give the [`Choice`]'s latency to later runs: they measure nothing and always choose the same; its effort
@@ -148,8 +149,6 @@ impl fmt::Display for Choice {
 
 /// A window must be this much faster than sequential sampling: of runs of a millisecond the model is sure to no better.
 const GAIN: f64 = 0.88;
-/// Networks work in tiles: rows between powers of two may cost as much as the next one. Such windows must be this much better.
-const UNEVEN: f64 = 1.08;
 /// What a window lacks at the end of a run, as a part of its share of the run.
 const RUN_OUT: f64 = 0.4;
 
@@ -203,9 +202,7 @@ impl Automatic {
             let rounds = rounds * rows / held;
             Forecast { window, rounds, seconds: rounds * latency.seconds(held) }
         };
-        let even = |window: usize| window.is_power_of_two() || window == longest;
-        let dear = |f: &Forecast| if even(f.window) { f.seconds } else { UNEVEN * f.seconds };
-        let best = windows(longest).map(forecast).min_by(|a, b| dear(a).total_cmp(&dear(b)));
+        let best = windows(longest).map(forecast).min_by(|a, b| a.seconds.total_cmp(&b.seconds));
         let window = best.filter(|b| b.seconds <= GAIN * sequential).map(|b| b.window);
         let reason = if window.is_some() { Reason::FewerRounds } else { Reason::RowCost };
         Choice {
@@ -219,11 +216,11 @@ impl Automatic {
     }
 }
 
-/// The windows that are compared: 2, 3, 4, 6, 8, 12, ... and the longest.
+/// The windows that are compared: 2, 4, 8, ... and the longest. Those in between would gain 4 % at most where seconds are linear in the rows, and
+/// networks, which work in tiles, need as long for some of them as for the next power of two: a latency of few points does not know which.
 fn windows(longest: usize) -> impl Iterator<Item = usize> {
-    let powers = (1..usize::BITS - 1).map(|k| 1usize << k);
-    let all = powers.flat_map(|p| [p, p + p / 2]).take_while(move |w| *w < longest);
-    all.chain((longest > 1).then_some(longest))
+    let powers = (1..usize::BITS).map(|k| 1usize << k).take_while(move |w| *w < longest);
+    powers.chain((longest > 1).then_some(longest))
 }
 
 impl<B: Backend> Sampler<B> for Automatic {
