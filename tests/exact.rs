@@ -338,3 +338,15 @@ fn ten_thousand_steps_in_single_precision() {
         assert_exact(&narrow, &mut two_modes::<f32>(kind), &chosen, &format!("{scheme:?}, {kind:?}"));
     }
 }
+
+/// Changes so small that their squares are zero are changes all the same.
+#[test]
+fn tiny_states() {
+    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 40).unwrap();
+    let start = Array2::from_shape_fn((1, 3), |(_, j)| 1e-25 * (j + 1) as f32);
+    let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::Ddim { eta: 0.0 }, (1, 3));
+    let problem = problem.with_init(start.view());
+    let windows = [5, 40].map(|window| iterations().into_iter().map(move |i| exact(Policy::Sliding, window, i)));
+    let chosen: Vec<Picard> = windows.into_iter().flatten().collect();
+    assert_exact(&problem, &mut two_modes::<f32>(Prediction::Noise), &chosen, "1e-25");
+}
