@@ -5,8 +5,8 @@
 
 /// Runs `f` compiled for the best instruction set that the processor has. What `f` calls must be inlined to take part.
 ///
-/// Never inlined itself: jobs are cut up by recursion, which must not carry the locals of `f` from level to level. They are many where the
-/// crate is compiled with optimisation and its generic functions without, as here:
+/// Never inlined itself: jobs are cut up by recursion, which must not carry the locals of `f` from level to level. These take most room where
+/// the crate is compiled with optimisation and its generic functions without, as here:
 ///
 /// ```
 /// # #[cfg(feature = "rayon")]

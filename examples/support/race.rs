@@ -139,7 +139,9 @@ struct Record {
     seconds: Vec<f64>,
     /// A row of an average call.
     row_seconds: Vec<f64>,
-    /// The calls of the run, one straight after another.
+    /// Rows of the calls of the last run.
+    calls: Vec<usize>,
+    /// Seconds of these calls, one straight after another.
     straight: Vec<f64>,
     errors: Vec<f64>,
     reports: Vec<Report>,
@@ -162,7 +164,6 @@ pub fn race(
             n => (0..n as u32).collect(),
         };
         let mut reference: Option<Array2<f32>> = None;
-        let mut calls: Vec<Vec<usize>> = Vec::new();
         for (contender, record) in contenders.iter().zip(&mut records) {
             let problem = contender.problem.clone().with_ids(ids.clone());
             let mut recorded = Recorded { network: &mut *network, calls: Vec::with_capacity(2 * setting.steps) };
@@ -179,14 +180,14 @@ pub fn race(
                 None => reference = Some(solution.samples),
             }
             record.reports.push(solution.report);
-            calls.push(recorded.calls);
+            record.calls = recorded.calls;
         }
         // what a row costs, in the same turn
         let mut alone = || call(network, setting.samples);
         first_row.push(alone()?.min(single.install(&mut alone)?) / setting.samples as f64);
-        for ((contender, record), calls) in contenders.iter().zip(&mut records).zip(&calls) {
+        for (contender, record) in contenders.iter().zip(&mut records) {
             if contender.tolerance.is_some() {
-                record.straight.push(straight(network, calls)?);
+                record.straight.push(straight(network, &record.calls)?);
             }
             let Some(report) = record.reports.last() else { continue };
             let rows = report.score_rows.div_ceil(report.score_calls.max(1)).max(1);
@@ -206,7 +207,7 @@ pub fn race(
 }
 
 fn line(contender: &Contender, record: &Record, setting: Setting, fastest: &[f64], first_row: &[f64]) -> Line {
-    let Record { seconds, row_seconds, straight, errors, reports } = record;
+    let Record { seconds, row_seconds, straight, errors, reports, .. } = record;
     let of = |f: &dyn Fn(&Report) -> f64| median(reports.iter().map(f));
     let steps = reports.first().map_or(0, |r| r.steps);
     // evaluations of the sequential reference over those of this sampler

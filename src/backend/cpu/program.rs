@@ -69,7 +69,7 @@ impl<T: Real> Shared<'_, T> {
     }
 
     /// One segment on at most [`BLOCK`] columns: every target in order.
-    #[inline(never)] // its buffers are not for the recursion above
+    #[inline(never)] // keeps its buffers out of the frames of the recursion above
     fn run(&self, segment: &Segment, mut block: Block<'_, T>, mut leaves: ArrayViewMut2<'_, LeafChange<T>>) {
         let targets = self.program.targets.get(segment.targets.clone()).unwrap_or(&[]);
         let mut buffers = [[T::zero(); LEAF]; 2];
