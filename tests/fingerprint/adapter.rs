@@ -1,0 +1,276 @@
+//! Cases that JSON cannot say: own lists, own starts and noise, warm starts, correctors, observers, adapters of scores.
+
+use crate::common::{lookback_three, two_components, two_modes};
+use crate::dyadic;
+use crate::line::{Line, Watch, cells};
+use crate::place::Place;
+use ndarray::{Array2, Array3, ArrayView2, ArrayViewMut2};
+use piadm::noise::NormalPrecision;
+use piadm::{
+    Automatic, Chunked, Correction, Cpu, Discretisation, Dynamics, Entry, Langevin, Latency, Level, Linearisation,
+    NodeTerms, NoiseKey, Ou, Parareal, Path, Piadm, Picard, Policy, Prediction, PredictorCorrector, Problem, Real,
+    Rows, Sampler, Save, Scheme, ScoreFn, Sequential, Solution, TimeGrid, Tolerance, Variances, Window, score_fn,
+};
+use std::error::Error;
+
+/// What a run gives.
+pub type Run<P> = Result<Solution<<P as Place>::On>, Box<dyn Error>>;
+
+/// Runs cases one after another.
+pub struct Runner<'p, P> {
+    place: &'p P,
+    dtype: &'static str,
+    lines: Vec<Line>,
+}
+
+impl<'p, P: Place> Runner<'p, P> {
+    /// All cases of this place.
+    pub fn all(place: &'p P, dtype: &'static str) -> Vec<Line> {
+        let mut runner = Runner { place, dtype, lines: Vec::new() };
+        dyadic::cases(&mut runner);
+        lists(&mut runner);
+        starts(&mut runner);
+        samplers(&mut runner);
+        observers(&mut runner);
+        if P::NAME == "cpu" {
+            starts_on_cpu(&mut runner);
+            samplers_on_cpu(&mut runner);
+        }
+        runner.lines
+    }
+
+    /// One case whose numbers depend on exp and log.
+    fn case(&mut self, name: &str, run: impl FnOnce(&P, &mut Watch) -> Run<P>) {
+        self.add(name, false, run);
+    }
+
+    pub fn add(&mut self, name: &str, dyadic: bool, run: impl FnOnce(&P, &mut Watch) -> Run<P>) {
+        let place = self.place;
+        let cells = cells(place, |watch| run(place, watch));
+        self.lines.push(Line { name: format!("{name}/{}", self.dtype), backend: P::NAME, dyadic, cells });
+    }
+}
+
+const STEPS: usize = 20;
+const SHAPE: (usize, usize) = (3, 5);
+
+fn grid() -> TimeGrid {
+    TimeGrid::log_snr(&Ou, 5.0, 0.05, STEPS).unwrap()
+}
+
+/// The problem that most cases change in one way.
+fn problem<'a, P: Place>(place: &P, scheme: Scheme) -> Problem<'a, P::On> {
+    Problem::new(place.backend(), &Ou, grid(), scheme, SHAPE).seed(11).with_save(Save::All)
+}
+
+fn sde<'a, P: Place>(place: &P) -> Problem<'a, P::On> {
+    problem(place, Scheme::default())
+}
+
+fn ode<'a, P: Place>(place: &P) -> Problem<'a, P::On> {
+    problem(place, Scheme::Ddim { eta: 0.0 })
+}
+
+fn list<'a, P: Place>(place: &P, list: Discretisation) -> Problem<'a, P::On> {
+    Problem::from_list(place.backend(), list, SHAPE).seed(12).with_save(Save::All)
+}
+
+fn value(i: usize) -> f64 {
+    (i as f64 * 0.37).sin()
+}
+
+fn states<T: Real>() -> Array2<T> {
+    Array2::from_shape_fn(SHAPE, |(s, i)| T::of(value(5 * s + i)))
+}
+
+fn normals<T: Real>(steps: usize) -> Array3<T> {
+    Array3::from_shape_fn((steps, SHAPE.0, SHAPE.1), |(m, s, i)| T::of(value(31 * m + 7 * s + i)))
+}
+
+/// Runs a sampler with the score of two modes, the network giving the data.
+fn go<P: Place>(place: &P, watch: &mut Watch, sampler: &dyn Sampler<P::On>, problem: &Problem<'_, P::On>) -> Run<P> {
+    let mut score = place.score(two_modes::<P::Elem>(Prediction::Data));
+    Ok(sampler.run(problem, &mut score, watch)?)
+}
+
+fn window(steps: usize) -> Picard {
+    Picard { window: Window::Steps(steps), ..Picard::default() }
+}
+
+fn blocks(steps: usize) -> Picard {
+    Picard { policy: Policy::Blocks, anderson: 2, linearisation: Linearisation::FrozenScore, ..window(steps) }
+}
+
+fn lists<P: Place>(r: &mut Runner<'_, P>) {
+    r.case("list_one_node", |p, w| {
+        let mut one = Discretisation::empty(Level::at(&Ou, 2.0), 1, 1, 1)?;
+        one.push(Level::at(&Ou, 1.0), true, NodeTerms { a: &[0.9], b: &[0.1], c: &[0.3] })?;
+        go(p, w, &window(8), &list(p, one))
+    });
+    r.case("list_three_lags", |p, w| go(p, w, &window(5), &list(p, lookback_three(STEPS))));
+    r.case("list_two_components", |p, w| go(p, w, &window(6), &list(p, two_components(STEPS))));
+    r.case("list_langevin", |p, w| {
+        let langevin = Langevin { friction: 2.8, step: 0.05, steps: 16 };
+        go(p, w, &blocks(8), &list(p, langevin.list(Level::at(&Ou, 1.0), Prediction::Data, 3)?))
+    });
+}
+
+fn starts<P: Place>(r: &mut Runner<'_, P>) {
+    r.case("save_steps", |p, w| go(p, w, &window(8), &sde(p).with_save(Save::Steps(vec![0, 3, STEPS]))));
+    r.case("warm_start", |p, w| {
+        let other = go(p, &mut Watch::new(), &Sequential, &sde(p).seed(7))?;
+        go(p, w, &window(8), &sde(p).with_path(&other.path))
+    });
+    r.case("given_init_and_noise", |p, w| {
+        let (x, noise) = (states::<P::Elem>(), normals::<P::Elem>(STEPS));
+        go(p, w, &window(8), &sde(p).with_init(x.view()).with_noise(noise.view()))
+    });
+    r.case("data_at", |p, w| {
+        let x = states::<P::Elem>();
+        go(p, w, &window(8), &sde(p).with_data_at(6, x.view()))
+    });
+    r.case("variances", |p, w| {
+        let variances = Variances::new((0..SHAPE.1).map(|i| 0.1 + i as f64).collect())?;
+        let sampler = Picard { linearisation: Linearisation::Gaussian { variance: 0.1 }, ..window(8) };
+        go(p, w, &sampler, &sde(p).with_variances(&variances))
+    });
+}
+
+fn starts_on_cpu<P: Place>(r: &mut Runner<'_, P>) {
+    r.case("save_nothing", |p, w| go(p, w, &window(8), &sde(p).with_save(Save::Nothing)));
+    r.case("guess_at_two_steps", |p, w| {
+        let path = Path::new(vec![4, 9], normals::<P::Elem>(2))?;
+        let sampler = Picard { policy: Policy::Wavefront { blocks: 2 }, ..window(5) };
+        go(p, w, &sampler, &ode(p).with_path(&path))
+    });
+    for every in [3, 4] {
+        r.case(&format!("coarse_{every}"), |p, w| go(p, w, &Sequential, &sde(p).coarse(every)?));
+        r.case(&format!("refine_{every}"), |p, w| {
+            let fine = sde(p);
+            let rough = go(p, &mut Watch::new(), &Sequential, &fine.coarse(every)?)?;
+            let path = fine.refine(&rough.path, every)?;
+            go(p, w, &window(8), &fine.clone().with_path(&path))
+        });
+    }
+    r.case("init_at", |p, w| {
+        let x = states::<P::Elem>();
+        go(p, w, &blocks(4), &sde(p).with_init_at(5, x.view()))
+    });
+    r.case("given_noise_sequential", |p, w| {
+        let noise = normals::<P::Elem>(STEPS);
+        go(p, w, &Sequential, &sde(p).with_noise(noise.view()))
+    });
+    r.case("ids", |p, w| go(p, w, &window(8), &sde(p).with_ids(vec![9, 2, 1_000_000])));
+    r.case("double_normals", |p, w| {
+        go(p, w, &window(8), &sde(p).with_key(NoiseKey::new(5).with_precision(NormalPrecision::Double)))
+    });
+    r.case("variances_in_blocks", |p, w| {
+        let variances = Variances::new(vec![0.0, 0.01, 1.0, 1.0, 50.0])?;
+        let sampler = Picard { linearisation: Linearisation::Gaussian { variance: 0.3 }, ..blocks(6) };
+        go(p, w, &sampler, &ode(p).with_variances(&variances))
+    });
+    r.case("init_of_wrong_shape", |p, w| {
+        let x = Array2::zeros((2, 2));
+        go(p, w, &window(8), &sde(p).with_init(x.view()))
+    });
+}
+
+fn corrector<S>(part: S) -> PredictorCorrector<S>
+where
+    S: Clone,
+{
+    let correction = Correction { friction: 1.5, step: 0.2, steps: 4 };
+    let block = Window::OuTime { ou_time: 1.0 };
+    PredictorCorrector { block, predictor: part.clone(), correction, corrector: part }
+}
+
+fn samplers<P: Place>(r: &mut Runner<'_, P>) {
+    r.case("corrector_picard", |p, w| go(p, w, &corrector(blocks(4)), &ode(p)));
+    r.case("recipe_ode", |p, w| {
+        let recipe = Piadm { steps: Some(24), ..Piadm::new(SHAPE.1, 0.3, Dynamics::Ode) }.recipe(&Ou, None)?;
+        let problem = Problem::new(p.backend(), &Ou, recipe.grid, recipe.scheme, SHAPE).with_save(Save::All);
+        go(p, w, &recipe.corrected.ok_or("no corrector")?, &problem)
+    });
+    r.case("budget_secant", |p, w| {
+        let sampler = Picard { row_budget: Some(13), ..window(6) };
+        go(p, w, &sampler, &sde(p).with_ids((0..9).collect()))
+    });
+}
+
+fn samplers_on_cpu<P: Place>(r: &mut Runner<'_, P>) {
+    r.case("corrector_sequential", |p, w| go(p, w, &corrector(Sequential), &ode(p)));
+    r.case("corrector_new", |p, w| go(p, w, &PredictorCorrector::<Picard>::new(Correction::default()), &ode(p)));
+    r.case("recipe_sde", |p, w| {
+        let recipe = Piadm::new(SHAPE.1, 0.3, Dynamics::Sde).recipe(&Ou, None)?;
+        let problem = Problem::new(p.backend(), &Ou, recipe.grid, recipe.scheme, SHAPE).with_save(Save::All);
+        go(p, w, &recipe.sampler, &problem)
+    });
+    r.case("recipe_tolerance", |p, w| {
+        let tolerance = Some(Tolerance::error(0.05));
+        let recipe = Piadm { tolerance, depth: Some(2), ..Piadm::new(SHAPE.1, 0.3, Dynamics::Sde) };
+        let recipe = recipe.recipe(&Ou, Some((0.2, 3.0)))?;
+        let problem = Problem::new(p.backend(), &Ou, recipe.grid, recipe.scheme, SHAPE).with_save(Save::All);
+        go(p, w, &recipe.sampler, &problem)
+    });
+    for (name, part) in [("frozen", blocks(6)), ("copied", Picard { entry: Entry::Copy, ..window(6) })] {
+        r.case(&format!("budget_{name}"), |p, w| {
+            let sampler = Picard { row_budget: Some(20), ..part };
+            go(p, w, &sampler, &sde(p).with_ids((0..11).collect()))
+        });
+    }
+    // a call of constant time, and one whose time is that of its rows
+    for (name, seconds) in [("parallel", [0.02, 0.02]), ("sequential", [0.001, 1.0])] {
+        r.case(&format!("automatic_{name}"), |p, w| {
+            let latency = Some(Latency { points: vec![(1, seconds[0]), (1000, seconds[1])] });
+            go(p, w, &Automatic { latency, ..Automatic::default() }, &sde(p))
+        });
+    }
+    for (name, sampler) in
+        [("picard", Box::new(window(8)) as Box<dyn Sampler<P::On>>), ("sequential", Box::new(Sequential))]
+    {
+        r.case(&format!("chunked_{name}"), |p, w| {
+            let mut score = p.score(Chunked::new(two_modes::<P::Elem>(Prediction::Noise), 2)?);
+            Ok(sampler.run(&sde(p), &mut score, w)?)
+        });
+    }
+    r.case("parareal_init_at", |p, w| {
+        let x = states::<P::Elem>();
+        go(p, w, &Parareal { blocks: Some(3), ..Parareal::default() }, &sde(p).with_init_at(4, x.view()))
+    });
+    r.case("score_breaks", |p, w| {
+        let mut score = p.score(breaks::<P::Elem>(3));
+        Ok(window(4).run(&sde(p), &mut score, w)?)
+    });
+}
+
+/// Is not finite from call `at` on.
+fn breaks<T: Real>(at: usize) -> impl ScoreFn<Cpu<T>> {
+    let mut calls = 0;
+    score_fn(Prediction::Data, move |x: ArrayView2<'_, T>, _: &Rows<'_>, mut out: ArrayViewMut2<'_, T>| {
+        calls += 1;
+        out.assign(&x);
+        if calls >= at {
+            out[[0, 0]] = T::of(f64::NAN);
+        }
+        Ok(())
+    })
+}
+
+/// Runs that are cancelled in their third round.
+fn observers<P: Place>(r: &mut Runner<'_, P>) {
+    fn cut<P: Place>(r: &mut Runner<'_, P>, name: &str, sampler: &dyn Sampler<P::On>) {
+        r.case(name, |p, w| {
+            w.last = Some(3);
+            go(p, w, sampler, &ode(p))
+        });
+    }
+    cut(r, "cut_picard", &window(6));
+    cut(r, "cut_blocks", &blocks(3));
+    cut(r, "cut_parareal", &Parareal::default());
+    if P::NAME == "cpu" {
+        cut(r, "cut_sequential", &Sequential);
+        cut(r, "cut_corrector", &corrector(window(4)));
+        cut(r, "cut_wavefront", &Picard { policy: Policy::Wavefront { blocks: 3 }, ..window(3) });
+        cut(r, "cut_queue", &Picard { row_budget: Some(7), ..window(6) });
+    }
+}

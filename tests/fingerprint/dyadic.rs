@@ -1,0 +1,140 @@
+//! Cases whose bits are the same on every machine: levels and coefficients are dyadic numbers, and the score needs only
+//! additions and multiplications.
+
+use crate::adapter::{Run, Runner};
+use crate::line::Watch;
+use crate::place::Place;
+use ndarray::{ArrayView2, ArrayViewMut2};
+use piadm::{
+    Coupling, Cpu, Discretisation, Entry, Level, Linearisation, NodeTerms, OnStall, Picard, Policy, Prediction,
+    Problem, Real, Rows, Sampler, Save, ScoreFn, Sequential, Tolerance, Window, score_fn,
+};
+
+/// Noise level of step `m`; its log-SNR is made up, and at least 0, where the tolerance takes no exponential of it.
+fn level(m: usize) -> Level {
+    let m = m as f64;
+    Level {
+        t: 4.0 - 0.125 * m,
+        log_alpha: -1.0,
+        alpha: 0.25 + 0.015625 * m,
+        sigma: 1.0 - 0.03125 * m,
+        log_snr: 0.125 * m,
+    }
+}
+
+/// Elementwise, bounded, not affine.
+fn cubic<T: Real>(prediction: Prediction) -> impl ScoreFn<Cpu<T>> {
+    score_fn(prediction, move |x: ArrayView2<'_, T>, _: &Rows<'_>, mut out: ArrayViewMut2<'_, T>| {
+        out.zip_mut_with(&x, |out, x| {
+            let x = x.wide().clamp(-2.0, 2.0);
+            *out = T::of(0.25 * x - 0.125 * x * x * x);
+        });
+        Ok(())
+    })
+}
+
+const LISTS: usize = 6;
+
+/// A list of one of [`LISTS`] kinds.
+fn list(kind: usize, steps: usize) -> piadm::Result<Discretisation> {
+    let (lookback, components, normals) = [(1, 1, 1), (1, 1, 0), (3, 1, 1), (1, 2, 2), (2, 1, 1), (1, 1, 2)][kind];
+    let mut list = Discretisation::empty(level(0), lookback, components, normals)?;
+    for m in 1..=steps {
+        let j = list.nodes().len();
+        let lag = |l: usize, value: f64| if j >= l { value } else { 0.0 };
+        match kind {
+            // a step with noise, and one without
+            0 => list.push(level(m), true, NodeTerms { a: &[0.875], b: &[0.25], c: &[0.375] })?,
+            1 => list.push(level(m), true, NodeTerms { a: &[0.9375], b: &[0.5], c: &[] })?,
+            // three lags; after every fourth step the network is not asked
+            2 => {
+                let newest = if m % 4 == 1 { 0.0 } else { 0.25 };
+                let (a, b) = ([0.75, lag(2, 0.125), lag(3, -0.0625)], [newest, lag(2, 0.125), 0.0]);
+                list.push(level(m), true, NodeTerms { a: &a, b: &b, c: &[0.25] })?;
+            }
+            // position and velocity
+            3 => {
+                let c = [0.0625, 0.03125, 0.0, 0.75];
+                list.push(level(m), true, NodeTerms { a: &[1.0, 0.25, 0.0, 0.5], b: &[0.03125, 0.25], c: &c })?;
+            }
+            // a stage in every step
+            4 => {
+                list.push(level(m), false, NodeTerms { a: &[0.875, 0.0], b: &[0.25, 0.0], c: &[0.0] })?;
+                list.push(level(m), true, NodeTerms { a: &[0.0, 0.875], b: &[0.125, 0.125], c: &[0.25] })?;
+            }
+            // two normals, the noise less and less
+            _ => {
+                let c = [0.5 - 0.015625 * m as f64, 0.125];
+                list.push(level(m), true, NodeTerms { a: &[0.875], b: &[0.25], c: &c })?;
+            }
+        }
+    }
+    Ok(list)
+}
+
+/// Numbers that look random: of the `turn`-th choice of a case, one of `values`.
+fn pick<T: Copy>(case: usize, turn: u64, values: &[T]) -> T {
+    let mut state = (case as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ turn.wrapping_mul(0xd1b5_4a32_d192_ed03);
+    state = (state ^ (state >> 31)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    values[((state ^ (state >> 29)) % values.len() as u64) as usize]
+}
+
+fn picard(case: usize) -> Picard {
+    let linearisations = [
+        Linearisation::Secant,
+        Linearisation::FrozenScore,
+        Linearisation::Identity,
+        Linearisation::Gaussian { variance: 0.25 },
+    ];
+    let entries = [
+        Entry::Copy,
+        Entry::HeldData { variance: 0.0 },
+        Entry::HeldData { variance: 0.25 },
+        Entry::LinearData { variance: 0.125 },
+    ];
+    let tolerances = [
+        Tolerance::ZERO,
+        Tolerance::error(0.03125),
+        Tolerance::absolute(0.0625),
+        Tolerance { relative: 0.0625, ..Tolerance::ZERO },
+    ];
+    let stalls =
+        [(None, OnStall::Error), (None, OnStall::Error), (Some(2), OnStall::Accept), (Some(9), OnStall::Error)];
+    let (max_sweeps, on_stall) = pick(case, 1, &stalls);
+    Picard {
+        // the list is case mod LISTS, so that every list meets every linearisation
+        linearisation: linearisations[case / LISTS % linearisations.len()],
+        entry: pick(case, 2, &entries),
+        tolerance: pick(case, 3, &tolerances),
+        policy: pick(case, 4, &[Policy::Sliding, Policy::Sliding, Policy::Blocks, Policy::Wavefront { blocks: 2 }]),
+        window: Window::Steps(pick(case, 5, &[1, 3, 5, 8, 64])),
+        anderson: pick(case, 6, &[0, 0, 2, 3]),
+        coupling: pick(case, 7, &[Coupling::PerSample, Coupling::PerSample, Coupling::WholeBatch]),
+        max_sweeps,
+        on_stall,
+        ..Picard::default()
+    }
+}
+
+fn run<P: Place>(place: &P, case: usize, sampler: &dyn Sampler<P::On>, watch: &mut Watch) -> Run<P> {
+    let steps = pick(case, 8, &[7, 12, 20]);
+    let shape = (pick(case, 9, &[1, 3, 7]), pick(case, 10, &[1, 3, 5, 130]));
+    let kinds = [Prediction::Score, Prediction::Noise, Prediction::Data, Prediction::Velocity, Prediction::Flow];
+    let problem = Problem::from_list(place.backend(), list(case % LISTS, steps)?, shape);
+    let mut score = place.score(cubic::<P::Elem>(pick(case, 11, &kinds)));
+    Ok(sampler.run(&problem.seed(case as u64).with_save(Save::All), &mut score, watch)?)
+}
+
+/// Every fifth of them on a device too.
+pub fn cases<P: Place>(r: &mut Runner<'_, P>) {
+    let everywhere = P::NAME == "cpu";
+    for case in (0..2 * 4 * LISTS).filter(|case| everywhere || case % 5 == 0) {
+        r.add(&format!("dyadic_{case:02}"), true, |p, w| run(p, case, &picard(case), w));
+    }
+    for case in (0..LISTS).filter(|_| everywhere) {
+        r.add(&format!("dyadic_sequential_{case}"), true, |p, w| run(p, case, &Sequential, w));
+        let queue =
+            Picard { row_budget: Some(30), coupling: Coupling::PerSample, window: Window::Steps(5), ..picard(case) };
+        r.add(&format!("dyadic_queue_{case}"), true, |p, w| run(p, case, &queue, w));
+    }
+}
