@@ -22,12 +22,12 @@ fn level(m: usize) -> Level {
     }
 }
 
-/// Elementwise, bounded, not affine.
-fn cubic<T: Real>(prediction: Prediction) -> impl ScoreFn<Cpu<T>> {
+/// Elementwise, bounded, not affine; large factors lead to slopes beyond their bounds.
+fn cubic<T: Real>(prediction: Prediction, factor: f64) -> impl ScoreFn<Cpu<T>> {
     score_fn(prediction, move |x: ArrayView2<'_, T>, _: &Rows<'_>, mut out: ArrayViewMut2<'_, T>| {
         out.zip_mut_with(&x, |out, x| {
             let x = x.wide().clamp(-2.0, 2.0);
-            *out = T::of(0.25 * x - 0.125 * x * x * x);
+            *out = T::of(factor * (0.25 * x - 0.125 * x * x * x));
         });
         Ok(())
     })
@@ -116,25 +116,46 @@ fn picard(case: usize) -> Picard {
     }
 }
 
-fn run<P: Place>(place: &P, case: usize, sampler: &dyn Sampler<P::On>, watch: &mut Watch) -> Run<P> {
+const KINDS: [Prediction; 5] =
+    [Prediction::Score, Prediction::Noise, Prediction::Data, Prediction::Velocity, Prediction::Flow];
+
+/// What the network says of a case, and how steeply.
+fn network(case: usize) -> (Prediction, f64) {
+    (pick(case, 11, &KINDS), pick(case, 12, &[1.0, 1.0, 4.0, -8.0]))
+}
+
+fn run<P: Place>(
+    place: &P,
+    watch: &mut Watch,
+    case: usize,
+    sampler: &dyn Sampler<P::On>,
+    (prediction, factor): (Prediction, f64),
+) -> Run<P> {
     let steps = pick(case, 8, &[7, 12, 20]);
     let shape = (pick(case, 9, &[1, 3, 7]), pick(case, 10, &[1, 3, 5, 130]));
-    let kinds = [Prediction::Score, Prediction::Noise, Prediction::Data, Prediction::Velocity, Prediction::Flow];
     let problem = Problem::from_list(place.backend(), list(case % LISTS, steps)?, shape);
-    let mut score = place.score(cubic::<P::Elem>(pick(case, 11, &kinds)));
+    let mut score = place.score(cubic::<P::Elem>(prediction, factor));
     Ok(sampler.run(&problem.seed(case as u64).with_save(Save::All), &mut score, watch)?)
 }
 
-/// Every fifth of them on a device too.
+/// Every fifth of the first ones on a device too.
 pub fn cases<P: Place>(r: &mut Runner<'_, P>) {
-    let everywhere = P::NAME == "cpu";
-    for case in (0..2 * 4 * LISTS).filter(|case| everywhere || case % 5 == 0) {
-        r.add(&format!("dyadic_{case:02}"), true, |p, w| run(p, case, &picard(case), w));
+    let on_cpu = P::NAME == "cpu";
+    for case in (0..2 * 4 * LISTS).filter(|case| on_cpu || case % 5 == 0) {
+        r.add(&format!("dyadic_{case:02}"), true, |p, w| run(p, w, case, &picard(case), network(case)));
     }
-    for case in (0..LISTS).filter(|_| everywhere) {
-        r.add(&format!("dyadic_sequential_{case}"), true, |p, w| run(p, case, &Sequential, w));
-        let queue =
-            Picard { row_budget: Some(30), coupling: Coupling::PerSample, window: Window::Steps(5), ..picard(case) };
-        r.add(&format!("dyadic_queue_{case}"), true, |p, w| run(p, case, &queue, w));
+    if !on_cpu {
+        return;
+    }
+    for case in 0..LISTS {
+        r.add(&format!("dyadic_sequential_{case}"), true, |p, w| run(p, w, case, &Sequential, network(case)));
+        let (coupling, window) = (Coupling::PerSample, Window::Steps(5));
+        let queue = Picard { row_budget: Some(30), coupling, window, ..picard(case) };
+        r.add(&format!("dyadic_queue_{case}"), true, |p, w| run(p, w, case, &queue, network(case)));
+    }
+    // slopes beyond their bounds
+    for (case, factor) in (0..2 * KINDS.len()).zip([32.0, -32.0].into_iter().cycle()) {
+        let secant = Picard { window: Window::Steps(8), entry: Entry::Copy, ..Picard::default() };
+        r.add(&format!("dyadic_steep_{case}"), true, |p, w| run(p, w, case, &secant, (KINDS[case / 2], factor)));
     }
 }

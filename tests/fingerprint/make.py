@@ -2,8 +2,8 @@
 
     python3 tests/fingerprint/make.py
 
-The choice is greedy and seeded, so the file is always the same. First all pairs of all factors, then triples of those that
-the engine mixes most, then the presets.
+The choice is greedy and seeded, so the file is always the same. First all pairs of all factors, then triples of those
+that the engine mixes most, then the presets. All coefficients here come from exp and log, so none is dyadic.
 """
 
 import itertools
@@ -250,7 +250,8 @@ def main():
         lines.append(json.dumps(case))
     path = pathlib.Path(__file__).with_name("cases.jsonl")
     path.write_text("\n".join(lines) + "\n")
-    print(f"{len(chosen)} of the engine, {len(planned) - len(chosen)} others, {len(on_device)} on a device, to {path.name}")
+    others = len(planned) - len(chosen)
+    print(f"{path.name}: {len(chosen)} of the engine, {others} others; {len(on_device)} on a device")
 
 
 main()
