@@ -36,7 +36,7 @@ where
     const NAME: &'static str = "cpu";
 
     fn backend(&self) -> Cpu<T> {
-        self.0.clone()
+        self.0
     }
 
     fn mixture(&self, mixture: Mixture) -> Result<Score<'static, Self>> {
