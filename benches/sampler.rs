@@ -1,8 +1,9 @@
 //! What the solver itself costs: whole runs with a score that only copies, a row of normals, the mixture's score.
 //!
-//! `cargo bench --bench sampler`; compare figures within one run only.
+//! `cargo bench --bench sampler [-- host]`, with `host` only the lines of [`host`]; compare figures within one run only. `scripts/bench-vs`
+//! compares those lines with the ones of another commit.
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 use ndarray::Array2;
 use piadm::noise::{Address, stream};
 use piadm::{
@@ -10,6 +11,7 @@ use piadm::{
     Scheme, ScoreFn, TimeGrid, Tolerance, Window, score_fn,
 };
 use std::hint::black_box;
+use std::time::{Duration, Instant};
 
 /// Six sweeps of blocks of 64 steps: elements a second, one element being one row element of one sweep.
 fn sweeps(c: &mut Criterion) {
@@ -70,5 +72,51 @@ fn mixture(c: &mut Criterion) {
     }
 }
 
+/// The secant and a score of a few operations, so that most of the time is the engine's: the default sampler, then six sweeps of blocks. A line
+/// a case, `host_ns_per_node SAMPLESxWINDOWxELEMENTS[-blocks] NANOSECONDS fastest NANOSECONDS nodes NODES`: the time outside the score,
+/// median and least over runs, divided by the nodes that are swept in a run. Two builds do the same work if their nodes are equal.
+fn host(least: Duration) {
+    let sliding = Picard { window: Window::Steps(64), ..Picard::default() };
+    let blocks = Picard {
+        policy: Policy::Blocks,
+        tolerance: Tolerance::ZERO,
+        max_sweeps: Some(6),
+        on_stall: OnStall::Accept,
+        ..sliding.clone()
+    };
+    // not affine, or the secant would be done after two rounds and the entry of new nodes be most of what is measured
+    let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| {
+        out.zip_mut_with(&x, |f, x| *f = -x - x / (1.0 + x * x));
+        Ok(())
+    });
+    for (samples, dim) in [(64, 2), (1, 784)] {
+        // few steps: the shorter a run, the more likely one that no other load disturbs
+        let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 128).expect("a good grid");
+        let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::default(), (samples, dim)).seed(1);
+        for (suffix, sampler) in [("", &sliding), ("-blocks", &blocks)] {
+            // the first run finds the memory not yet mapped
+            let nodes = sampler.sample(&problem, &mut score).expect("a run").report.score_rows;
+            let (mut times, started) = (Vec::new(), Instant::now());
+            while times.is_empty() || started.elapsed() < least {
+                times.push(sampler.sample(black_box(&problem), &mut score).expect("a run").report.solver_time);
+            }
+            times.sort_unstable();
+            let [median, fastest] = [times.len() / 2, 0].map(|i| times[i].as_nanos() as f64 / nodes as f64);
+            println!("host_ns_per_node {samples}x64x{dim}{suffix} {median:.1} fastest {fastest:.1} nodes {nodes}");
+        }
+    }
+}
+
 criterion_group!(benches, sweeps, normals, mixture);
-criterion_main!(benches);
+
+fn main() {
+    let has = |name: &str| std::env::args().any(|arg| arg == name);
+    // without cargo's flag this is a test, of which one run is enough
+    let least = if has("--bench") { Duration::from_millis(200) } else { Duration::ZERO };
+    // from a thread of the pool, or every large kernel would wake the pool and wait for it
+    rayon::scope(|_| host(least));
+    if !has("host") {
+        benches();
+        Criterion::default().configure_from_args().final_summary();
+    }
+}
