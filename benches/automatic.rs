@@ -8,8 +8,8 @@ mod network;
 
 use ndarray::Array2;
 use piadm::{
-    Automatic, BoxError, Cpu, Dynamics, Mixture, Ou, Piadm, Picard, Prediction, Problem, Report, Sampler, ScoreFn,
-    Sequential, Window, score_fn,
+    Automatic, BoxError, Cpu, Dynamics, Mixture, Model, Ou, Piadm, Picard, Prediction, Problem, Report, Sampler,
+    ScoreFn, Sequential, Window, score_fn,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -80,7 +80,7 @@ fn median(values: &[f64]) -> f64 {
 /// Seconds of a run, measuring included.
 fn timed(
     sampler: &dyn Sampler<Cpu<f32>>,
-    problem: &Problem<'_, Cpu<f32>>,
+    problem: &Problem<Cpu<f32>>,
     score: &mut dyn ScoreFn<Cpu<f32>>,
 ) -> Result<(f64, Report), BoxError> {
     let started = Instant::now();
@@ -92,7 +92,7 @@ fn measure(case: &mut Case, repeats: usize) -> Result<Value, BoxError> {
     let Case { name, score, samples, dim, steps, dynamics } = case;
     let piadm = Piadm { steps: Some(*steps), t_min: Some(0.01), ..Piadm::new(*dim, 0.01, *dynamics) };
     let recipe = piadm.recipe(&Ou, score.time_range())?;
-    let problem = Problem::new(Cpu::<f32>::new(), &Ou, recipe.grid, recipe.scheme, (*samples, *dim));
+    let problem = Problem::new(Cpu::<f32>::new(), Ou, recipe.grid, recipe.scheme, (*samples, *dim));
     let windows: Vec<usize> = WINDOWS.into_iter().filter(|w| *w <= *steps).collect();
     let mut fixed = vec![Vec::new(); windows.len()];
     let (mut sequential, mut automatic, mut probed) = (Vec::new(), Vec::new(), Vec::new());

@@ -5,8 +5,8 @@
 //! at toy sizes in the tests' stand-in for the driver, to check the program itself: its seconds mean nothing.
 
 use ndarray::Array2;
-use piadm::backend::{NoiseRow, Plane, Planes, Program, RowRef, Segment, Target, Term, Vector};
-use piadm::cuda::{DeviceArray, DeviceMixture, SOURCE};
+use piadm::backend::{NoiseRow, Plane, Planes, Program, RowRef, Vector};
+use piadm::cuda::{DeviceMixture, SOURCE};
 use piadm::noise::{Address, NoiseKey};
 use piadm::{
     Backend, BoxError, Cuda, Linearisation, Mixture, Ou, Picard, Prediction, Problem, Sampler, Scheme, Sequential,
@@ -16,7 +16,6 @@ use serde_json::{Value, json};
 use std::time::Instant;
 
 type Device = Cuda<f32>;
-type Arrays = [DeviceArray<f32>; 8];
 
 /// Shapes of a round: nodes of a window, samples, elements.
 const SHAPES: [(usize, usize, usize); 7] = [
@@ -45,34 +44,24 @@ fn seconds(device: &Device, mut job: impl FnMut() -> piadm::Result<()>) -> piadm
 }
 
 fn row(plane: Plane, index: usize) -> RowRef {
-    RowRef { plane, row: index as u32 }
-}
-
-fn planes<'a>(arrays: &'a mut Arrays, nodes: usize) -> Planes<'a, Device> {
-    let [state, memory, point, output, noise, earlier_point, earlier_output, variances] = arrays;
-    let (state_rows, memory_rows) = (nodes + 1, 0);
-    Planes { state, memory, point, output, earlier_point, earlier_output, noise, variances, state_rows, memory_rows }
+    RowRef::new(plane, index as u32)
 }
 
 /// The sweep of windows whose points lie sample after sample.
 fn sweep(nodes: usize, samples: usize) -> Program<f32> {
     let mut program = Program::default();
     for sample in 0..samples {
-        let first = program.targets.len();
         let at = |plane, node: usize| row(plane, sample * (nodes + 1) + node);
         for j in 1..=nodes {
-            let terms = program.terms.len();
-            program.terms.push(Term { coef: 0.9, row: at(Plane::Point, j - 1), minus: None, shift: None });
-            program.terms.push(Term { coef: 0.05, row: at(Plane::Output, j - 1), minus: None, shift: None });
-            program.terms.push(Term { coef: 0.1, row: at(Plane::Noise, j), minus: None, shift: None });
+            program.term(0.9, at(Plane::Point, j - 1));
+            program.term(0.05, at(Plane::Output, j - 1));
+            program.term(0.1, at(Plane::Noise, j));
             if j > 1 {
-                let minus = Some(at(Plane::Point, j - 1));
-                program.terms.push(Term { coef: 0.8, row: at(Plane::State, j - 1), minus, shift: None });
+                program.correction(0.8, at(Plane::State, j - 1), at(Plane::Point, j - 1), None);
             }
-            let before = (j < nodes).then(|| at(Plane::Point, j));
-            program.targets.push(Target { out: at(Plane::State, j), before, terms: terms..program.terms.len() });
+            program.target(at(Plane::State, j), (j < nodes).then(|| at(Plane::Point, j)));
         }
-        program.segments.push(Segment { slot: sample, targets: first..program.targets.len() });
+        program.segment(sample);
     }
     program
 }
@@ -82,16 +71,17 @@ fn kernels(device: &Device, (nodes, samples, dim): (usize, usize, usize)) -> pia
     let rows = (nodes + 1) * samples;
     let key = NoiseKey::new(1);
     let mut arrays = Vec::new();
-    for i in 0..8 {
+    for plane in Plane::ALL {
         // neither lookback nor variances here
-        let rows = if i == 1 || i == 7 { 0 } else { rows };
+        let rows = if let Plane::Memory | Plane::Variances = plane { 0 } else { rows };
         let mut array = device.alloc("a plane", rows, dim, 0.0)?;
-        let address = |r: usize| Address { stream: 16 + i, step: 0, sample: r as u32 };
+        let address = |r: usize| Address { stream: 16 + plane as u32, step: 0, sample: r as u32 };
         let list: Vec<NoiseRow> = (0..rows).map(|r| NoiseRow { row: r as u32, address: address(r) }).collect();
         device.normals(key, &list, &mut array)?;
         arrays.push(array);
     }
-    let mut arrays: Arrays = arrays.try_into().unwrap_or_else(|_| unreachable!());
+    let arrays = arrays.try_into().map_err(|_| ()).expect("a plane for each");
+    let mut planes = Planes::<Device>::new(arrays, nodes + 1, 0);
     let stream = device.stream().clone();
     let elements = nodes * samples * dim;
     let mut lines = Vec::new();
@@ -103,8 +93,7 @@ fn kernels(device: &Device, (nodes, samples, dim): (usize, usize, usize)) -> pia
     };
     {
         // from the noise to the earlier outputs, which nobody needs
-        let (from, to) = arrays.split_at_mut(6);
-        let (from, to) = (&from[4], &mut to[0]);
+        let (from, to) = planes.pair(Plane::Noise, Plane::EarlierOutput);
         let copy = seconds(device, || {
             let mut to = device.view_mut(to, 0..rows);
             let copied = stream.memcpy_dtod(&device.view(from, 0..rows).view(), &mut to.view_mut());
@@ -120,7 +109,7 @@ fn kernels(device: &Device, (nodes, samples, dim): (usize, usize, usize)) -> pia
     let mut scratch = Default::default();
     let mut changes = Vec::new();
     let program = sweep(nodes, samples);
-    let time = seconds(device, || device.run(&program, planes(&mut arrays, nodes), &mut scratch, &mut changes))?;
+    let time = seconds(device, || device.run(&program, &mut planes, &mut scratch, &mut changes))?;
     push("sweep", 16 * elements, time);
     let vectors: Vec<Vector> = (0..samples)
         .flat_map(|s| (0..nodes).map(move |j| s * (nodes + 1) + j))
@@ -134,9 +123,7 @@ fn kernels(device: &Device, (nodes, samples, dim): (usize, usize, usize)) -> pia
         .collect();
     let pairs = [(0, 1), (1, 1), (2, 2)];
     let mut products = Vec::new();
-    let time = seconds(device, || {
-        device.products(&vectors, 3, &pairs, planes(&mut arrays, nodes), &mut scratch, &mut products)
-    })?;
+    let time = seconds(device, || device.products(&vectors, 3, &pairs, &planes, &mut scratch, &mut products))?;
     push("slopes", 16 * elements, time);
     Ok(lines)
 }
@@ -147,7 +134,7 @@ fn samplers(device: &Device, steps: usize, samples: usize, dim: usize) -> piadm:
     let mixture = Mixture::new(vec![1.0; 8], Array2::from_shape_fn((8, dim), sign), vec![0.3; 8])?;
     let mut score = DeviceMixture::new(device, &mixture.predicting(Prediction::Data))?;
     let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, steps)?;
-    let problem = Problem::new(device.clone(), &Ou, grid, Scheme::default(), (samples, dim)).seed(1);
+    let problem = Problem::new(device.clone(), Ou, grid, Scheme::default(), (samples, dim)).seed(1);
     let parallel = |linearisation| Picard { linearisation, window: Window::Steps(64), ..Picard::default() };
     let runs: [(&str, Box<dyn Sampler<Device>>); 3] = [
         ("sequential", Box::new(Sequential)),

@@ -9,7 +9,7 @@ mod fit;
 
 use fit::median;
 use ndarray::Array2;
-use piadm::backend::{NoiseRow, Plane, Planes, Program, RowRef, Segment, Target, Term, Vector};
+use piadm::backend::{NoiseRow, Plane, Planes, Program, RowRef, Vector};
 use piadm::noise::{Address, stream};
 use piadm::{Backend, BoxError, Cpu, NoiseKey, Real};
 use rand::rngs::SmallRng;
@@ -66,75 +66,34 @@ fn triad() -> Work<'static> {
     Work { name: "triad".into(), elements: TRIAD, bytes: 12, run: Box::new(run) }
 }
 
-/// The arrays of a window.
-struct Arrays<T: Real> {
-    state: Array2<T>,
-    memory: Array2<T>,
-    /// Point, output and those of the round before, and noise.
-    read: [Array2<T>; 5],
-    /// No term has a shift here.
-    variances: Array2<T>,
-    rows: usize,
-}
-
-impl<T: Real> Arrays<T> {
-    fn new((samples, window, dim): Shape) -> Self {
-        let value = |i: usize, j: usize, k: usize| T::of(((i * 7 + j * 3 + k * 5) % 23) as f64 / 8.0 - 1.4);
-        let rows = samples * (window + 1);
-        let plane = |k| Array2::from_shape_fn((rows, dim), |(i, j)| value(i, j, k));
-        let read = [plane(1), plane(2), plane(3), plane(4), plane(5)];
-        let none = || Array2::zeros((0, dim));
-        Arrays { state: plane(0), memory: none(), read, variances: none(), rows: window + 1 }
-    }
-
-    fn planes(&mut self) -> Planes<'_, Cpu<T>> {
-        let [point, output, earlier_point, earlier_output, noise] = &self.read;
-        Planes {
-            state: &mut self.state,
-            memory: &mut self.memory,
-            point,
-            output,
-            earlier_point,
-            earlier_output,
-            noise,
-            variances: &self.variances,
-            state_rows: self.rows,
-            memory_rows: 0,
-        }
-    }
+/// The arrays of a window; there is no memory, and no term has a shift.
+fn planes<T: Real>((samples, window, dim): Shape) -> Planes<Cpu<T>> {
+    let value = |i: usize, j: usize, k: usize| T::of(((i * 7 + j * 3 + k * 5) % 23) as f64 / 8.0 - 1.4);
+    let arrays = Plane::ALL.map(|plane| match plane {
+        Plane::Memory | Plane::Variances => Array2::zeros((0, dim)),
+        _ => Array2::from_shape_fn((samples * (window + 1), dim), |(i, j)| value(i, j, plane as usize)),
+    });
+    Planes::new(arrays, window + 1, 0)
 }
 
 fn row(plane: Plane, row: usize) -> RowRef {
-    RowRef { plane, row: row as u32 }
+    RowRef::new(plane, row as u32)
 }
 
 /// The sweep of a one-step scheme with noise: a x + B f + C xi + W (x' - x).
 fn program<T: Real>((samples, window, _): Shape, a: f64) -> Program<T> {
     let mut program = Program::default();
     for slot in 0..samples {
-        let first = program.targets.len();
-        for j in 1..=window {
-            let (at, before) = (slot * (window + 1) + j, slot * (window + 1) + j - 1);
-            let begin = program.terms.len();
-            let plain = [(a, Plane::Point, before), (0.3, Plane::Output, before), (0.1, Plane::Noise, at)];
-            let plain = plain.map(|(coef, plane, at)| Term {
-                coef: T::of(coef),
-                row: row(plane, at),
-                minus: None,
-                shift: None,
-            });
-            program.terms.extend(plain);
-            if j > 1 {
-                let minus = Some(row(Plane::Point, before));
-                program.terms.push(Term { coef: T::of(0.5), row: row(Plane::State, before), minus, shift: None });
+        for at in slot * (window + 1) + 1..(slot + 1) * (window + 1) {
+            program.term(a, row(Plane::Point, at - 1));
+            program.term(0.3, row(Plane::Output, at - 1));
+            program.term(0.1, row(Plane::Noise, at));
+            if at > slot * (window + 1) + 1 {
+                program.correction(T::of(0.5), row(Plane::State, at - 1), row(Plane::Point, at - 1), None);
             }
-            program.targets.push(Target {
-                out: row(Plane::State, at),
-                before: None,
-                terms: begin..program.terms.len(),
-            });
+            program.target(row(Plane::State, at), None);
         }
-        program.segments.push(Segment { slot, targets: first..program.targets.len() });
+        program.segment(slot);
     }
     program
 }
@@ -146,12 +105,12 @@ fn name(what: &str, (samples, window, dim): Shape, size: usize) -> String {
 /// A sweep with its norms: reads point, output, noise and old state, writes the state.
 fn sweep<'a, T: Real>(shape: Shape) -> Work<'a> {
     // in turn, so that every run changes the states
-    let (mut arrays, mut programs) = (Arrays::<T>::new(shape), [program(shape, 0.6), program(shape, 0.7)]);
+    let (mut planes, mut programs) = (planes::<T>(shape), [program(shape, 0.6), program(shape, 0.7)]);
     let (mut scratch, mut changes) = (Default::default(), Vec::new());
     let elements = shape.0 * shape.1 * shape.2;
     let run = move || {
         programs.swap(0, 1);
-        let done = Cpu::new().run(&programs[0], arrays.planes(), &mut scratch, &mut changes);
+        let done = Cpu::new().run(&programs[0], &mut planes, &mut scratch, &mut changes);
         assert!(done.is_ok() && changes.iter().all(|c| c.finite && c.moved));
     };
     Work { name: name("sweep", shape, size_of::<T>()), elements, bytes: 5 * size_of::<T>(), run: Box::new(run) }
@@ -159,7 +118,7 @@ fn sweep<'a, T: Real>(shape: Shape) -> Work<'a> {
 
 /// The inner products of the secant: reads point and output of this round and of the one before.
 fn slopes<'a, T: Real>(shape: Shape) -> Work<'a> {
-    let mut arrays = Arrays::<T>::new(shape);
+    let planes = planes::<T>(shape);
     let (mut scratch, mut products) = (Default::default(), Vec::new());
     let rows = shape.0 * (shape.1 + 1);
     let vectors = (0..rows).flat_map(|i| {
@@ -170,7 +129,7 @@ fn slopes<'a, T: Real>(shape: Shape) -> Work<'a> {
     let vectors: Vec<Vector> = vectors.collect();
     let run = move || {
         let pairs = [(0, 1), (1, 1), (2, 2)];
-        let done = Cpu::new().products(&vectors, 3, &pairs, arrays.planes(), &mut scratch, &mut products);
+        let done = Cpu::new().products(&vectors, 3, &pairs, &planes, &mut scratch, &mut products);
         assert!(done.is_ok() && products.len() == 3 * rows);
     };
     let name = name("slopes", shape, size_of::<T>());

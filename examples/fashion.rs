@@ -12,8 +12,8 @@ mod picture;
 
 use ndarray::Array2;
 use piadm::{
-    BoxError, Coupling, Cpu, Dynamics, Entry, Linearisation, Observer, Ou, Piadm, Picard, PredictorCorrector, Problem,
-    Recipe, Round, Sampler, ScoreFn, Sequential, Solution, Tolerance, Window,
+    Acceptance, BoxError, Coupling, Cpu, Dynamics, Entry, Linearisation, Model, Observer, Ou, Piadm, Picard, Problem,
+    Recipe, Round, Sampler, Sequential, Solution, Window,
 };
 use picture::Picture;
 use std::io::{IsTerminal, Write};
@@ -141,40 +141,24 @@ impl Observer<Cpu<f32>> for Progress<'_> {
 fn sampler(name: &str, o: &Options, recipe: &Recipe) -> Result<Box<dyn Sampler<Cpu<f32>>>, BoxError> {
     let sliding = Picard {
         window: Window::Steps(o.window),
-        tolerance: o.tolerance.map_or(Tolerance::default(), Tolerance::error),
+        acceptance: o.tolerance.map_or(Acceptance::default(), Acceptance::Error),
         ..Picard::default()
     };
-    let picard = match name {
-        "sequential" => return Ok(corrected(Sequential, o, recipe)),
+    Ok(Box::new(match name {
+        "sequential" => return Ok(Box::new(Sequential)),
+        // the published barrier: before a correction and after it
+        "piadm" if o.corrected => Picard { window: Window::Marked { marks: 1 }, ..recipe.sampler.clone() },
         "piadm" => recipe.sampler.clone(),
         "sliding" => sliding,
         "paradigms" => Picard {
             linearisation: Linearisation::Identity,
             entry: Entry::Copy,
-            tolerance: Tolerance::absolute(o.tolerance.unwrap_or(1e-2)),
+            acceptance: Acceptance::change(o.tolerance.unwrap_or(1e-2)),
             coupling: Coupling::WholeBatch,
             ..sliding
         },
         other => return Err(format!("--sampler {other}: expected sequential, piadm, sliding or paradigms").into()),
-    };
-    Ok(corrected(picard, o, recipe))
-}
-
-/// The sampler itself or, if asked for, with the recipe's corrector after each of its blocks.
-fn corrected<S: Sampler<Cpu<f32>> + Clone + 'static>(
-    part: S,
-    o: &Options,
-    recipe: &Recipe,
-) -> Box<dyn Sampler<Cpu<f32>>> {
-    match &recipe.corrected {
-        Some(PredictorCorrector { block, correction, .. }) if o.corrected => Box::new(PredictorCorrector {
-            block: *block,
-            predictor: part.clone(),
-            correction: *correction,
-            corrector: part,
-        }),
-        _ => Box::new(part),
-    }
+    }))
 }
 
 /// Root mean square difference of each sample.
@@ -206,12 +190,15 @@ fn run() -> Result<(), BoxError> {
         steps: Some(o.steps),
         t_min: Some(0.01),
         depth: o.depth,
-        tolerance: o.depth.is_none().then_some(Tolerance::absolute(o.tolerance.unwrap_or(1e-2))),
+        acceptance: o.depth.is_none().then_some(Acceptance::change(o.tolerance.unwrap_or(1e-2))),
         ..Piadm::new(dim, 0.01, o.dynamics)
     };
     let recipe = piadm.recipe(&Ou, net.time_range())?;
     let (grid, scheme) = (recipe.grid.clone(), recipe.scheme.clone());
-    let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, scheme, (o.samples, dim)).seed(o.seed);
+    let mut problem = Problem::new(Cpu::<f32>::new(), Ou, grid, scheme, (o.samples, dim)).seed(o.seed);
+    if let Some((block, correction)) = recipe.correction.filter(|_| o.corrected) {
+        problem = problem.with_correction(block, correction);
+    }
     std::fs::create_dir_all(&o.output).map_err(|e| format!("{}: {e}", o.output.display()))?;
 
     let mut reference: Option<Solution<Cpu<f32>>> = None;

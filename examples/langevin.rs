@@ -4,8 +4,8 @@
 
 use ndarray::{Array2, array};
 use piadm::{
-    Correction, Cpu, Langevin, Level, Linearisation, Mixture, Ou, Picard, Prediction, PredictorCorrector, Problem,
-    Sampler, Scheme, Sequential, TimeGrid, score_fn,
+    Correction, Cpu, Langevin, Level, Linearisation, Mixture, Ou, Picard, Prediction, Problem, Sampler, Scheme,
+    Sequential, TimeGrid, Window, score_fn,
 };
 
 fn main() -> piadm::Result<()> {
@@ -32,7 +32,7 @@ fn main() -> piadm::Result<()> {
     // 2. few ODE steps leave the wrong spread; corrections at every unit of OU time mend it
     let mut target = Mixture::new(vec![0.5, 0.5], array![[-1.0, 0.5], [1.0, -0.5]], vec![0.3, 0.3])?;
     let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 12)?;
-    let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::Ddim { eta: 0.0 }, (4000, 2)).seed(2);
+    let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::Ddim { eta: 0.0 }, (4000, 2)).seed(2);
     let level = Level::at(&Ou, 0.05);
     let expected = level.alpha.powi(2) * 0.09 + level.sigma.powi(2);
     // variance around the nearer mode
@@ -46,7 +46,8 @@ fn main() -> piadm::Result<()> {
     };
     let plain = Sequential.sample(&problem, &mut target)?;
     let correction = Correction { friction: 2.0, step: 0.05, steps: 40 };
-    let corrected = PredictorCorrector::<Picard>::new(correction).sample(&problem, &mut target)?;
+    let problem = problem.with_correction(Window::OuTime { ou_time: 1.0 }, correction);
+    let corrected = Picard::default().sample(&problem, &mut target)?;
     println!("variance around a mode, exact {expected:.4}:");
     println!("  12 DDIM steps            {:.4}", spread(&plain.samples));
     println!("  the same, corrected      {:.4}\n{}", spread(&corrected.samples), corrected.report);

@@ -14,7 +14,7 @@ fn main() -> piadm::Result<()> {
         Ok(())
     });
     let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 500)?;
-    let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::default(), (8, 2)).seed(1);
+    let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (8, 2)).seed(1);
     let solution = Picard::default().sample(&problem, &mut score)?;
     println!("{}", solution.report);
 

@@ -32,7 +32,7 @@ use equal_error::Setting;
 use few_steps::{Quality, short};
 use fit::median;
 use network::{Network, RowPath};
-use piadm::{Automatic, BoxError, Dynamics, Picard, Sampler, Sequential, Tolerance};
+use piadm::{Acceptance, Automatic, BoxError, Dynamics, Picard, Sampler, Sequential};
 use presets::OURS;
 use race::{Contender, IMAGES, call, race};
 use rayon::ThreadPoolBuilder;
@@ -228,8 +228,8 @@ fn contenders(
             ..contender(if preset.name == OURS { "picard (default)" } else { preset.name }, sampler)
         });
         if preset.name == OURS {
-            let tolerance = Tolerance::error(outcome.tolerance);
-            let sampler = Automatic { base: Picard { tolerance, ..Picard::default() }, ..Automatic::default() };
+            let acceptance = Acceptance::Error(outcome.tolerance);
+            let sampler = Automatic { base: Picard { acceptance, ..Picard::default() }, ..Automatic::default() };
             let tolerance = Some(outcome.tolerance);
             all.push(Contender { tolerance, ..contender("automatic, with probe", Box::new(sampler)) });
         }

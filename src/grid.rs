@@ -118,8 +118,8 @@ impl TimeGrid {
     /// Equal steps in time, from `t_max` to `t_min`.
     ///
     /// # Errors
-    /// [`Error::Setting`] unless `t_max` and `t_min` are finite and `t_max` > `t_min`; [`Error::GridLength`] unless
-    /// 1 <= `steps` <= [`MAX_STEPS`]; [`Error::GridOrder`] if neighbours collide in f64.
+    /// [`Error::Setting`] unless `t_max` and `t_min` are finite and `t_max` > `t_min` and 1 <= `steps` <=
+    /// [`MAX_STEPS`]; [`Error::GridOrder`] if neighbours collide in f64.
     ///
     /// ```
     /// use piadm::grid::TimeGrid;
@@ -175,9 +175,8 @@ impl TimeGrid {
     /// (relative) of the end of the schedule's range means that end.
     ///
     /// # Errors
-    /// [`Error::Setting`] unless 0 < `sigma_min` < `sigma_max` and `rho` > 0, all finite, and the schedule reaches
-    /// both ratios; [`Error::GridLength`] unless 1 <= `steps` <= [`MAX_STEPS`]; [`Error::GridOrder`] if neighbours
-    /// collide in f64.
+    /// [`Error::Setting`] unless 0 < `sigma_min` < `sigma_max` and `rho` > 0, all finite, the schedule reaches
+    /// both ratios, and 1 <= `steps` <= [`MAX_STEPS`]; [`Error::GridOrder`] if neighbours collide in f64.
     ///
     /// ```
     /// use piadm::{grid::TimeGrid, schedule::Edm};
@@ -300,7 +299,10 @@ fn check_ends(t_max: f64, t_min: f64) -> Result<()> {
 }
 
 fn check_steps(steps: usize) -> Result<()> {
-    if (1..=MAX_STEPS).contains(&steps) { Ok(()) } else { Err(length_error(steps.saturating_add(1))) }
+    match steps {
+        1..=MAX_STEPS => Ok(()),
+        _ => Err(Error::setting("steps", steps, "1 to 2^24 steps")),
+    }
 }
 
 fn check_range(schedule: &dyn NoiseSchedule, index: usize, time: f64) -> Result<()> {

@@ -34,7 +34,7 @@
 //!     Ok(())
 //! });
 //! let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 500)?; // 500 steps
-//! let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::default(), (4, 784)).seed(7);
+//! let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (4, 784)).seed(7);
 //! let solution = Picard::default().sample(&problem, &mut network)?;
 //! assert_eq!(solution.samples.dim(), (4, 784));
 //! println!("{}", solution.report); // rounds, rows, residuals, times
@@ -49,17 +49,21 @@
 //! | the reference | [`Sequential`] |
 //! | fewer rounds for one sample or a few | [`Picard::default`] |
 //! | whichever of the two is faster for your network, with its window | [`Automatic`] |
-//! | the sequential samples bit for bit | [`Picard`] with [`Tolerance::ZERO`] |
+//! | the sequential samples bit for bit | [`Picard`] with [`Acceptance::Exact`] |
 //! | the paper's grid, integrator and blocks from (d, delta) | [`Piadm::recipe`] |
-//! | PIADM-ODE with its corrector | [`Recipe::corrected`], or [`PredictorCorrector`] on any problem |
+//! | PIADM-ODE with its corrector | [`Recipe::correction`], or [`Problem::with_correction`] on any problem |
 //! | to sample a fixed log density | [`Langevin`] |
 //! | a queue of many samples at a bounded size of a round | [`Picard::row_budget`] |
+//! | unlike requests in one batch | [`Problem::join`] |
+//! | many runs of one shape, without new memory | [`Picard::session`] |
+//! | samples after at most so many rounds | [`Picard::deadline`] |
 //! | published samplers, for comparison | [`Picard::paradigms`], [`Picard::parataa`], [`Picard::zhou_sugiyama`] |
 //! | SRDS (parareal), for comparison | [`Parareal`] |
 //! | a coarse solve as first guess | [`Problem::coarse`], [`Problem::refine`] |
 //!
 //! [`quality`] measures samples against a target or against each other. Schedules ([`schedule`]), grids ([`grid`]), schemes
-//! ([`scheme`]), scores ([`score`]) and samplers ([`sampler`]) are independent choices. Noise is addressed ([`noise`]): a sample depends on its seed and id, never on its batch.
+//! ([`nodes`]), scores ([`score`]) and samplers ([`Sampler`]) are independent choices. Noise is addressed ([`noise`]): a sample depends on its seed and id, not on its
+//! place in a batch.
 //!
 //! # Features
 //!
@@ -77,36 +81,52 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod backend;
+mod engine;
 mod error;
 pub mod grid;
+pub mod nodes;
 pub mod noise;
 mod portable;
-mod prediction;
+mod problem;
 pub mod quality;
-pub mod sampler;
+mod sampler;
 pub mod schedule;
-pub mod scheme;
 pub mod score;
 mod simd;
 
+/// The CUDA backend and scores on the device.
+#[cfg(feature = "cuda")]
+pub mod cuda {
+    pub use crate::backend::cuda::*;
+    pub use crate::score::{DeviceMixture, HostScore};
+}
+
+#[cfg(feature = "cuda")]
+pub use backend::Cuda;
 pub use backend::{Backend, Cpu, Real};
 #[cfg(feature = "cuda")]
-pub use backend::{Cuda, cuda};
-#[cfg(feature = "cuda")]
 pub use cudarc;
+pub use engine::accept::acceptance::{Acceptance, Sweeps};
+pub use engine::entry::Entry;
+pub use engine::iteration::linearisation::Linearisation;
+pub use engine::observer::{Observer, Round, on_round};
+pub use engine::session::Session;
+pub use engine::settings::{Coupling, Picard, Policy};
 pub use error::{BoxError, Error, Result};
 pub use grid::{Spacing, TimeGrid};
 pub use ndarray;
+pub use nodes::{Correction, DdpmVariance, Discretisation, Form, Langevin, Node, NodeTerms, Scheme, Window};
 pub use noise::NoiseKey;
-pub use prediction::Prediction;
-pub use sampler::{
-    Automatic, Choice, Correction, Coupling, Dynamics, Effort, Entry, Forecast, Latency, Linearisation, Observer,
-    OnStall, Parareal, Path, Piadm, Picard, Policy, PredictorCorrector, Problem, Reason, Recipe, Report, Round,
-    Sampler, Save, Sequential, Solution, Stop, Tolerance, Variances, Window, on_round,
+pub use problem::{
+    Choice, Effort, Forecast, Guarantee, Latency, Path, Prepared, Problem, Reason, Report, Save, Solution, Stop,
+    Variances,
 };
-pub use schedule::{Discrete, Edm, Flow, NoiseSchedule, Ou, Ve, VpCosine, VpLinear};
-pub use scheme::{DdpmVariance, Discretisation, Form, Langevin, Level, Node, NodeTerms, Scheme};
-pub use score::{Chunked, Clip, EdmPrecondition, Guided, Mixture, Pair, Rows, ScoreFn, Threshold, score_fn, score_map};
+pub use sampler::{Automatic, Dynamics, Parareal, Piadm, Recipe, Sampler, Sequential};
+pub use schedule::{Discrete, Edm, Flow, Level, NoiseSchedule, Ou, Ve, VpCosine, VpLinear};
+pub use score::{
+    Chunked, Clip, Destinations, EdmPrecondition, Guided, Kernel, Mixture, Model, Pair, Prediction, Rows, ScoreFn,
+    Threshold, score_fn, score_map,
+};
 
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]

@@ -4,8 +4,8 @@ mod common;
 
 use common::two_modes;
 use piadm::{
-    BoxError, Cpu, Entry, Linearisation, Ou, Picard, Policy, Prediction, Problem, Rows, Sampler, Scheme, ScoreFn,
-    TimeGrid, Tolerance, Window,
+    Acceptance, BoxError, Cpu, Entry, Linearisation, Model, Ou, Picard, Policy, Prediction, Problem, Rows, Sampler,
+    Scheme, ScoreFn, TimeGrid, Window,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -37,11 +37,13 @@ struct Noting<S> {
     seen: Vec<usize>,
 }
 
-impl<S: ScoreFn<Cpu<f32>>> ScoreFn<Cpu<f32>> for Noting<S> {
+impl<S: Model> Model for Noting<S> {
     fn prediction(&self) -> Prediction {
         self.inner.prediction()
     }
+}
 
+impl<S: ScoreFn<Cpu<f32>>> ScoreFn<Cpu<f32>> for Noting<S> {
     fn eval(
         &mut self,
         x: ndarray::ArrayView2<'_, f32>,
@@ -56,7 +58,7 @@ impl<S: ScoreFn<Cpu<f32>>> ScoreFn<Cpu<f32>> for Noting<S> {
 // one test, so that nothing else allocates meanwhile
 #[test]
 fn rounds_allocate_nothing() {
-    let slow = Picard { tolerance: Tolerance::error(1e-5), window: Window::Steps(16), ..Picard::default() };
+    let slow = Picard { acceptance: Acceptance::Error(1e-5), window: Window::Steps(16), ..Picard::default() };
     let frozen = Picard { linearisation: Linearisation::FrozenScore, entry: Entry::Copy, ..slow.clone() };
     let samplers = [
         ("default", slow.clone()),
@@ -69,19 +71,23 @@ fn rounds_allocate_nothing() {
     ];
     // one thread: a thread pool allocates as it likes
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let mut failed = Vec::new();
     for (name, sampler) in samplers {
         for scheme in
             [Scheme::default(), Scheme::Heun {}, Scheme::SdeDpmSolverPp2M { eta: 1.0, lower_order_final: true }]
         {
             let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 200).unwrap();
-            let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, scheme.clone(), (5, 300)).seed(4);
+            let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, scheme.clone(), (5, 300)).seed(4);
             let mut score = Noting { inner: two_modes::<f32>(Prediction::Data), seen: Vec::with_capacity(10_000) };
             pool.install(|| sampler.sample(&problem, &mut score)).unwrap();
             let seen = &score.seen;
             assert!(seen.len() > 20, "{name}: {} rounds", seen.len());
             let early = seen.len() / 3;
-            let late = seen[seen.len() - 1] - seen[early];
-            assert_eq!(late, 0, "{name}, {scheme:?}: {:?}", seen.windows(2).map(|w| w[1] - w[0]).collect::<Vec<_>>());
+            if seen[seen.len() - 1] > seen[early] {
+                let rounds = seen.windows(2).map(|w| w[1] - w[0]).collect::<Vec<_>>();
+                failed.push(format!("{name}, {scheme:?}: {rounds:?}"));
+            }
         }
     }
+    assert!(failed.is_empty(), "{failed:#?}");
 }

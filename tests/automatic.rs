@@ -5,15 +5,15 @@ mod common;
 use common::{bits, mixture, two_components, two_modes};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use piadm::{
-    Automatic, BoxError, Choice, Correction, Cpu, Dynamics, Effort, Error, Latency, Linearisation, Ou, Piadm, Picard,
-    Prediction, PredictorCorrector, Problem, Reason, Report, Rows, Sampler, Save, Scheme, ScoreFn, Sequential, Stop,
-    TimeGrid, Tolerance, Window, on_round,
+    Acceptance, Automatic, BoxError, Choice, Correction, Cpu, Dynamics, Effort, Error, Latency, Linearisation, Model,
+    Ou, Piadm, Picard, Prediction, Problem, Reason, Report, Rows, Sampler, Save, Scheme, ScoreFn, Sequential, Stop,
+    TimeGrid, Window, on_round,
 };
 use std::ops::ControlFlow;
 
-fn problem<'a>(steps: usize, samples: usize, scheme: Scheme) -> Problem<'a, Cpu<f32>> {
+fn problem(steps: usize, samples: usize, scheme: Scheme) -> Problem<Cpu<f32>> {
     let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, steps).unwrap();
-    Problem::new(Cpu::<f32>::new(), &Ou, grid, scheme, (samples, 3)).seed(5)
+    Problem::new(Cpu::<f32>::new(), Ou, grid, scheme, (samples, 3)).seed(5)
 }
 
 /// `a` seconds a round and `b` seconds a row.
@@ -25,7 +25,7 @@ fn given(latency: Latency) -> Automatic {
     Automatic { latency: Some(latency), ..Automatic::default() }
 }
 
-fn choice(automatic: &Automatic, problem: &Problem<'_, Cpu<f32>>) -> Choice {
+fn choice(automatic: &Automatic, problem: &Problem<Cpu<f32>>) -> Choice {
     automatic.sample(problem, &mut two_modes::<f32>(Prediction::Score)).unwrap().report.choice.unwrap()
 }
 
@@ -41,11 +41,21 @@ struct Watched {
     not_finite: bool,
 }
 
-impl ScoreFn<Cpu<f32>> for Watched {
+impl Model for Watched {
     fn prediction(&self) -> Prediction {
         Prediction::Score
     }
 
+    fn max_rows(&self) -> Option<usize> {
+        self.max_rows
+    }
+
+    fn time_range(&self) -> Option<(f64, f64)> {
+        self.range
+    }
+}
+
+impl ScoreFn<Cpu<f32>> for Watched {
     fn eval(
         &mut self,
         x: ArrayView2<'_, f32>,
@@ -63,14 +73,6 @@ impl ScoreFn<Cpu<f32>> for Watched {
             return Ok(());
         }
         two_modes::<f32>(Prediction::Score).eval(x, rows, out.view_mut())
-    }
-
-    fn max_rows(&self) -> Option<usize> {
-        self.max_rows
-    }
-
-    fn time_range(&self) -> Option<(f64, f64)> {
-        self.range
     }
 }
 
@@ -121,7 +123,7 @@ fn the_chosen_sampler_runs() {
     for scheme in [Scheme::default(), Scheme::Heun {}, Scheme::DpmSolverPp2M { lower_order_final: false }] {
         for (network, tolerance) in [(latency(1.0, 0.01), 1e-2), (latency(1.0, 0.1), 1e-4), (latency(0.0, 1.0), 1e-2)] {
             let p = problem(60, 3, scheme.clone()).with_save(Save::Steps(vec![0, 7, 60]));
-            let base = Picard { tolerance: Tolerance::error(tolerance), ..Picard::default() };
+            let base = Picard { acceptance: Acceptance::Error(tolerance), ..Picard::default() };
             let cached = Automatic { base: base.clone(), ..given(network) };
             for automatic in [cached.clone(), Automatic { latency: None, ..cached }] {
                 let mut score = Watched::default();
@@ -147,7 +149,7 @@ fn the_chosen_sampler_runs() {
 
 #[test]
 fn zero_tolerance() {
-    let base = Picard { tolerance: Tolerance::ZERO, ..Picard::default() };
+    let base = Picard { acceptance: Acceptance::Exact, ..Picard::default() };
     let p = problem(80, 2, Scheme::default());
     let mut score = Watched::default();
     let zero = Automatic { base: base.clone(), ..Automatic::default() };
@@ -188,7 +190,7 @@ fn bad_settings() {
     fails(Automatic { probe_share: -0.1, ..Automatic::default() }, "probe_share");
     fails(Automatic { effort: Some(Effort { rounds: f64::NAN, reach: 1.0 }), ..Automatic::default() }, "effort.rounds");
     fails(Automatic { effort: Some(Effort { rounds: 1.0, reach: 0.0 }), ..Automatic::default() }, "effort.reach");
-    let base = Picard { tolerance: Tolerance::error(-1.0), ..Picard::default() };
+    let base = Picard { acceptance: Acceptance::Error(-1.0), ..Picard::default() };
     assert!(matches!(
         Automatic { base, ..Automatic::default() }.sample(&p, &mut Watched::default()),
         Err(Error::Setting { name: "tolerance.error", .. })
@@ -238,7 +240,7 @@ fn the_probe_is_a_guest() {
     // a batch that does not fit is refused before anything is measured
     let x = Array2::<f32>::zeros((1, 3));
     let mut score = Watched::default();
-    assert!(matches!(automatic.sample(&p.clone().with_init(x.view()), &mut score), Err(Error::Shape { .. })));
+    assert!(matches!(automatic.sample(&p.clone().with_init(x), &mut score), Err(Error::Shape { .. })));
     assert_eq!(score.calls, 0);
 }
 
@@ -250,7 +252,7 @@ fn forecast_of_rounds() {
         for steps in [60, 250] {
             let piadm = Piadm { steps: Some(steps), t_min: Some(0.01), ..Piadm::new(16, 0.01, dynamics) };
             let recipe = piadm.recipe(&Ou, None).unwrap();
-            let p = Problem::new(Cpu::<f32>::new(), &Ou, recipe.grid, recipe.scheme, (4, 16)).seed(2);
+            let p = Problem::new(Cpu::<f32>::new(), Ou, recipe.grid, recipe.scheme, (4, 16)).seed(2);
             for (a, b) in [(1.0, 0.0), (1.0, 0.02), (1.0, 0.2)] {
                 let report = given(latency(a, b)).sample(&p, &mut score).unwrap().report;
                 let (choice, rounds) = (report.choice.unwrap(), report.rounds as f64);
@@ -301,22 +303,25 @@ fn lists_parts_and_other_bases() {
     // a list of one's own with velocities
     let p = Problem::from_list(Cpu::<f32>::new(), two_components(40), (2, 3)).seed(1);
     let zero = Automatic { effort: Some(Effort { rounds: 4.0, reach: 0.1 }), ..given(latency(1.0, 0.0)) };
-    let zero = Automatic { base: Picard { tolerance: Tolerance::ZERO, ..Picard::default() }, ..zero };
+    let zero = Automatic { base: Picard { acceptance: Acceptance::Exact, ..Picard::default() }, ..zero };
     let found = zero.sample(&p, &mut score).unwrap();
     assert!(found.report.choice.is_some_and(|c| c.window.is_some()));
     assert_eq!(bits(&found.samples), bits(&Sequential.sample(&p, &mut score).unwrap().samples));
-    // a part of another sampler
+    // blocks and their corrections
     let grid = TimeGrid::log_snr(&Ou, 5.0, 0.01, 30).unwrap();
-    let p = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::Ddim { eta: 0.0 }, (4, 2)).seed(1);
-    let automatic = Automatic::default();
-    let pair = PredictorCorrector {
-        block: Window::OuTime { ou_time: 1.0 },
-        predictor: automatic.clone(),
-        correction: Correction::default(),
-        corrector: automatic,
-    };
-    let report = pair.sample(&p, &mut score).unwrap().report;
-    assert!(report.probe_rows > 0 && report.corrector_rounds > 0);
+    let p = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::Ddim { eta: 0.0 }, (4, 2)).seed(1);
+    let p = p.with_correction(Window::OuTime { ou_time: 1.0 }, Correction::default());
+    let found = Automatic::default().sample(&p, &mut score).unwrap();
+    let sequential = Sequential.sample(&p, &mut score).unwrap();
+    assert!(found.report.probe_rows > 0 && sequential.report.rounds > 30 + 10);
+    // a window may hold far more nodes than its steps have on average, and the row budget is kept all the same
+    let exact = Picard { acceptance: Acceptance::Exact, ..Picard::default() };
+    let effort = Some(Effort { rounds: 4.0, reach: 0.1 });
+    for rows in 12..=64 {
+        let base = Picard { row_budget: Some(rows), ..exact.clone() };
+        let found = Automatic { base, effort, ..given(latency(1.0, 0.0)) }.sample(&p, &mut score);
+        assert_eq!(found.map(|s| bits(&s.samples)).ok(), Some(bits(&sequential.samples)), "{rows} rows");
+    }
     // slower iterations are expected to take more rounds
     let rounds = |base: Picard| {
         let automatic = Automatic { base, ..given(latency(1.0, 0.0)) };
@@ -324,7 +329,7 @@ fn lists_parts_and_other_bases() {
     };
     let default = rounds(Picard::default());
     let identity = rounds(Picard { linearisation: Linearisation::Identity, ..Picard::default() });
-    let precise = rounds(Picard { tolerance: Tolerance::error(1e-3), ..Picard::default() });
+    let precise = rounds(Picard { acceptance: Acceptance::Error(1e-3), ..Picard::default() });
     assert!(default < precise && precise < identity, "{default} {precise} {identity}");
 }
 
@@ -350,7 +355,7 @@ fn settings_and_reports_are_kept() {
 #[test]
 fn windows_keep_to_the_row_budget() {
     let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 100).unwrap();
-    let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::default(), (6, 2)).seed(1);
+    let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (6, 2)).seed(1);
     let constant = Latency { points: vec![(4, 0.02), (1024, 0.02)] };
     let mut score = two_modes::<f32>(Prediction::Score);
     for (latency, budget) in [(Some(constant.clone()), 40), (Some(constant), 1), (None, 24), (None, 1)] {

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{lv, staircase, stairs};
+use common::{lv, push, staircase, stairs, start};
 use ndarray::*;
 use piadm::*;
 use std::ops::ControlFlow;
@@ -22,32 +22,31 @@ fn ones() -> impl ScoreFn<Cpu<f32>> {
 fn tolerances_and_residuals_by_hand() {
     let init = Array2::<f32>::zeros((1, 3));
     let list = staircase();
-    let p = Problem::from_list(Cpu::<f32>::new(), list.clone(), (1, 3)).with_init(init.view());
+    let p = Problem::from_list(Cpu::<f32>::new(), list.clone(), (1, 3)).with_init(init);
     let node = list.nodes()[3];
-    for t in [
-        Tolerance::absolute(0.75),
-        Tolerance { relative: 0.75 / node.level.sigma * (1.0 + 1e-12), ..Tolerance::ZERO },
-        Tolerance { posterior: 0.75 / node.posterior_std * (1.0 + 1e-12), ..Tolerance::ZERO },
+    for [absolute, relative, posterior] in [
+        [0.75, 0.0, 0.0],
+        [0.0, 0.75 / node.level.sigma * (1.0 + 1e-12), 0.0],
+        [0.0, 0.0, 0.75 / node.posterior_std * (1.0 + 1e-12)],
     ] {
-        let less = Tolerance {
-            error: 0.0,
-            absolute: t.absolute * 0.99,
-            relative: t.relative * 0.99,
-            posterior: t.posterior * 0.99,
+        let run = |scale: f64| {
+            let [absolute, relative, posterior] = [absolute, relative, posterior].map(|value| value * scale);
+            let acceptance = Acceptance::Change { absolute, relative, posterior };
+            stairs(Policy::Sliding, acceptance).sample(&p, &mut ones()).unwrap().report
         };
-        let r = stairs(Policy::Sliding, t).sample(&p, &mut ones()).unwrap().report;
-        if t.absolute > 0.0 {
-            assert_eq!((r.rounds, r.max_residual, r.residuals[0]), (1, 0.75, 1.0), "{t:?}");
+        let r = run(1.0);
+        if absolute > 0.0 {
+            assert_eq!((r.rounds, r.max_residual, r.residuals[0]), (1, 0.75, 1.0));
         }
-        assert!(stairs(Policy::Sliding, less).sample(&p, &mut ones()).unwrap().report.rounds >= r.rounds);
+        assert!(run(0.99).rounds >= r.rounds);
     }
     // relative and posterior at one node only: tolerances that admit node 3, and just not
     for (name, scale) in [("relative", list.nodes()[3].level.sigma), ("posterior", list.nodes()[3].posterior_std)] {
         let of = |x: f64| {
             if name == "relative" {
-                Tolerance { relative: x, ..Tolerance::ZERO }
+                Acceptance::Change { absolute: 0.0, relative: x, posterior: 0.0 }
             } else {
-                Tolerance { posterior: x, ..Tolerance::ZERO }
+                Acceptance::Change { absolute: 0.0, relative: 0.0, posterior: x }
             }
         };
         // node 2 must pass as well
@@ -64,27 +63,28 @@ fn tolerances_and_residuals_by_hand() {
             "{name}"
         );
     }
-    let r = stairs(Policy::Blocks, Tolerance::absolute(1.0)).sample(&p, &mut ones()).unwrap().report;
+    let r = stairs(Policy::Blocks, Acceptance::change(1.0)).sample(&p, &mut ones()).unwrap().report;
     assert_eq!((r.rounds, r.max_residual, r.residuals[0]), (1, 1.0, 1.0));
-    let depth = Picard { max_sweeps: Some(1), ..stairs(Policy::Blocks, Tolerance::absolute(0.6)) };
+    let depth = Picard { sweeps: Sweeps::Within(1), ..stairs(Policy::Blocks, Acceptance::change(0.6)) };
     match depth.sample(&p, &mut ones()) {
         Err(Error::NotConverged { residuals, node: 3, sweeps: 1, residual, sample: 0 }) => {
             assert_eq!((residual, residuals), (0.75, vec![0.75, 1.0]))
         }
         e => panic!("{e:?}"),
     }
-    match (Picard { max_sweeps: Some(1), ..stairs(Policy::Sliding, Tolerance::absolute(0.6)) }).sample(&p, &mut ones())
+    match (Picard { sweeps: Sweeps::Within(1), ..stairs(Policy::Sliding, Acceptance::change(0.6)) })
+        .sample(&p, &mut ones())
     {
         Err(Error::NotConverged { residuals, .. }) => assert_eq!(residuals.last(), Some(&1.0)),
         e => panic!("{e:?}"),
     }
     // an exact window has no residual, however far its nodes moved
-    let r = Picard { window: Window::Steps(1), ..stairs(Policy::Sliding, Tolerance::absolute(9.0)) }
+    let r = Picard { window: Window::Steps(1), ..stairs(Policy::Sliding, Acceptance::change(9.0)) }
         .sample(&p, &mut ones())
         .unwrap()
         .report;
     assert_eq!((r.rounds, r.max_residual), (4, 0.0));
-    let r = Picard { window: Window::Steps(2), ..stairs(Policy::Blocks, Tolerance::absolute(0.5)) }
+    let r = Picard { window: Window::Steps(2), ..stairs(Policy::Blocks, Acceptance::change(0.5)) }
         .sample(&p, &mut ones())
         .unwrap()
         .report;
@@ -94,7 +94,7 @@ fn tolerances_and_residuals_by_hand() {
         most = most.max(r.residual);
         ControlFlow::Continue(())
     });
-    stairs(Policy::Sliding, Tolerance::absolute(0.75)).run(&p, &mut ones(), &mut w).unwrap();
+    stairs(Policy::Sliding, Acceptance::change(0.75)).run(&p, &mut ones(), &mut w).unwrap();
     drop(w);
     assert_eq!(most, 0.75);
 }
@@ -102,7 +102,7 @@ fn tolerances_and_residuals_by_hand() {
 #[test]
 fn max_residual_is_the_largest_of_all_rounds() {
     let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 60).unwrap();
-    let p = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::default(), (2, 3)).seed(1);
+    let p = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (2, 3)).seed(1);
     let mut score = score_fn(Prediction::Score, |x: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
         out.zip_mut_with(&x, |o, x| *o = -x + 0.5 * (3.0 * x).sin());
         Ok(())
@@ -112,7 +112,7 @@ fn max_residual_is_the_largest_of_all_rounds() {
         most = most.max(r.residual);
         ControlFlow::Continue(())
     });
-    let s = Picard { window: Window::Steps(8), tolerance: Tolerance::absolute(0.05), ..Picard::default() }
+    let s = Picard { window: Window::Steps(8), acceptance: Acceptance::change(0.05), ..Picard::default() }
         .run(&p, &mut score, &mut w)
         .unwrap();
     drop(w);
@@ -124,23 +124,22 @@ fn max_residual_is_the_largest_of_all_rounds() {
 fn the_overflowing_sample_and_node_are_named() {
     let p = Problem::from_list(Cpu::<f32>::new(), staircase(), (2, 3))
         .with_ids(vec![4, 9])
-        .with_init(aview2(&[[0.0; 3], [1.0; 3]]));
+        .with_init(arr2(&[[0.0; 3], [1.0; 3]]));
     let mut list = staircase();
     let t = list.nodes()[2].level.t;
     let _ = &mut list;
     for s in [
         &Sequential as &dyn Sampler<Cpu<f32>>,
         &Picard::default(),
-        &Picard { window: Window::Steps(2), ..stairs(Policy::Blocks, Tolerance::ZERO) },
+        &Picard { window: Window::Steps(2), ..stairs(Policy::Blocks, Acceptance::Exact) },
     ] {
-        let mut big = Discretisation::empty(lv(0, 4), 1, 1, 1).unwrap();
+        let mut big = Discretisation::empty(lv(0, 4));
         for m in 1..=4 {
-            big.push(lv(m, 4), true, NodeTerms { a: &[1.0], b: &[if m == 3 { 1e10 } else { 0.25 }], c: &[0.0] })
-                .unwrap();
+            push(&mut big, lv(m, 4), true, (&[1.0], &[if m == 3 { 1e10 } else { 0.25 }], &[0.0])).unwrap();
         }
         let q = Problem::from_list(Cpu::<f32>::new(), big, (2, 3))
             .with_ids(vec![4, 9])
-            .with_init(aview2(&[[0.0; 3], [1.0; 3]]));
+            .with_init(arr2(&[[0.0; 3], [1.0; 3]]));
         let mut score = score_fn(Prediction::Score, |_: V<'_>, r: &Rows<'_>, mut out: W<'_>| {
             for (i, mut o) in out.rows_mut().into_iter().enumerate() {
                 o.fill(if r.slot[i] == 1 && r.t[i] == t { 1e35 } else { 0.0 });
@@ -174,20 +173,24 @@ fn a_failing_chunk_is_named() {
 #[test]
 fn a_range_is_met_up_to_rounding() {
     struct T((f64, f64));
-    impl ScoreFn<Cpu<f32>> for T {
+    impl Model for T {
         fn prediction(&self) -> Prediction {
             Prediction::Score
         }
-        fn eval(&mut self, x: V<'_>, _: &Rows<'_>, mut out: W<'_>) -> std::result::Result<(), BoxError> {
-            out.zip_mut_with(&x, |o, x| *o = -x);
-            Ok(())
-        }
+
         fn time_range(&self) -> Option<(f64, f64)> {
             Some(self.0)
         }
     }
+
+    impl ScoreFn<Cpu<f32>> for T {
+        fn eval(&mut self, x: V<'_>, _: &Rows<'_>, mut out: W<'_>) -> std::result::Result<(), BoxError> {
+            out.zip_mut_with(&x, |o, x| *o = -x);
+            Ok(())
+        }
+    }
     let grid = TimeGrid::uniform(6.0, 0.05, 10).unwrap();
-    let p = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::default(), (1, 3));
+    let p = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (1, 3));
     assert!(Sequential.sample(&p, &mut T((0.0, 6.0 * (1.0 - 1e-13)))).is_ok());
     assert!(Sequential.sample(&p, &mut T((0.0, 6.0 * (1.0 - 1e-6)))).is_err());
 }
@@ -196,7 +199,7 @@ fn a_range_is_met_up_to_rounding() {
 fn sweeps_and_rounds_of_a_batch() {
     let grid = TimeGrid::uniform(4.0, 0.0 + 0.5, 35).unwrap();
     let run = |ids: Vec<u32>| {
-        let p = Problem::new(Cpu::<f32>::new(), &Ou, grid.clone(), Scheme::default(), (1, 3)).with_ids(ids);
+        let p = Problem::new(Cpu::<f32>::new(), Ou, grid.clone(), Scheme::default(), (1, 3)).with_ids(ids);
         // sample 1 is much harder than the others
         let mut score = score_fn(Prediction::Score, |x: V<'_>, r: &Rows<'_>, mut out: W<'_>| {
             for (i, mut o) in out.rows_mut().into_iter().enumerate() {
@@ -220,9 +223,11 @@ fn sweeps_and_rounds_of_a_batch() {
 
 #[test]
 fn a_normal_that_only_the_velocity_uses() {
-    let mut list = Discretisation::empty(lv(0, 4), 1, 2, 1).unwrap();
+    let mut list = start(lv(0, 4), 2, 0);
     for m in 1..=4 {
-        list.push(lv(m, 4), true, NodeTerms { a: &[1.0, 1.0, 0.0, 0.5], b: &[0.0, 0.1], c: &[0.0, 1.0] }).unwrap();
+        let position = NodeTerms::wide(2).a(1, [0, 0], 1.0).a(1, [0, 1], 1.0);
+        let both = position.a(1, [1, 1], 0.5).b(1, [1, 0], 0.1).c(1, nodes::Normal::dynamics(m), 1.0);
+        list.push(lv(m, 4), true, &both).unwrap();
     }
     let p = Problem::from_list(Cpu::<f32>::new(), list, (1, 3)).seed(2);
     let ones = Array3::<f32>::ones((4, 1, 3));
@@ -231,21 +236,21 @@ fn a_normal_that_only_the_velocity_uses() {
         Ok(())
     });
     let a = Sequential.sample(&p, &mut score).unwrap().samples;
-    let b = Sequential.sample(&p.clone().seed(2).with_noise(ones.view()), &mut score).unwrap().samples;
+    let b = Sequential.sample(&p.clone().seed(2).with_noise(ones), &mut score).unwrap().samples;
     assert_ne!(a, b);
     let zero = Array3::<f32>::zeros((4, 1, 3));
-    assert_ne!(a, Sequential.sample(&p.with_noise(zero.view()), &mut score).unwrap().samples);
+    assert_ne!(a, Sequential.sample(&p.with_noise(zero), &mut score).unwrap().samples);
 }
 
 #[test]
 fn a_guess_of_minus_zero_is_not_zero() {
     // the score tells -0 from +0, and a warm start brings a -0
-    let mut list = Discretisation::empty(lv(0, 4), 1, 1, 1).unwrap();
+    let mut list = Discretisation::empty(lv(0, 4));
     for m in 1..=4 {
-        list.push(lv(m, 4), true, NodeTerms { a: &[0.5], b: &[if m == 1 { 0.0 } else { 1.0 }], c: &[0.0] }).unwrap();
+        push(&mut list, lv(m, 4), true, (&[0.5], &[if m == 1 { 0.0 } else { 1.0 }], &[0.0])).unwrap();
     }
     let init = Array2::<f32>::zeros((1, 3));
-    let p = Problem::from_list(Cpu::<f32>::new(), list, (1, 3)).with_init(init.view());
+    let p = Problem::from_list(Cpu::<f32>::new(), list, (1, 3)).with_init(init);
     let score = || {
         score_fn(Prediction::Score, |x: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
             out.zip_mut_with(&x, |o, x| *o = if x.is_sign_negative() { -1.0 } else { 1.0 });
@@ -261,7 +266,7 @@ fn a_guess_of_minus_zero_is_not_zero() {
     let path = Path::new((0..5).collect(), states).unwrap();
     for policy in [Policy::Blocks, Policy::Sliding] {
         assert_eq!(
-            stairs(policy, Tolerance::ZERO).sample(&p.clone().with_path(&path), &mut score()).unwrap().samples,
+            stairs(policy, Acceptance::Exact).sample(&p.clone().with_path(path.clone()), &mut score()).unwrap().samples,
             seq.samples
         );
     }
@@ -270,7 +275,7 @@ fn a_guess_of_minus_zero_is_not_zero() {
 #[test]
 fn a_stage_does_not_finish_a_step() {
     let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 5).unwrap();
-    let p = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::Heun {}, (1, 3)).seed(1);
+    let p = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::Heun {}, (1, 3)).seed(1);
     let mut score = score_fn(Prediction::Score, |x: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
         out.zip_mut_with(&x, |o, x| *o = -x + 0.1 * x.sin());
         Ok(())
@@ -288,10 +293,10 @@ fn a_stage_does_not_finish_a_step() {
 #[test]
 fn either_component_may_overflow() {
     for big in [0, 1] {
-        let mut list = Discretisation::empty(lv(0, 4), 1, 2, 0).unwrap();
+        let mut list = start(lv(0, 4), 2, 0);
         let b = if big == 0 { [1e10, 0.1] } else { [0.1, 1e10] };
         for _ in 1..=4 {
-            list.push(lv(1, 4), true, NodeTerms { a: &[1.0, 0.0, 0.0, 1.0], b: &b, c: &[] }).unwrap();
+            push(&mut list, lv(1, 4), true, (&[1.0, 0.0, 0.0, 1.0], &b, &[])).unwrap();
         }
         let p = Problem::from_list(Cpu::<f32>::new(), list, (1, 3)).seed(2);
         let mut score = score_fn(Prediction::Score, |_: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
@@ -308,7 +313,7 @@ fn either_component_may_overflow() {
 fn block_ends_survive_rounding() {
     // times that are not exact in binary: ten steps of 0.1 are a block of length 1
     let grid = TimeGrid::uniform(6.3, 0.3, 60).unwrap();
-    let p = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::default(), (1, 3)).seed(1);
+    let p = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (1, 3)).seed(1);
     let mut score = score_fn(Prediction::Score, |x: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
         out.zip_mut_with(&x, |o, x| *o = -x);
         Ok(())
@@ -325,15 +330,14 @@ fn the_kind_of_output_does_not_matter() {
     for scheme in [Scheme::default(), Scheme::Heun {}, Scheme::DpmSolverPp2M { lower_order_final: false }] {
         for (linearisation, entry) in iterations() {
             let run = |kind| {
-                let p = Problem::new(Cpu::<f64>::new(), &Ou, grid.clone(), scheme.clone(), (2, 3)).seed(4);
+                let p = Problem::new(Cpu::<f64>::new(), Ou, grid.clone(), scheme.clone(), (2, 3)).seed(4);
                 let s = Picard {
                     policy: Policy::Blocks,
                     window: Window::Steps(5),
                     linearisation,
                     entry,
-                    tolerance: Tolerance::ZERO,
-                    max_sweeps: Some(2),
-                    on_stall: OnStall::Accept,
+                    acceptance: Acceptance::Exact,
+                    sweeps: Sweeps::AtMost(2),
                     ..Picard::default()
                 };
                 s.sample(&p, &mut two_modes::<f64>(kind)).unwrap().samples
@@ -349,10 +353,9 @@ fn the_kind_of_output_does_not_matter() {
 
 #[test]
 fn nodes_without_evaluation_pass_exactness_on() {
-    let mut list = Discretisation::empty(lv(0, 8), 1, 1, 1).unwrap();
+    let mut list = Discretisation::empty(lv(0, 8));
     for m in 1..=8 {
-        list.push(lv(m, 8), true, NodeTerms { a: &[1.0], b: &[if m % 2 == 0 { 0.0 } else { 0.7 }], c: &[0.0] })
-            .unwrap();
+        push(&mut list, lv(m, 8), true, (&[1.0], &[if m % 2 == 0 { 0.0 } else { 0.7 }], &[0.0])).unwrap();
     }
     assert_eq!(list.nodes().iter().filter(|n| n.evaluate).count(), 4);
     let p = Problem::from_list(Cpu::<f32>::new(), list, (1, 3)).seed(2);
@@ -361,19 +364,19 @@ fn nodes_without_evaluation_pass_exactness_on() {
         Ok(())
     });
     for policy in [Policy::Blocks, Policy::Sliding] {
-        let r = stairs(policy, Tolerance::ZERO).sample(&p, &mut score).unwrap().report;
+        let r = stairs(policy, Acceptance::Exact).sample(&p, &mut score).unwrap().report;
         assert!(r.rounds <= 4, "{policy:?}: {} rounds for 4 evaluated nodes", r.rounds);
     }
 }
 
 #[test]
 fn the_residual_of_a_block_leaves_exact_nodes_out() {
-    let mut list = Discretisation::empty(lv(0, 4), 1, 1, 1).unwrap();
+    let mut list = Discretisation::empty(lv(0, 4));
     for b in [1.0, -0.5] {
-        list.push(lv(1, 4), true, NodeTerms { a: &[1.0], b: &[b], c: &[0.0] }).unwrap();
+        push(&mut list, lv(1, 4), true, (&[1.0], &[b], &[0.0])).unwrap();
     }
     let init = Array2::<f32>::zeros((1, 3));
-    let p = Problem::from_list(Cpu::<f32>::new(), list, (1, 3)).with_init(init.view());
-    let r = stairs(Policy::Blocks, Tolerance::absolute(2.0)).sample(&p, &mut ones()).unwrap().report;
+    let p = Problem::from_list(Cpu::<f32>::new(), list, (1, 3)).with_init(init);
+    let r = stairs(Policy::Blocks, Acceptance::change(2.0)).sample(&p, &mut ones()).unwrap().report;
     assert_eq!((r.rounds, r.max_residual), (1, 0.5));
 }

@@ -5,11 +5,12 @@ mod common;
 use common::{bits, lookback_three, schemes, two_modes};
 use ndarray::{Array2, Array3, ArrayView2, Axis};
 use piadm::{
-    Cpu, DdpmVariance, Edm, Error, Form, NoiseSchedule, Ou, Path, Picard, Prediction, Problem, Rows, Sampler, Save,
-    Scheme, ScoreFn, Sequential, TimeGrid, Tolerance, VpLinear, Window, score_fn,
+    Acceptance, Cpu, DdpmVariance, Edm, Error, Form, NoiseSchedule, Ou, Path, Picard, Prediction, Problem, Rows,
+    Sampler, Save, Scheme, ScoreFn, Sequential, TimeGrid, VpLinear, Window, score_fn,
 };
+use std::sync::Arc;
 
-type P<'a> = Problem<'a, Cpu<f64>>;
+type P = Problem<Cpu<f64>>;
 
 /// A network that always says the same.
 fn silent(kind: Prediction, value: f64) -> impl ScoreFn<Cpu<f64>> {
@@ -44,18 +45,19 @@ fn off(a: ArrayView2<'_, f64>, b: ArrayView2<'_, f64>) -> f64 {
 #[test]
 fn without_the_network_coarse_and_fine_are_one_path() {
     let start = Array2::from_shape_fn((2, 5), |(i, j)| 0.3 * i as f64 - 0.2 * j as f64);
-    for schedule in [&Ou as &dyn NoiseSchedule, &VpLinear::default(), &Edm] {
+    let schedules: [Arc<dyn NoiseSchedule>; 3] = [Arc::new(Ou), Arc::new(VpLinear::default()), Arc::new(Edm)];
+    for schedule in schedules {
         let (_, t_max) = schedule.range();
-        let grid = TimeGrid::log_snr(schedule, t_max.min(3.0), 0.01, 23).unwrap();
-        let grids = [grid.clone(), grid.clone().then_data(schedule).unwrap()];
+        let grid = TimeGrid::log_snr(&schedule, t_max.min(3.0), 0.01, 23).unwrap();
+        let grids = [grid.clone(), grid.clone().then_data(&schedule).unwrap()];
         for (grid, (scheme, kind)) in grids.iter().flat_map(|g| additive().into_iter().map(move |s| (g, s))) {
             // the scheme divides by the final sigma
             if grid.steps() == 24 && kind != Prediction::Data {
                 continue;
             }
-            let all: P<'_> = Problem::new(Cpu::new(), schedule, grid.clone(), scheme.clone(), (2, 5)).seed(9);
+            let all: P = Problem::new(Cpu::new(), schedule.clone(), grid.clone(), scheme.clone(), (2, 5)).seed(9);
             for every in [1, 2, 6, 23, 100] {
-                let late = all.clone().with_init_at(6 / every * every, start.view());
+                let late = all.clone().with_init_at(6 / every * every, start.clone());
                 for fine in [all.clone(), late].map(|p| p.with_save(Save::All)) {
                     let a = Sequential.sample(&fine, &mut silent(kind, 0.0)).unwrap();
                     let b = Sequential.sample(&fine.coarse(every).unwrap(), &mut silent(kind, 0.0)).unwrap();
@@ -80,7 +82,7 @@ fn every_coarse_normal_has_unit_variance_and_is_made_of_its_own_steps() {
         Scheme::EulerMaruyama { stochasticity: 1.0 },
         Scheme::default(),
     ] {
-        let problem: P<'_> = Problem::new(Cpu::new(), &Ou, grid.clone(), scheme.clone(), (1, dim)).seed(4);
+        let problem: P = Problem::new(Cpu::new(), Ou, grid.clone(), scheme.clone(), (1, dim)).seed(4);
         let coarse = problem.coarse(4).unwrap();
         // the normals from the states: x' = a x + c xi without the network
         let kind = if matches!(scheme, Scheme::EulerMaruyama { .. }) { Prediction::Score } else { Prediction::Data };
@@ -105,9 +107,9 @@ fn every_coarse_normal_has_unit_variance_and_is_made_of_its_own_steps() {
 fn one_step_each_is_the_problem_itself() {
     let grid = TimeGrid::log_snr(&Ou, 5.0, 0.02, 12).unwrap();
     for scheme in schemes() {
-        let problem: P<'_> = Problem::new(Cpu::new(), &Ou, grid.clone(), scheme.clone(), (2, 7)).seed(2);
+        let problem: P = Problem::new(Cpu::new(), Ou, grid.clone(), scheme.clone(), (2, 7)).seed(2);
         let problem = problem.with_save(Save::All);
-        let run = |p: &P<'_>| Sequential.sample(p, &mut two_modes::<f64>(Prediction::Score)).unwrap();
+        let run = |p: &P| Sequential.sample(p, &mut two_modes::<f64>(Prediction::Score)).unwrap();
         let (own, coarse) = (run(&problem), run(&problem.coarse(1).unwrap()));
         assert_eq!(bits(&own.samples), bits(&coarse.samples), "{scheme:?}");
         let refined = problem.refine(&own.path, 1).unwrap();
@@ -118,7 +120,7 @@ fn one_step_each_is_the_problem_itself() {
 #[test]
 fn a_coarse_problem_can_be_made_coarser() {
     let grid = TimeGrid::log_snr(&Ou, 5.0, 0.02, 24).unwrap();
-    let problem: P<'_> = Problem::new(Cpu::new(), &Ou, grid, Scheme::default(), (2, 7)).seed(2);
+    let problem: P = Problem::new(Cpu::new(), Ou, grid, Scheme::default(), (2, 7)).seed(2);
     let mut score = two_modes::<f64>(Prediction::Score);
     let once = Sequential.sample(&problem.coarse(6).unwrap(), &mut score).unwrap();
     let twice = Sequential.sample(&problem.coarse(2).unwrap().coarse(3).unwrap(), &mut score).unwrap();
@@ -132,7 +134,7 @@ fn refined_paths_of_a_constant_prediction_are_exact() {
     for (scheme, kind) in additive() {
         let steps = if kind == Prediction::Data { 23 } else { 22 };
         let grid = TimeGrid::new(&grid.times()[..=steps]).unwrap();
-        let problem: P<'_> = Problem::new(Cpu::new(), &Ou, grid, scheme.clone(), (2, 5)).seed(9).with_save(Save::All);
+        let problem: P = Problem::new(Cpu::new(), Ou, grid, scheme.clone(), (2, 5)).seed(9).with_save(Save::All);
         let fine = Sequential.sample(&problem, &mut silent(kind, 0.4)).unwrap();
         for every in [5, 23] {
             let coarse = Sequential.sample(&problem.coarse(every).unwrap(), &mut silent(kind, 0.4)).unwrap();
@@ -149,9 +151,9 @@ fn refined_paths_of_a_constant_prediction_are_exact() {
 fn refined_paths_go_through_the_coarse_states() {
     let grid = TimeGrid::log_snr(&Ou, 5.0, 0.02, 22).unwrap();
     for scheme in schemes() {
-        let problem: P<'_> = Problem::new(Cpu::new(), &Ou, grid.clone(), scheme.clone(), (2, 5)).seed(9);
+        let problem: P = Problem::new(Cpu::new(), Ou, grid.clone(), scheme.clone(), (2, 5)).seed(9);
         let start = Array2::from_elem((2, 5), 0.1);
-        for problem in [problem.clone(), problem.with_init_at(10, start.view())] {
+        for problem in [problem.clone(), problem.with_init_at(10, start.clone())] {
             let mut score = two_modes::<f64>(Prediction::Data);
             let coarse = Sequential.sample(&problem.coarse(5).unwrap(), &mut score).unwrap().path;
             let refined = problem.refine(&coarse, 5).unwrap();
@@ -165,7 +167,7 @@ fn refined_paths_go_through_the_coarse_states() {
 #[test]
 fn any_guess_leads_to_the_sequential_bits() {
     let grid = TimeGrid::log_snr(&Ou, 5.0, 0.02, 40).unwrap();
-    let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::default(), (2, 70)).seed(2);
+    let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (2, 70)).seed(2);
     let mut score = two_modes::<f32>(Prediction::Noise);
     let expected = bits(&Sequential.sample(&problem, &mut score).unwrap().samples);
     let coarse = Sequential.sample(&problem.coarse(8).unwrap(), &mut score).unwrap().path;
@@ -175,10 +177,10 @@ fn any_guess_leads_to_the_sequential_bits() {
     };
     let refined = problem.refine(&coarse, 8).unwrap();
     let paths = [refined, own(vec![0], 0.0), own((0..=40).collect(), 7.0), own(vec![3, 50], -1e5)];
-    for path in &paths {
+    for path in paths.map(Arc::new) {
         for window in [5, 40] {
-            let exact = Picard { window: Window::Steps(window), tolerance: Tolerance::ZERO, ..Picard::default() };
-            let run = exact.sample(&problem.clone().with_path(path), &mut score).unwrap();
+            let exact = Picard { window: Window::Steps(window), acceptance: Acceptance::Exact, ..Picard::default() };
+            let run = exact.sample(&problem.clone().with_path(path.clone()), &mut score).unwrap();
             assert_eq!(bits(&run.samples), expected);
         }
     }
@@ -187,15 +189,15 @@ fn any_guess_leads_to_the_sequential_bits() {
 #[test]
 fn what_cannot_be_done_is_told() {
     let grid = TimeGrid::log_snr(&Ou, 5.0, 0.02, 20).unwrap();
-    let problem: P<'_> = Problem::new(Cpu::new(), &Ou, grid, Scheme::default(), (2, 3));
+    let problem: P = Problem::new(Cpu::new(), Ou, grid, Scheme::default(), (2, 3));
     let start = Array2::zeros((2, 3));
     let setting = |result: piadm::Result<()>, expected: &str| {
         let error = result.unwrap_err();
         assert!(matches!(error, Error::Setting { name, .. } if name == expected), "{error}");
     };
     setting(problem.coarse(0).map(drop), "every");
-    setting(problem.clone().with_init_at(7, start.view()).coarse(5).map(drop), "every");
-    setting(problem.clone().with_init_at(20, start.view()).coarse(5).map(drop), "start step");
+    setting(problem.clone().with_init_at(7, start.clone()).coarse(5).map(drop), "every");
+    setting(problem.clone().with_init_at(20, start).coarse(5).map(drop), "start step");
     setting(Problem::from_list(Cpu::<f64>::new(), lookback_three(9), (2, 3)).coarse(2).map(drop), "problem");
     let mut score = two_modes::<f64>(Prediction::Noise);
     let path = Sequential.sample(&problem.coarse(5).unwrap(), &mut score).unwrap().path;

@@ -7,7 +7,7 @@ mod problem;
 #[path = "../examples/support/samplers.rs"]
 mod samplers;
 
-use piadm::{Parareal, Picard, Tolerance, Window};
+use piadm::{Acceptance, Parareal, Picard, Window};
 use problem::ProblemFile;
 use samplers::{Listed, Settings};
 use serde_json::{Value, json};
@@ -286,7 +286,7 @@ fn samplers_take_defaults_and_refuse_unknown_fields() {
     let issue = picard(r#" {"picard": {"window": 50, "tolerance": {"absolute": 1e-2}}}"#);
     assert_eq!(
         issue,
-        Some(Picard { window: Window::Steps(50), tolerance: Tolerance::absolute(1e-2), ..Picard::default() })
+        Some(Picard { window: Window::Steps(50), acceptance: Acceptance::change(1e-2), ..Picard::default() })
     );
     // what a line prints as settings is what the next command may be given
     assert_eq!(picard("zhou_sugiyama"), Some(Picard::zhou_sugiyama(1.0, 8)));

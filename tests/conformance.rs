@@ -5,9 +5,9 @@ mod common;
 #[path = "cuda/device.rs"]
 mod device;
 
-use common::{PLANES, exact, iterations, planes, two_components, two_modes};
+use common::{exact, iterations, planes, two_components, two_modes};
 use ndarray::{Array2, s};
-use piadm::backend::{Change, NoiseRow, Plane, Planes, Program, RowRef, Segment, Target, Term, Vector};
+use piadm::backend::{Change, NoiseRow, Plane, Planes, Program, RowRef, Vector};
 use piadm::noise::{Address, NoiseKey};
 use piadm::{
     Backend, Cpu, Ou, Policy, Prediction, Problem, Real, Sampler, Save, Scheme, ScoreFn, Sequential, TimeGrid,
@@ -63,6 +63,14 @@ fn rows_go_there_and_back<B: Backend>(backend: &B) {
         let array = upload(backend, &host);
         assert_bits(&backend.download(&array, 0..6).unwrap(), &host, "all");
         assert_bits(&backend.download(&array, 2..5).unwrap(), &host.slice(s![2..5, ..]).to_owned(), "some");
+        // into rows of the host that are contiguous, and that are not
+        let mut out = Array2::zeros((6, dim));
+        backend.read(&array, out.view_mut()).unwrap();
+        assert_bits(&out, &host, "read");
+        let mut across = Array2::zeros((dim, 6));
+        backend.read(&array, across.view_mut().reversed_axes()).unwrap();
+        assert_bits(&across.t().to_owned(), &host, "read across");
+        backend.read(&array, Array2::zeros((5, dim)).view_mut()).unwrap_err();
         let mut to = upload(backend, &table(5, dim, 3));
         backend.gather(&array, &[5, 0, 5], &mut to, 1).unwrap();
         let mut expected: Array2<B::Elem> = table(5, dim, 3);
@@ -111,11 +119,7 @@ fn what_is_not_finite_is_found<B: Backend>(backend: &B) {
 }
 
 fn at(plane: Plane) -> usize {
-    PLANES.iter().position(|p| *p == plane).unwrap()
-}
-
-fn row(plane: Plane, row: u32) -> RowRef {
-    RowRef { plane, row }
+    plane as usize
 }
 
 /// Two slots of five states and two rows of memory each.
@@ -130,13 +134,14 @@ fn tables<T: Real>(dim: usize) -> Vec<Array2<T>> {
 fn on_planes<B: Backend, R>(
     backend: &B,
     host: &[Array2<B::Elem>],
-    job: impl FnOnce(Planes<'_, B>, &mut B::Scratch) -> R,
+    job: impl FnOnce(&mut Planes<B>, &mut B::Scratch) -> R,
 ) -> (Vec<Array2<B::Elem>>, R) {
     let mut arrays: Vec<B::Array> = host.iter().map(|h| upload(backend, h)).collect();
     arrays.push(upload(backend, &variances(host[0].ncols())));
-    let planes = planes(&mut arrays, STATES, MEMORY);
-    let answer = job(planes, &mut B::Scratch::default());
-    (arrays.iter().zip(host).map(|(a, h)| backend.download(a, 0..h.nrows()).unwrap()).collect(), answer)
+    let mut planes = planes(arrays, STATES, MEMORY);
+    let answer = job(&mut planes, &mut B::Scratch::default());
+    let host = Plane::ALL.iter().zip(host);
+    (host.map(|(plane, h)| backend.download(&planes[*plane], 0..h.nrows()).unwrap()).collect(), answer)
 }
 
 /// Variances of the elements, in units of their mean.
@@ -148,33 +153,35 @@ fn variances<T: Real>(dim: usize) -> Array2<T> {
 fn program<T: Real>(slots: &[usize]) -> Program<T> {
     let mut program = Program::default();
     for &slot in slots {
-        let first = program.targets.len();
-        let state = |j: usize| row(Plane::State, (slot * STATES + j) as u32);
-        let memory = |j: usize| row(Plane::Memory, (slot * MEMORY + j) as u32);
+        let state = |j: usize| RowRef::new(Plane::State, (slot * STATES + j) as u32);
+        let memory = |j: usize| RowRef::new(Plane::Memory, (slot * MEMORY + j) as u32);
         let mut target = |out: RowRef, terms: &[(f64, RowRef, Option<RowRef>)]| {
-            let first = program.terms.len();
             // corrections of some rows differ from element to element
             let shift = out.row.is_multiple_of(2).then(|| T::of(0.3));
-            let of = |&(c, row, minus): &(f64, RowRef, Option<RowRef>)| Term { coef: T::of(c), row, minus, shift };
-            program.terms.extend(terms.iter().map(of));
-            program.targets.push(Target { out, before: None, terms: first..program.terms.len() });
+            for &(coef, row, minus) in terms {
+                match minus {
+                    None => program.term(coef, row),
+                    Some(minus) => program.correction(T::of(coef), row, minus, shift),
+                }
+            }
+            program.target(out, None);
         };
         for j in 1..STATES {
             let r = j as u32;
             target(
                 state(j),
                 &[
-                    (0.93, row(Plane::Point, r), None),
-                    (-0.21, row(Plane::Output, r), None),
+                    (0.93, RowRef::new(Plane::Point, r), None),
+                    (-0.21, RowRef::new(Plane::Output, r), None),
                     (0.11, memory(0), None),
-                    (0.37, row(Plane::Noise, r), None),
-                    (0.88, state(j - 1), Some(row(Plane::Point, r))),
-                    (0.05, row(Plane::EarlierOutput, r), Some(row(Plane::EarlierPoint, r))),
+                    (0.37, RowRef::new(Plane::Noise, r), None),
+                    (0.88, state(j - 1), Some(RowRef::new(Plane::Point, r))),
+                    (0.05, RowRef::new(Plane::EarlierOutput, r), Some(RowRef::new(Plane::EarlierPoint, r))),
                 ],
             );
         }
         // corrections and plain terms in turn
-        let output = |r| row(Plane::Output, r);
+        let output = |r| RowRef::new(Plane::Output, r);
         target(
             memory(1),
             &[
@@ -187,7 +194,7 @@ fn program<T: Real>(slots: &[usize]) -> Program<T> {
         );
         target(memory(0), &[(1.0, state(2), None)]);
         target(state(1), &[]);
-        program.segments.push(Segment { slot, targets: first..program.targets.len() });
+        program.segment(slot);
     }
     program
 }
@@ -240,7 +247,7 @@ fn programs_run_in_order<B: Backend>(backend: &B) {
                 });
                 let plain = plainly(&program, &mut expected);
                 for (i, (a, b)) in found.iter().zip(&expected).enumerate() {
-                    assert_bits(a, b, &format!("{dim} elements, {:?}", PLANES[i]));
+                    assert_bits(a, b, &format!("{dim} elements, {:?}", Plane::ALL[i]));
                 }
                 assert_eq!(changes, plain, "{dim} elements");
                 assert_eq!(plain.iter().all(|c| c.finite), !broken || slots.is_empty());
@@ -255,9 +262,12 @@ fn products_are_canonical_sums<B: Backend>(backend: &B) {
         let tables: Vec<Array2<B::Elem>> = tables(dim);
         let vectors: Vec<Vector> = (0..4)
             .flat_map(|r| {
-                let output = Vector { row: row(Plane::Output, r), minus: Some(row(Plane::EarlierOutput, r)) };
-                let state = Vector { row: row(Plane::State, r), minus: None };
-                [output, state, Vector { row: row(Plane::Noise, r), minus: Some(row(Plane::Memory, r)) }]
+                let of = |plane, minus: Option<Plane>| Vector {
+                    row: RowRef::new(plane, r),
+                    minus: minus.map(|plane| RowRef::new(plane, r)),
+                };
+                let output = of(Plane::Output, Some(Plane::EarlierOutput));
+                [output, of(Plane::State, None), of(Plane::Noise, Some(Plane::Memory))]
             })
             .collect();
         let (_, found) = on_planes(backend, &tables, |planes, scratch| {
@@ -282,13 +292,13 @@ fn samplers_agree<B: Backend>(backend: &B, wrap: impl Fn(Prediction) -> Box<dyn 
 where
     Cpu<B::Elem>: Backend<Elem = B::Elem, Array = Array2<B::Elem>>,
 {
-    fn problem<B: Backend>(backend: B, case: usize) -> Problem<'static, B> {
+    fn problem<B: Backend>(backend: B, case: usize) -> Problem<B> {
         let shape = (3, [5, 130][case % 2]);
         let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 12).unwrap();
         let problem = match case {
             0 => Problem::from_list(backend, two_components(12), shape),
-            1 => Problem::new(backend, &Ou, grid, Scheme::default(), shape),
-            _ => Problem::new(backend, &Ou, grid, Scheme::Heun {}, shape),
+            1 => Problem::new(backend, Ou, grid, Scheme::default(), shape),
+            _ => Problem::new(backend, Ou, grid, Scheme::Heun {}, shape),
         };
         problem.seed(11).with_save(Save::Steps(vec![4, 12]))
     }

@@ -6,42 +6,47 @@ use common::{bits, exact, iterations, mixture};
 use ndarray::{Array2, Array3, ArrayView2, ArrayViewMut2};
 use piadm::noise::{Address, NormalPrecision};
 use piadm::{
-    Correction, Cpu, Form, Langevin, Level, Mixture, NoiseKey, Observer, Ou, Picard, Policy, Prediction,
-    PredictorCorrector, Problem, Round, Rows, Sampler, Save, Scheme, ScoreFn, Sequential, TimeGrid, Window, score_fn,
+    Correction, Cpu, Form, Langevin, Level, Mixture, NoiseKey, Observer, Ou, Picard, Policy, Prediction, Problem,
+    Round, Rows, Sampler, Save, Scheme, ScoreFn, Sequential, TimeGrid, Window, score_fn,
 };
 use std::ops::ControlFlow;
 
-fn problem<'a>(steps: usize, shape: (usize, usize)) -> Problem<'a, Cpu<f32>> {
+fn problem(steps: usize, shape: (usize, usize)) -> Problem<Cpu<f32>> {
     let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, steps).unwrap();
-    Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::Ddim { eta: 0.0 }, shape).seed(3)
+    Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::Ddim { eta: 0.0 }, shape).seed(3)
 }
 
-fn sequential(correction: Correction) -> PredictorCorrector<Sequential> {
-    let block = Window::OuTime { ou_time: 1.0 };
-    PredictorCorrector { block, predictor: Sequential, correction, corrector: Sequential }
+const BLOCK: Window = Window::OuTime { ou_time: 1.0 };
+
+/// The published iteration: a barrier at the end of every block and of every correction.
+fn barriers() -> Picard {
+    Picard { window: Window::Marked { marks: 1 }, ..Picard::piadm(1.0, None) }
 }
 
 #[test]
 fn parallel_equals_sequential_bit_for_bit() {
     let mut score = mixture(4, 30, 0.3, 0.91, 2);
     let correction = Correction { friction: 1.5, step: 0.2, steps: 6 };
-    let problem = problem(40, (3, 30)).with_save(Save::All);
-    let reference = sequential(correction).sample(&problem, &mut score).unwrap();
+    let plain = problem(40, (3, 30)).with_save(Save::All);
+    let problem = plain.clone().with_correction(BLOCK, correction);
+    let reference = Sequential.sample(&problem, &mut score).unwrap();
+    // windows that end inside of a correction, that hold several of them, and the published barriers
+    let steps = [(5, Policy::Blocks), (64, Policy::Sliding)].map(|(steps, policy)| (Window::Steps(steps), policy));
+    let marks = [(1, Policy::Blocks), (3, Policy::Sliding)].map(|(marks, policy)| (Window::Marked { marks }, policy));
     for iteration in iterations() {
-        for (window, policy) in [(5, Policy::Blocks), (64, Policy::Sliding)] {
-            let part = exact(policy, window, iteration);
-            let block = Window::OuTime { ou_time: 1.0 };
-            let both = PredictorCorrector { block, predictor: part.clone(), correction, corrector: part };
-            let parallel = both.sample(&problem, &mut score).unwrap();
-            assert_eq!(bits(&parallel.samples), bits(&reference.samples), "{both:?}");
+        for (window, policy) in steps.into_iter().chain(marks) {
+            let sampler = Picard { window, ..exact(policy, 1, iteration) };
+            let parallel = sampler.sample(&problem, &mut score).unwrap();
+            assert_eq!(bits(&parallel.samples), bits(&reference.samples), "{sampler:?}");
             assert_eq!(parallel.path, reference.path);
         }
     }
     // and correction does something
-    let plain = Sequential.sample(&problem, &mut score).unwrap();
-    assert_ne!(bits(&plain.samples), bits(&reference.samples));
-    let blocks = reference.report.corrector_rounds / correction.steps;
-    assert_eq!(reference.report.rounds, 40 + 6 * blocks);
+    let uncorrected = Sequential.sample(&plain, &mut score).unwrap();
+    assert_ne!(bits(&uncorrected.samples), bits(&reference.samples));
+    // a sequence of blocks and their corrections
+    let blocks = barriers().sample(&problem, &mut score).unwrap().report.sweeps.len() / 2;
+    assert_eq!((reference.report.rounds, reference.report.steps), (40 + 6 * blocks, 40));
     assert!(blocks >= 5);
 }
 
@@ -59,7 +64,8 @@ fn correction_brings_the_law_closer_to_the_target() {
         let problem = problem(steps, (600, 64));
         let plain = Sequential.sample(&problem, &mut target.clone()).unwrap();
         let correction = Correction { friction: 2.0, step: 0.05, steps: 60 };
-        let corrected = PredictorCorrector::<Picard>::new(correction).sample(&problem, &mut target.clone()).unwrap();
+        let corrected = problem.with_correction(BLOCK, correction);
+        let corrected = barriers().sample(&corrected, &mut target.clone()).unwrap();
         let (before, after) = (error(&plain.samples), error(&corrected.samples));
         println!("{steps} steps: relative error of the variance {before:.3} -> {after:.3}");
         assert!(after < 0.6 * before, "{steps} steps: {before} -> {after}");
@@ -80,9 +86,8 @@ fn rounds_and_samples_are_told_as_those_of_one_run() {
         }
     }
     let mut watch = Watch(vec![], vec![]);
-    let problem = problem(30, (2, 5)).with_ids(vec![4, 8]);
-    let sampler = PredictorCorrector::<Picard>::new(Correction::default());
-    let solution = sampler.run(&problem, &mut mixture(3, 5, 0.3, 0.91, 2), &mut watch).unwrap();
+    let problem = problem(30, (2, 5)).with_ids(vec![4, 8]).with_correction(BLOCK, Correction::default());
+    let solution = barriers().run(&problem, &mut mixture(3, 5, 0.3, 0.91, 2), &mut watch).unwrap();
     let rounds: Vec<usize> = watch.0.iter().map(|r| r.0).collect();
     assert_eq!(rounds, (1..=solution.report.rounds).collect::<Vec<_>>());
     assert!(watch.0.windows(2).all(|w| w[0].1 <= w[1].1));
@@ -117,10 +122,10 @@ fn units(t: f64) -> (f64, f64) {
     (1.7 / sigma, 0.3 * sigma)
 }
 
-fn blocks<'a>(shape: (usize, usize)) -> (Problem<'a, Cpu<f64>>, PredictorCorrector<Sequential>) {
+fn blocks(shape: (usize, usize)) -> Problem<Cpu<f64>> {
     let scheme = Scheme::Exponential { form: Form::Score, stochasticity: 0.0 };
-    let problem = Problem::new(Cpu::new(), &Ou, TimeGrid::new(TIMES.to_vec()).unwrap(), scheme, shape);
-    (problem.seed(11).with_save(Save::All), sequential(CORRECTION))
+    let problem = Problem::new(Cpu::new(), Ou, TimeGrid::new(TIMES.to_vec()).unwrap(), scheme, shape);
+    problem.seed(11).with_save(Save::All).with_correction(BLOCK, CORRECTION)
 }
 
 /// The whole run written out: steps of the ODE, velocities and normals at their own addresses, the level that was reached.
@@ -133,8 +138,8 @@ fn every_step_is_the_one_written_out_by_hand() {
         key.fill_f64(Address { stream, step, sample }, 0, &mut out);
         out
     };
-    let (problem, sampler) = blocks((2, dim));
-    let solution = sampler.sample(&problem.with_ids(ids.to_vec()), &mut gaussian()).unwrap();
+    let problem = blocks((2, dim)).with_ids(ids.to_vec());
+    let solution = Sequential.sample(&problem, &mut gaussian()).unwrap();
     for (slot, &id) in ids.iter().enumerate() {
         let mut x = normals(0, 0, id);
         let mut corrector_step = 0;
@@ -208,8 +213,7 @@ fn the_variance_is_that_of_the_exact_recursion() {
         variance = a;
     }
     let shape = (4000, 64);
-    let (problem, sampler) = blocks(shape);
-    let x = sampler.sample(&problem, &mut gaussian()).unwrap().samples;
+    let x = Sequential.sample(&blocks(shape), &mut gaussian()).unwrap().samples;
     let found = x.mapv(|x| x * x).mean().unwrap();
     let error = (found / variance - 1.0) / (2.0 / (shape.0 * shape.1) as f64).sqrt();
     println!("variance {found:.5} for {variance:.5}: {error:.2} standard errors");
@@ -220,18 +224,18 @@ fn the_variance_is_that_of_the_exact_recursion() {
 #[test]
 fn given_noise_is_the_predictors() {
     let grid = TimeGrid::new(TIMES.to_vec()).unwrap();
-    let problem = Problem::new(Cpu::<f64>::new(), &Ou, grid, Scheme::default(), (2, 3)).seed(11);
+    let problem = Problem::new(Cpu::<f64>::new(), Ou, grid, Scheme::default(), (2, 3)).seed(11);
+    let problem = problem.with_correction(BLOCK, CORRECTION);
     let mut given = Array3::zeros((4, 2, 3));
     for ((step, sample), row) in (0..4).flat_map(|m| [(m, 0), (m, 1)]).zip(given.rows_mut()) {
         let mut row = row;
         let key = NoiseKey::new(11).with_precision(NormalPrecision::Single);
         key.fill_f64(Address { stream: 1, step: step + 1, sample }, 0, row.as_slice_mut().unwrap());
     }
-    let sampler = sequential(CORRECTION);
-    let addressed = sampler.sample(&problem, &mut gaussian()).unwrap();
-    let with_given = sampler.sample(&problem.with_noise(given.view()), &mut gaussian()).unwrap();
+    let addressed = Sequential.sample(&problem, &mut gaussian()).unwrap();
+    let with_given = Sequential.sample(&problem.with_noise(given), &mut gaussian()).unwrap();
     assert_eq!(bits(&addressed.samples), bits(&with_given.samples));
-    assert!(addressed.report.corrector_rounds == 6);
+    assert_eq!(addressed.report.rounds, 4 + 6);
 }
 
 /// The documented units: friction over sigma, steps of sigma; the recipe's default for a dimension.

@@ -11,9 +11,7 @@ use ndarray::{Array2, Axis, s};
 use network::{Network, load};
 use piadm::grid::Resolution;
 use piadm::quality::{Estimate, energy_distance, frechet_diagonal};
-use piadm::{
-    Correction, Cpu, Form, Ou, Picard, PredictorCorrector, Problem, Sampler, Scheme, Sequential, TimeGrid, Window,
-};
+use piadm::{Correction, Cpu, Form, Ou, Picard, Problem, Sampler, Scheme, Sequential, TimeGrid, Window};
 
 const SIDE: usize = 28;
 /// Where everything ends.
@@ -42,7 +40,7 @@ fn log_snr(steps: usize) -> TimeGrid {
 
 /// Two independent sets of `n` from second-order schemes on a fine grid.
 fn target(scheme: Scheme, steps: usize, n: usize, net: &mut dyn Network) -> [Samples; 2] {
-    let problem = Problem::new(Cpu::<f32>::new(), &Ou, log_snr(steps), scheme, (2 * n, SIDE * SIDE)).seed(1000);
+    let problem = Problem::new(Cpu::<f32>::new(), Ou, log_snr(steps), scheme, (2 * n, SIDE * SIDE)).seed(1000);
     let x = Sequential.sample(&problem, net).unwrap().samples;
     [x.slice(s![..n, ..]).to_owned(), x.slice(s![n.., ..]).to_owned()]
 }
@@ -51,28 +49,27 @@ fn sde() -> Scheme {
     Scheme::SdeDpmSolverPp2M { eta: 1.0, lower_order_final: false }
 }
 
-fn corrected<S: Clone>(correction: Correction, part: S) -> PredictorCorrector<S> {
-    PredictorCorrector { block: Window::OuTime { ou_time: 1.0 }, predictor: part.clone(), correction, corrector: part }
+fn problem(grid: &TimeGrid, correction: Option<Correction>, n: usize) -> Problem<Cpu<f32>> {
+    let problem = Problem::new(Cpu::<f32>::new(), Ou, grid.clone(), predictor(), (n, SIDE * SIDE)).seed(5);
+    match correction {
+        Some(correction) => problem.with_correction(Window::OuTime { ou_time: 1.0 }, correction),
+        None => problem,
+    }
 }
 
 /// Samples of a run, and its evaluations of the network for a sample. Sequential: the trajectory that the parallel run converges to.
 fn run(grid: &TimeGrid, correction: Option<Correction>, n: usize, net: &mut dyn Network) -> (Samples, usize) {
-    let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid.clone(), predictor(), (n, SIDE * SIDE)).seed(5);
-    let solution = match correction {
-        Some(correction) => corrected(correction, Sequential).sample(&problem, net).unwrap(),
-        None => Sequential.sample(&problem, net).unwrap(),
-    };
+    let solution = Sequential.sample(&problem(grid, correction, n), net).unwrap();
     (solution.samples, solution.report.score_rows / n)
 }
 
-/// Rounds of the parallel run of 8 samples at the default tolerance.
+/// Rounds of the parallel run of 8 samples at the default tolerance, with barriers at the ends of blocks and of corrections.
 fn rounds(grid: &TimeGrid, correction: Option<Correction>, net: &mut dyn Network) -> usize {
-    let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid.clone(), predictor(), (8, SIDE * SIDE)).seed(5);
-    let solution = match correction {
-        Some(correction) => PredictorCorrector::<Picard>::new(correction).sample(&problem, net).unwrap(),
-        None => Picard::piadm(1.0, None).sample(&problem, net).unwrap(),
+    let sampler = match correction {
+        Some(_) => Picard { window: Window::Marked { marks: 1 }, ..Picard::piadm(1.0, None) },
+        None => Picard::piadm(1.0, None),
     };
-    solution.report.rounds
+    sampler.sample(&problem(grid, correction, 8), net).unwrap().report.rounds
 }
 
 /// Differences of horizontal neighbours.

@@ -24,13 +24,13 @@ fn samplers() -> Vec<Box<dyn Sampler<Cpu<f32>>>> {
             [Policy::Sliding, Policy::Blocks, Policy::Wavefront { blocks: 3 }, Policy::Wavefront { blocks: usize::MAX }]
         {
             for anderson in [0, 6] {
-                for tolerance in [Tolerance::ZERO, Tolerance::default()] {
-                    v.push(Box::new(Picard { window, policy, anderson, tolerance, ..p() }));
+                for acceptance in [Acceptance::Exact, Acceptance::default()] {
+                    v.push(Box::new(Picard { window, policy, anderson, acceptance, ..p() }));
                     v.push(Box::new(Picard {
                         window,
                         policy,
                         anderson,
-                        tolerance,
+                        acceptance,
                         row_budget: Some(usize::MAX),
                         ..p()
                     }));
@@ -47,8 +47,7 @@ fn odd_sizes() {
         for (samples, dim) in [(1, 1), (3, 1), (2, 130)] {
             let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, steps).unwrap();
             for scheme in [Scheme::default(), Scheme::Heun {}, Scheme::DpmSolverPp2M { lower_order_final: true }] {
-                let problem =
-                    Problem::new(Cpu::<f32>::new(), &Ou, grid.clone(), scheme.clone(), (samples, dim)).seed(3);
+                let problem = Problem::new(Cpu::<f32>::new(), Ou, grid.clone(), scheme.clone(), (samples, dim)).seed(3);
                 let mut score = two_modes::<f32>(Prediction::Data);
                 let reference = Sequential.sample(&problem, &mut score).unwrap().samples;
                 for s in samplers() {
@@ -66,7 +65,7 @@ fn odd_sizes() {
 #[test]
 fn bad_scores() {
     let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 40).unwrap();
-    let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::default(), (3, 5)).seed(3);
+    let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (3, 5)).seed(3);
     for kind in 0..3 {
         for s in samplers() {
             let mut calls = 0;

@@ -5,16 +5,17 @@ mod common;
 use common::{bits, exact, iterations, lookback_three, mixture, schemes, two_components, two_modes};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use piadm::{
-    Chunked, Cpu, Discretisation, Edm, Flow, NoiseSchedule, OnStall, Ou, Picard, Policy, Prediction, Problem, Real,
-    Rows, Sampler, Save, Scheme, ScoreFn, Sequential, TimeGrid, VpCosine, Window, score_fn,
+    Chunked, Cpu, Discretisation, Edm, Flow, NoiseSchedule, Ou, Picard, Policy, Prediction, Problem, Real, Rows,
+    Sampler, Save, Scheme, ScoreFn, Sequential, Sweeps, TimeGrid, VpCosine, Window, score_fn,
 };
 use rayon::prelude::*;
+use std::sync::Arc;
 
 const STEPS: usize = 24;
 
-fn ou_problem<'a, T: Real>(scheme: Scheme, samples: usize, dim: usize) -> Problem<'a, Cpu<T>> {
+fn ou_problem<T: Real>(scheme: Scheme, samples: usize, dim: usize) -> Problem<Cpu<T>> {
     let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, STEPS).unwrap();
-    Problem::new(Cpu::<T>::new(), &Ou, grid, scheme, (samples, dim)).seed(11)
+    Problem::new(Cpu::<T>::new(), Ou, grid, scheme, (samples, dim)).seed(11)
 }
 
 /// Both policies, windows 1, 2, 7, steps and more than steps, all linearisations and entries.
@@ -35,12 +36,7 @@ fn samplers() -> Vec<Picard> {
     all
 }
 
-fn assert_exact<T: Real>(
-    problem: &Problem<'_, Cpu<T>>,
-    score: &mut dyn ScoreFn<Cpu<T>>,
-    samplers: &[Picard],
-    what: &str,
-) {
+fn assert_exact<T: Real>(problem: &Problem<Cpu<T>>, score: &mut dyn ScoreFn<Cpu<T>>, samplers: &[Picard], what: &str) {
     let sequential = Sequential.sample(problem, score).unwrap();
     assert!(sequential.samples.iter().all(|v| v.is_finite()));
     for sampler in samplers {
@@ -69,9 +65,9 @@ fn every_scheme_f64() {
 
 #[test]
 fn every_kind_of_output_and_schedule() {
-    let cosine = VpCosine::default();
-    let schedules: [(&dyn NoiseSchedule, f64, f64); 4] =
-        [(&Ou, 6.0, 0.05), (&cosine, 1.0, 0.02), (&Edm, 20.0, 0.05), (&Flow, 1.0, 0.02)];
+    let cosine = Arc::new(VpCosine::default());
+    let schedules: [(Arc<dyn NoiseSchedule>, f64, f64); 4] =
+        [(Arc::new(Ou), 6.0, 0.05), (cosine, 1.0, 0.02), (Arc::new(Edm), 20.0, 0.05), (Arc::new(Flow), 1.0, 0.02)];
     for (schedule, t_max, t_min) in schedules {
         for prediction in
             [Prediction::Score, Prediction::Noise, Prediction::Data, Prediction::Velocity, Prediction::Flow]
@@ -81,8 +77,8 @@ fn every_kind_of_output_and_schedule() {
                 continue;
             }
             for scheme in [Scheme::default(), Scheme::DpmSolverPp2M { lower_order_final: false }, Scheme::Heun {}] {
-                let grid = TimeGrid::uniform(t_max, t_min, STEPS).unwrap().then_data(schedule).unwrap();
-                let problem = Problem::new(Cpu::<f32>::new(), schedule, grid, scheme, (2, 3)).seed(3);
+                let grid = TimeGrid::uniform(t_max, t_min, STEPS).unwrap().then_data(&schedule).unwrap();
+                let problem = Problem::new(Cpu::<f32>::new(), schedule.clone(), grid, scheme, (2, 3)).seed(3);
                 let mut score = two_modes::<f32>(prediction);
                 assert_exact(&problem, &mut score, &samplers(), &format!("{schedule:?} {prediction:?}"));
             }
@@ -159,7 +155,7 @@ fn threads_do_not_change_bits() {
     for (samples, dim) in [(2, 5000), (40, 600), (3, 20)] {
         let run = || {
             let mut score = mixture(3, dim, 0.3, 0.91, 9);
-            let problem: Problem<'_, Cpu<f32>> = ou_problem(Scheme::default(), samples, dim);
+            let problem: Problem<Cpu<f32>> = ou_problem(Scheme::default(), samples, dim);
             let solution = Picard::default().sample(&problem, &mut score).unwrap();
             let report = solution.report;
             (bits(&solution.samples), report.residuals, report.rounds, report.score_rows)
@@ -201,7 +197,7 @@ fn odd_numbers_from_the_score() {
             Ok(())
         });
     let zeros = Array2::from_shape_fn((2, 6), |(_, j)| if j % 2 == 0 { 0.0 } else { -0.0 });
-    let problem = ou_problem(Scheme::Ddim { eta: 0.0 }, 2, 6).with_init(zeros.view());
+    let problem = ou_problem(Scheme::Ddim { eta: 0.0 }, 2, 6).with_init(zeros);
     assert_exact(&problem, &mut signs, &samplers(), "signed zeros");
 }
 
@@ -215,7 +211,7 @@ fn k_sweeps_finish_k_nodes() {
         for iteration in iterations() {
             for k in [1, 2, 3, 8, STEPS] {
                 let all = exact(Policy::Blocks, STEPS, iteration);
-                let sampler = Picard { max_sweeps: Some(k), on_stall: OnStall::Accept, ..all.clone() };
+                let sampler = Picard { sweeps: Sweeps::AtMost(k), ..all.clone() };
                 let swept = sampler.sample(&problem, &mut score).unwrap();
                 assert!(swept.report.rounds <= k);
                 for m in 0..=k / nodes_a_step {
@@ -249,13 +245,13 @@ fn warm_starts_change_rounds_only() {
     let base = || ou_problem(Scheme::default(), 2, 5);
     let cold = Sequential.sample(&base().with_save(Save::All), &mut score).unwrap();
     let sampler = exact(Policy::Sliding, 8, iterations()[5]);
-    let exact_guess = sampler.sample(&base().with_path(&cold.path), &mut score).unwrap();
+    let exact_guess = sampler.sample(&base().with_path(cold.path.clone()), &mut score).unwrap();
     assert_eq!(bits(&exact_guess.samples), bits(&cold.samples));
     assert_eq!(exact_guess.report.rounds, STEPS.div_ceil(8), "a perfect guess is accepted window by window");
     let sparse = Sequential.sample(&base().with_save(Save::Steps(vec![0, 10, 20])), &mut score).unwrap();
     assert_eq!(sparse.path.steps(), [0, 10, 20]);
     for sampler in samplers() {
-        let warm = sampler.sample(&base().with_path(&sparse.path), &mut score).unwrap();
+        let warm = sampler.sample(&base().with_path(sparse.path.clone()), &mut score).unwrap();
         assert_eq!(bits(&warm.samples), bits(&cold.samples));
     }
 }
@@ -277,10 +273,10 @@ fn given_noise_and_starts_in_the_middle() {
             piadm::NoiseKey::new(11).fill_f64(address, 0, row.as_slice_mut().unwrap());
         }
     }
-    let given = ou_problem(Scheme::default(), 2, 5).with_noise(noise.view());
+    let given = ou_problem(Scheme::default(), 2, 5).with_noise(noise.clone());
     assert_eq!(bits(&sampler.sample(&given, &mut score).unwrap().samples), bits(&addressed.samples));
     // from the state of step 9 on the trajectory is the same, noise included
-    let middle = addressed.path.at(9).unwrap();
+    let middle = addressed.path.at(9).unwrap().to_owned();
     let resumed = ou_problem(Scheme::default(), 2, 5).with_init_at(9, middle);
     for sampler in samplers() {
         let solution = sampler.sample(&resumed, &mut score).unwrap();
@@ -289,7 +285,7 @@ fn given_noise_and_starts_in_the_middle() {
     }
     // image to image: alpha x0 + sigma xi with the noise of the initial state
     let x0 = Array2::from_shape_fn((2, 5), |(i, j)| 0.1 * (i as f64) - 0.2 * j as f64);
-    let noised = ou_problem(Scheme::default(), 2, 5).with_data_at(9, x0.view()).with_save(Save::Steps(vec![9]));
+    let noised = ou_problem(Scheme::default(), 2, 5).with_data_at(9, x0.clone()).with_save(Save::Steps(vec![9]));
     let solution = Sequential.sample(&noised, &mut score).unwrap();
     let list = Discretisation::new(
         &Ou,
@@ -325,10 +321,10 @@ fn ten_thousand_steps_in_single_precision() {
         (Scheme::Ddim { eta: 0.0 }, Prediction::Noise),
         (Scheme::Ddim { eta: 0.0 }, Prediction::Data),
     ] {
-        let narrow = Problem::new(Cpu::<f32>::new(), &Ou, grid.clone(), scheme.clone(), (2, 3));
-        let narrow = narrow.with_init(start.view()).with_noise(noise.view());
-        let wide = Problem::new(Cpu::<f64>::new(), &Ou, grid.clone(), scheme.clone(), (2, 3));
-        let wide = wide.with_init(wide_start.view()).with_noise(wide_noise.view());
+        let narrow = Problem::new(Cpu::<f32>::new(), Ou, grid.clone(), scheme.clone(), (2, 3));
+        let narrow = narrow.with_init(start.clone()).with_noise(noise.clone());
+        let wide = Problem::new(Cpu::<f64>::new(), Ou, grid.clone(), scheme.clone(), (2, 3));
+        let wide = wide.with_init(wide_start.clone()).with_noise(wide_noise.clone());
         let found = Sequential.sample(&narrow, &mut two_modes::<f32>(kind)).unwrap().samples;
         let expected = Sequential.sample(&wide, &mut two_modes::<f64>(kind)).unwrap().samples;
         let worst = found.iter().zip(&expected).fold(0.0, |worst, (f, e)| f64::max(worst, (f64::from(*f) - e).abs()));
@@ -344,8 +340,8 @@ fn ten_thousand_steps_in_single_precision() {
 fn tiny_states() {
     let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 40).unwrap();
     let start = Array2::from_shape_fn((1, 3), |(_, j)| 1e-25 * (j + 1) as f32);
-    let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::Ddim { eta: 0.0 }, (1, 3));
-    let problem = problem.with_init(start.view());
+    let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::Ddim { eta: 0.0 }, (1, 3));
+    let problem = problem.with_init(start);
     let windows = [5, 40].map(|window| iterations().into_iter().map(move |i| exact(Policy::Sliding, window, i)));
     let chosen: Vec<Picard> = windows.into_iter().flatten().collect();
     assert_exact(&problem, &mut two_modes::<f32>(Prediction::Noise), &chosen, "1e-25");

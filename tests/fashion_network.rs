@@ -6,7 +6,7 @@ mod network;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, concatenate, s};
 use network::{Network, RowPath, load};
 use piadm::{
-    BoxError, Cpu, Dynamics, Ou, Piadm, Picard, Prediction, Problem, Rows, Sampler, Sequential, Solution, Tolerance,
+    Acceptance, BoxError, Cpu, Dynamics, Ou, Piadm, Picard, Prediction, Problem, Rows, Sampler, Sequential, Solution,
 };
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use std::path::{Path, PathBuf};
@@ -165,14 +165,13 @@ fn parallel_runs_have_the_bits_of_sequential_ones() -> Result<(), BoxError> {
         let piadm = Piadm {
             steps: Some(24),
             t_min: Some(0.01),
-            tolerance: Some(Tolerance::absolute(0.0)),
+            acceptance: Some(Acceptance::Exact),
             ..Piadm::new(784, 0.01, Dynamics::Sde)
         };
         let recipe = piadm.recipe(&Ou, net.time_range())?;
-        let problem =
-            Problem::new(Cpu::<f32>::new(), &Ou, recipe.grid.clone(), recipe.scheme.clone(), (3, 784)).seed(5);
+        let problem = Problem::new(Cpu::<f32>::new(), Ou, recipe.grid.clone(), recipe.scheme.clone(), (3, 784)).seed(5);
         let expected: Solution<Cpu<f32>> = Sequential.sample(&problem, &mut *net)?;
-        let sliding = Picard { tolerance: Tolerance::absolute(0.0), ..Picard::default() };
+        let sliding = Picard { acceptance: Acceptance::change(0.0), ..Picard::default() };
         for solution in [sliding.sample(&problem, &mut *net)?, recipe.sampler.sample(&problem, &mut *net)?] {
             assert_eq!(bits(&solution.samples), bits(&expected.samples), "{name}");
             assert!(solution.report.rows_per_step() > 2.0, "{name}: a parallel run");

@@ -2,12 +2,11 @@
 
 mod common;
 
-use common::two_modes;
+use common::{push, two_modes};
 use ndarray::{Array3, ArrayView2, ArrayViewMut2};
 use piadm::{
-    Coupling, Cpu, Discretisation, Dynamics, Entry, Error, Level, Linearisation, NodeTerms, Ou, Piadm, Picard, Policy,
-    Prediction, Problem, Rows, Sampler, Save, Scheme, ScoreFn, Sequential, Stop, TimeGrid, Tolerance, Window, on_round,
-    score_fn,
+    Acceptance, Coupling, Cpu, Discretisation, Dynamics, Entry, Error, Level, Linearisation, Ou, Piadm, Picard, Policy,
+    Prediction, Problem, Rows, Sampler, Save, Scheme, ScoreFn, Sequential, Stop, TimeGrid, Window, on_round, score_fn,
 };
 use std::ops::ControlFlow;
 
@@ -18,9 +17,9 @@ fn level(m: usize) -> Level {
     Level::at(&Ou, 3.0 - 0.4 * m as f64)
 }
 
-fn problem<'a>(steps: usize) -> Problem<'a, Cpu<f32>> {
+fn problem(steps: usize) -> Problem<Cpu<f32>> {
     let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, steps).unwrap();
-    Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::Ddim { eta: 0.0 }, (2, 3)).seed(1)
+    Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::Ddim { eta: 0.0 }, (2, 3)).seed(1)
 }
 
 /// A score that answers `value` at one time and 0 elsewhere.
@@ -36,20 +35,20 @@ fn spike(time: f64, value: f32) -> impl ScoreFn<Cpu<f32>> {
 /// The trajectory overflows at node 4 and is constant before: a window whose other guesses are right must not jump over it.
 #[test]
 fn an_overflow_is_not_jumped_over() {
-    let mut list = Discretisation::empty(level(0), 1, 1, 1).unwrap();
+    let mut list = Discretisation::empty(level(0));
     for m in 1..=6 {
         let b = if m == 4 { 1e30 } else { 1.0 };
-        list.push(level(m), true, NodeTerms { a: &[1.0], b: &[b], c: &[0.0] }).unwrap();
+        push(&mut list, level(m), true, (&[1.0], &[b], &[0.0])).unwrap();
     }
     let time = list.nodes()[3].level.t;
     let problem = Problem::from_list(Cpu::<f32>::new(), list, (1, 2));
     let sequential = Sequential.sample(&problem, &mut spike(time, 1e30));
     assert!(matches!(sequential, Err(Error::StateNotFinite { node: 4, .. })));
     for policy in [Policy::Sliding, Policy::Blocks] {
-        for tolerance in [Tolerance::ZERO, Tolerance::default()] {
-            let sampler = Picard { policy, entry: Entry::Copy, tolerance, ..Picard::default() };
+        for acceptance in [Acceptance::Exact, Acceptance::default()] {
+            let sampler = Picard { policy, entry: Entry::Copy, acceptance, ..Picard::default() };
             let parallel = sampler.sample(&problem, &mut spike(time, 1e30));
-            assert!(matches!(parallel, Err(Error::StateNotFinite { node: 4, .. })), "{policy:?} {tolerance:?}");
+            assert!(matches!(parallel, Err(Error::StateNotFinite { node: 4, .. })), "{policy:?} {acceptance:?}");
         }
     }
 }
@@ -57,10 +56,10 @@ fn an_overflow_is_not_jumped_over() {
 /// An output that no node of its own window uses is found when it is remembered.
 #[test]
 fn nan_that_only_the_second_lag_uses() {
-    let mut list = Discretisation::empty(level(0), 2, 1, 1).unwrap();
+    let mut list = Discretisation::empty(level(0));
     for m in 1..=6 {
         let b = if m == 1 { [0.1, 0.0] } else { [0.0, 0.1] };
-        list.push(level(m), true, NodeTerms { a: &[1.0, 0.0], b: &b, c: &[0.0] }).unwrap();
+        push(&mut list, level(m), true, (&[1.0, 0.0], &b, &[0.0])).unwrap();
     }
     let time = list.nodes()[3].level.t;
     let problem = Problem::from_list(Cpu::<f32>::new(), list, (1, 2));
@@ -75,7 +74,7 @@ fn nan_that_only_the_second_lag_uses() {
 fn bad_noise_and_bad_horizons() {
     let mut noise = Array3::<f32>::zeros((20, 2, 3));
     noise[(4, 1, 1)] = f32::NAN;
-    let result = Sequential.sample(&problem(20).with_noise(noise.view()), &mut two_modes::<f32>(Prediction::Score));
+    let result = Sequential.sample(&problem(20).with_noise(noise.clone()), &mut two_modes::<f32>(Prediction::Score));
     assert!(matches!(result, Err(Error::Setting { name: "the given noise", .. })));
     let sde = || Piadm::new(4, 0.1, Dynamics::Sde);
     for bad in [f64::NAN, -3.0, 0.0, f64::INFINITY] {
@@ -87,10 +86,10 @@ fn bad_noise_and_bad_horizons() {
 /// A slope that does not fit f32 costs rounds, not the result.
 #[test]
 fn slopes_beyond_the_number_format() {
-    let mut list = Discretisation::empty(level(0), 1, 1, 1).unwrap();
+    let mut list = Discretisation::empty(level(0));
     for m in 1..=5 {
         let tiny = Level::at(&Ou, 1e-40 / f64::from(m));
-        list.push(tiny, true, NodeTerms { a: &[0.9], b: &[0.1], c: &[0.0] }).unwrap();
+        push(&mut list, tiny, true, (&[0.9], &[0.1], &[0.0])).unwrap();
     }
     let problem = Problem::from_list(Cpu::<f32>::new(), list, (1, 2));
     let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| {
@@ -98,7 +97,7 @@ fn slopes_beyond_the_number_format() {
         Ok(())
     });
     let linearisation = Linearisation::Gaussian { variance: 0.0 };
-    let sampler = Picard { tolerance: Tolerance::ZERO, linearisation, ..Picard::default() };
+    let sampler = Picard { acceptance: Acceptance::Exact, linearisation, ..Picard::default() };
     let sequential = Sequential.sample(&problem, &mut score).unwrap();
     assert_eq!(sampler.sample(&problem, &mut score).unwrap().samples, sequential.samples);
 }
@@ -131,8 +130,8 @@ fn residuals_are_those_of_nodes_that_left() {
         }
         Ok(())
     });
-    let (coupling, tolerance) = (Coupling::WholeBatch, Tolerance::absolute(0.05));
-    let sampler = Picard { window: Window::Steps(6), coupling, tolerance, ..Picard::default() };
+    let (coupling, acceptance) = (Coupling::WholeBatch, Acceptance::change(0.05));
+    let sampler = Picard { window: Window::Steps(6), coupling, acceptance, ..Picard::default() };
     let mut before = 0;
     let mut alone = 0;
     let mut watch = on_round(|r| {

@@ -276,7 +276,7 @@ fn bad_lengths_are_refused_by_every_builder_without_allocating() {
             TimeGrid::trailing(1000, steps),
             TimeGrid::linspace(1000, steps),
         ] {
-            assert!(matches!(grid, Err(Error::GridLength { .. })), "{grid:?}");
+            assert!(matches!(grid, Err(Error::Setting { name: "steps", .. })), "{grid:?}");
         }
     }
     for tiny in [1e-9, 1e-300, f64::MIN_POSITIVE / 4.0] {

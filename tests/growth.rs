@@ -13,7 +13,7 @@ fn run(dim: usize, stochasticity: f64, steps: usize, sampler: &Picard, seed: u64
     let t_max = (dim as f64).ln() + 4.0;
     let grid = TimeGrid::piadm(&Ou, t_max, 0.01, 1.0, Resolution::Steps(steps)).unwrap();
     let scheme = Scheme::Exponential { form: Form::Score, stochasticity };
-    let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, scheme, (2, dim)).seed(seed);
+    let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, scheme, (2, dim)).seed(seed);
     sampler.sample(&problem, &mut mixture(8, dim, 0.3, 0.91, seed)).unwrap().report
 }
 

@@ -5,8 +5,8 @@ mod common;
 use common::{bits, mixture};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use piadm::{
-    Cpu, Discretisation, Error, Langevin, Level, Linearisation, Ou, Picard, Policy, Prediction, Problem, Rows, Sampler,
-    ScoreFn, Sequential, Tolerance, Window, score_fn,
+    Acceptance, Cpu, Discretisation, Error, Langevin, Level, Linearisation, Ou, Picard, Policy, Prediction, Problem,
+    Rows, Sampler, ScoreFn, Sequential, Window, score_fn,
 };
 
 const PRECISION: f64 = 4.0;
@@ -21,7 +21,7 @@ fn step(langevin: Langevin) -> ([[f64; 2]; 2], [f64; 2], [[f64; 2]; 2]) {
     let a = [[list.a(1, 1, 0, 0), list.a(1, 1, 0, 1)], [list.a(1, 1, 1, 0), list.a(1, 1, 1, 1)]];
     let c = [[list.c(1, 0, 0), list.c(1, 0, 1)], [list.c(1, 1, 0), list.c(1, 1, 1)]];
     let cov = |i: usize, j: usize| c[i][0] * c[j][0] + c[i][1] * c[j][1];
-    (a, [list.b(1, 1, 0), list.b(1, 1, 1)], [[cov(0, 0), cov(0, 1)], [cov(1, 0), cov(1, 1)]])
+    (a, [list.b(1, 1, 0, 0), list.b(1, 1, 1, 0)], [[cov(0, 0), cov(0, 1)], [cov(1, 0), cov(1, 1)]])
 }
 
 /// Stationary variance of the position for the score -P x: the fixed point of V = M V M^T + N, by iteration.
@@ -75,7 +75,7 @@ fn stationary_variance_by_sampling() {
         let problem = Problem::from_list(Cpu::<f64>::new(), list, (400, 250)).seed(5);
         let sampler =
             Picard { linearisation: Linearisation::FrozenScore, window: Window::Steps(16), ..Picard::default() };
-        let sampler = Picard { tolerance: Tolerance::absolute(1e-6), ..sampler };
+        let sampler = Picard { acceptance: Acceptance::change(1e-6), ..sampler };
         let x = sampler.sample(&problem, &mut score).unwrap().samples;
         let variance = x.mapv(|x| x * x).mean().unwrap();
         let expected = 1.0 / PRECISION + excess;
@@ -147,7 +147,8 @@ fn parallel_equals_sequential_bit_for_bit() {
         {
             for policy in [Policy::Blocks, Policy::Sliding] {
                 let window = Window::Steps(9);
-                let exact = Picard { policy, window, linearisation, tolerance: Tolerance::ZERO, ..Picard::default() };
+                let exact =
+                    Picard { policy, window, linearisation, acceptance: Acceptance::Exact, ..Picard::default() };
                 let parallel = exact.sample(&problem, &mut score).unwrap();
                 assert_eq!(bits(&parallel.samples), bits(&sequential.samples));
             }
@@ -165,10 +166,8 @@ fn the_start_of_velocities_and_the_noise_have_streams_of_their_own() {
         });
     let x0 = ndarray::Array2::zeros((1, 3));
     let list: Discretisation = langevin.list(level(), Prediction::Score, 5).unwrap();
-    let problem = Problem::from_list(Cpu::<f64>::new(), list.clone(), (1, 3))
-        .with_ids(vec![9])
-        .seed(4)
-        .with_init_at(5, x0.view());
+    let problem =
+        Problem::from_list(Cpu::<f64>::new(), list.clone(), (1, 3)).with_ids(vec![9]).seed(4).with_init_at(5, x0);
     let found = Sequential.sample(&problem, &mut zero).unwrap().samples;
     let normals = |stream, step| {
         let mut out = [0.0; 3];

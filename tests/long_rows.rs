@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{lv, staircase, stairs};
+use common::{lv, push, staircase, stairs};
 use ndarray::*;
 use piadm::*;
 
@@ -14,25 +14,24 @@ fn long_rows_by_hand() {
     // only one element of the last leaf moves, overflows, or counts
     for at in [0, 130, 299] {
         let init = Array2::from_shape_fn((1, 300), |(_, j)| if j == at { 1.0f32 } else { 0.0 });
-        let p = Problem::from_list(Cpu::<f32>::new(), staircase(), (1, 300)).with_init(init.view());
+        let p = Problem::from_list(Cpu::<f32>::new(), staircase(), (1, 300)).with_init(init.clone());
         let mut score = score_fn(Prediction::Score, |x: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
             out.zip_mut_with(&x, |o, x| *o = (3.0 * x).sin());
             Ok(())
         });
         let seq = Sequential.sample(&p, &mut score).unwrap();
         for policy in [Policy::Blocks, Policy::Sliding] {
-            assert_eq!(stairs(policy, Tolerance::ZERO).sample(&p, &mut score).unwrap().samples, seq.samples);
+            assert_eq!(stairs(policy, Acceptance::Exact).sample(&p, &mut score).unwrap().samples, seq.samples);
         }
         let mut grow = score_fn(Prediction::Score, |x: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
             out.zip_mut_with(&x, |o, x| *o = (3e38 * x).clamp(-3e38, 3e38));
             Ok(())
         });
-        let mut big = Discretisation::empty(lv(0, 4), 1, 1, 1).unwrap();
+        let mut big = Discretisation::empty(lv(0, 4));
         for m in 1..=4 {
-            big.push(lv(m, 4), true, NodeTerms { a: &[1.0], b: &[if m == 1 { 10.0 } else { 1.0 }], c: &[0.0] })
-                .unwrap();
+            push(&mut big, lv(m, 4), true, (&[1.0], &[if m == 1 { 10.0 } else { 1.0 }], &[0.0])).unwrap();
         }
-        let q = Problem::from_list(Cpu::<f32>::new(), big, (1, 300)).with_init(init.view());
+        let q = Problem::from_list(Cpu::<f32>::new(), big, (1, 300)).with_init(init.clone());
         for s in [&Sequential as &dyn Sampler<Cpu<f32>>, &Picard::default()] {
             assert!(matches!(s.sample(&q, &mut grow), Err(Error::StateNotFinite { node: 1, .. })));
         }
@@ -43,16 +42,16 @@ fn long_rows_by_hand() {
 fn residuals_are_canonical_sums() {
     // one sweep of copied guesses: the change of node 2 is x_2 - x_0
     for dim in [5, 127, 1000, 5000] {
-        let mut list = Discretisation::empty(lv(0, 4), 1, 1, 1).unwrap();
+        let mut list = Discretisation::empty(lv(0, 4));
         for m in 1..=2 {
-            list.push(lv(m, 4), true, NodeTerms { a: &[0.7], b: &[0.25], c: &[0.3] }).unwrap();
+            push(&mut list, lv(m, 4), true, (&[0.7], &[0.25], &[0.3])).unwrap();
         }
         let p = Problem::from_list(Cpu::<f32>::new(), list, (1, dim)).seed(5).with_save(Save::All);
         let mut score = score_fn(Prediction::Score, |x: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
             out.zip_mut_with(&x, |o, x| *o = (3.0 * x).sin());
             Ok(())
         });
-        let s = Picard { max_sweeps: Some(1), on_stall: OnStall::Accept, ..stairs(Policy::Blocks, Tolerance::ZERO) }
+        let s = Picard { sweeps: Sweeps::AtMost(1), ..stairs(Policy::Blocks, Acceptance::Exact) }
             .sample(&p, &mut score)
             .unwrap();
         let (x0, x2) = (s.path.at(0).unwrap().row(0).to_vec(), s.path.at(2).unwrap().row(0).to_vec());
@@ -75,7 +74,7 @@ fn residuals_are_canonical_sums() {
 fn long_noise_rows_and_the_prior() {
     let grid = TimeGrid::karras(&Edm, 0.01, 80.0, 7.0, 3).unwrap();
     let dim = 70_000;
-    let p = Problem::new(Cpu::<f32>::new(), &Edm, grid.clone(), Scheme::default(), (1, dim))
+    let p = Problem::new(Cpu::<f32>::new(), Edm, grid.clone(), Scheme::default(), (1, dim))
         .seed(5)
         .with_ids(vec![3])
         .with_save(Save::All);
@@ -92,7 +91,7 @@ fn long_noise_rows_and_the_prior() {
             noise.slice_mut(s![m, 0, ..]).as_slice_mut().unwrap(),
         );
     }
-    let given = p.clone().with_noise(noise.view());
+    let given = p.clone().with_noise(noise.clone());
     for s in [&Sequential as &dyn Sampler<Cpu<f32>>, &Picard::default()] {
         let (a, b) = (s.sample(&p, &mut score).unwrap(), s.sample(&given, &mut score).unwrap());
         assert_eq!(a.path, b.path);

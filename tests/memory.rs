@@ -14,30 +14,30 @@ static MEMORY: PeakAlloc = PeakAlloc;
 const SAMPLES: usize = 3;
 const DIM: usize = 3000;
 
-fn problem<'a>(steps: usize) -> Problem<'a, Cpu<f32>> {
+fn problem(steps: usize) -> Problem<Cpu<f32>> {
     of_batch(steps, SAMPLES, Scheme::default())
 }
 
-fn of_batch<'a>(steps: usize, samples: usize, scheme: Scheme) -> Problem<'a, Cpu<f32>> {
+fn of_batch(steps: usize, samples: usize, scheme: Scheme) -> Problem<Cpu<f32>> {
     let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, steps).unwrap();
-    Problem::new(Cpu::<f32>::new(), &Ou, grid, scheme, (samples, DIM)).seed(1)
+    Problem::new(Cpu::<f32>::new(), Ou, grid, scheme, (samples, DIM)).seed(1)
 }
 
 /// The most bytes a run holds beyond what was there before.
-fn peak(sampler: &dyn Sampler<Cpu<f32>>, problem: &Problem<'_, Cpu<f32>>) -> usize {
+fn peak(sampler: &dyn Sampler<Cpu<f32>>, problem: &Problem<Cpu<f32>>) -> usize {
     let before = MEMORY.current_usage();
     MEMORY.reset_peak_usage();
     sampler.sample(problem, &mut two_modes::<f32>(Prediction::Score)).unwrap();
     MEMORY.peak_usage() - before
 }
 
-/// Estimates are those of the arrays, which is all that counts in samples of this size.
-fn assert_estimate(sampler: &Picard, problem: &Problem<'_, Cpu<f32>>) {
-    let estimate = problem.memory_estimate(sampler, Prediction::Score).unwrap();
+/// Estimates count arrays, starts and samples, and what is noted of them.
+fn assert_estimate(sampler: &Picard, problem: &Problem<Cpu<f32>>) {
+    let estimate = problem.memory_estimate(sampler, &Prediction::Score).unwrap();
     let measured = peak(sampler, problem);
     let ratio = measured as f64 / estimate as f64;
     println!("estimate {estimate}, measured {measured}");
-    assert!((0.9..1.25).contains(&ratio), "estimate {estimate}, measured {measured} for {sampler:?}");
+    assert!((0.97..1.03).contains(&ratio), "estimate {estimate}, measured {measured} for {sampler:?}");
 }
 
 // one test, so that nothing else allocates meanwhile
@@ -49,8 +49,9 @@ fn memory_follows_the_window() {
         // the list of nodes is all that grows: about a hundred bytes a step, against 36,000 for a state
         assert!(many < few + 1900 * 400, "{few} bytes at 100 steps, {many} at 2000");
     }
-    let estimate = problem(100).memory_estimate(&sampler, Prediction::Score).unwrap();
-    assert_eq!(estimate, problem(2000).memory_estimate(&sampler, Prediction::Score).unwrap());
+    let estimate = problem(100).memory_estimate(&sampler, &Prediction::Score).unwrap();
+    let longer = problem(2000).memory_estimate(&sampler, &Prediction::Score).unwrap();
+    assert!(estimate < longer && longer < estimate + 1900 * 200, "{estimate} bytes at 100 steps, {longer} at 2000");
     let short = |policy| Picard { policy, window: Window::Steps(4), ..Picard::default() };
     for sampler in [
         sampler.clone(),
@@ -68,6 +69,8 @@ fn memory_follows_the_window() {
     // arrays of window x samples x dim: states, noise, points and outputs of two rounds, and of one where no slopes are measured
     assert!(estimate < 7 * 16 * SAMPLES * DIM * 4);
     let sampler = Picard { linearisation: Linearisation::FrozenScore, ..sampler };
-    let less = problem(100).memory_estimate(&sampler, Prediction::Score).unwrap();
-    assert_eq!(estimate - less, 2 * 16 * SAMPLES * DIM * 4);
+    let less = problem(100).memory_estimate(&sampler, &Prediction::Score).unwrap();
+    // points and outputs of a round, and a little for the slopes
+    let arrays = 2 * 16 * SAMPLES * DIM * 4;
+    assert!((arrays..arrays + arrays / 50).contains(&(estimate - less)), "{estimate} - {less} bytes for {arrays}");
 }

@@ -5,8 +5,8 @@ mod common;
 use common::{bits, lookback_three, two_modes};
 use ndarray::{Array1, Array2, Array3, Axis, s};
 use piadm::{
-    Cpu, Discretisation, Error, Form, NoiseKey, Observer, Ou, Parareal, Picard, Prediction, Problem, Round, Rows,
-    Sampler, Save, Scheme, ScoreFn, Sequential, Stop, TimeGrid, Tolerance, on_round, score_fn,
+    Acceptance, Cpu, Discretisation, Error, Form, NoiseKey, Observer, Ou, Parareal, Picard, Prediction, Problem, Round,
+    Rows, Sampler, Save, Scheme, ScoreFn, Sequential, Stop, TimeGrid, on_round, score_fn,
 };
 use std::ops::ControlFlow;
 
@@ -14,11 +14,11 @@ const DIM: usize = 3;
 const SEED: u64 = 12;
 
 fn fixed(blocks: usize, iterations: usize) -> Parareal {
-    Parareal { blocks: Some(blocks), tolerance: Tolerance::ZERO, max_iterations: Some(iterations) }
+    Parareal { blocks: Some(blocks), acceptance: Acceptance::Exact, max_iterations: Some(iterations) }
 }
 
 fn exact(blocks: Option<usize>) -> Parareal {
-    Parareal { blocks, tolerance: Tolerance::ZERO, ..Parareal::default() }
+    Parareal { blocks, acceptance: Acceptance::Exact, ..Parareal::default() }
 }
 
 fn normals(stream: u32, step: usize) -> Array1<f64> {
@@ -75,7 +75,7 @@ fn the_formula_of_the_paper() {
         for ups in [0.0, 0.5, 1.0] {
             let scheme = Scheme::Exponential { form: Form::Score, stochasticity: ups };
             for kind in [Prediction::Score, Prediction::Noise, Prediction::Data] {
-                let problem = Problem::new(Cpu::<f64>::new(), &Ou, grid.clone(), scheme.clone(), (1, DIM))
+                let problem = Problem::new(Cpu::<f64>::new(), Ou, grid.clone(), scheme.clone(), (1, DIM))
                     .seed(SEED)
                     .with_save(Save::All);
                 let expected = by_hand(grid.times(), blocks, ups, 3);
@@ -101,7 +101,7 @@ fn the_bits_of_sequential_sampling() {
             continue;
         }
         for kind in [Prediction::Score, Prediction::Velocity] {
-            let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid.clone(), scheme.clone(), (3, 200))
+            let problem = Problem::new(Cpu::<f32>::new(), Ou, grid.clone(), scheme.clone(), (3, 200))
                 .seed(5)
                 .with_save(Save::All);
             let sequential = Sequential.sample(&problem, &mut two_modes::<f32>(kind)).unwrap();
@@ -128,7 +128,7 @@ fn wild(calls: &std::cell::Cell<usize>) -> impl ScoreFn<Cpu<f32>> + '_ {
 #[test]
 fn rounds_and_rows_are_counted() {
     let grid = TimeGrid::log_snr(&Ou, 6.0, 0.02, 24).unwrap();
-    let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::default(), (2, 5)).seed(3);
+    let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (2, 5)).seed(3);
     for (blocks, length) in [(6, 4), (4, 6), (3, 8), (12, 2)] {
         for k in 1..=blocks {
             let calls = std::cell::Cell::new(0);
@@ -166,7 +166,7 @@ fn samples_stop_by_themselves() {
             Ok(())
         })
     };
-    let problem = Problem::new(Cpu::<f64>::new(), &Ou, grid, Scheme::default(), (2, 4)).seed(3);
+    let problem = Problem::new(Cpu::<f64>::new(), Ou, grid, Scheme::default(), (2, 4)).seed(3);
     #[derive(Default)]
     struct Seen(Vec<(usize, u32, usize)>, usize);
     impl Observer<Cpu<f64>> for Seen {
@@ -197,7 +197,7 @@ fn samples_stop_by_themselves() {
 #[test]
 fn a_cancelled_run_stands_at_an_exact_state() {
     let grid = TimeGrid::log_snr(&Ou, 6.0, 0.02, 23).unwrap();
-    let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::default(), (2, 5)).seed(3).with_save(Save::All);
+    let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (2, 5)).seed(3).with_save(Save::All);
     let calls = std::cell::Cell::new(0);
     let sequential = Sequential.sample(&problem, &mut wild(&calls)).unwrap();
     for settings in [exact(Some(5)), fixed(5, 2), exact(Some(23)), exact(Some(1))] {
@@ -228,12 +228,12 @@ fn parts_of_a_grid_and_given_noise() {
     let grid = TimeGrid::log_snr(&Ou, 6.0, 0.02, 20).unwrap();
     let mut xi = Array3::<f64>::zeros((20, 1, DIM));
     (0..20).for_each(|m| xi.slice_mut(s![m, 0, ..]).assign(&normals(1, m + 1)));
-    let own = Problem::new(Cpu::<f64>::new(), &Ou, grid, Scheme::default(), (1, DIM)).seed(SEED);
-    let given = own.clone().with_noise(xi.view());
+    let own = Problem::new(Cpu::<f64>::new(), Ou, grid, Scheme::default(), (1, DIM)).seed(SEED);
+    let given = own.clone().with_noise(xi);
     let start = Array2::from_elem((1, DIM), 0.3);
     let mut score = two_modes::<f64>(Prediction::Noise);
     for at in [0, 7, 19] {
-        let (own, given) = (own.clone().with_init_at(at, start.view()), given.clone().with_init_at(at, start.view()));
+        let (own, given) = (own.clone().with_init_at(at, start.clone()), given.clone().with_init_at(at, start.clone()));
         let settings = Parareal { max_iterations: Some(1), ..Parareal::default() };
         let (a, b) = (settings.sample(&own, &mut score).unwrap(), settings.sample(&given, &mut score).unwrap());
         assert_eq!((a.samples, a.report.rounds), (b.samples, b.report.rounds));
@@ -245,7 +245,7 @@ fn parts_of_a_grid_and_given_noise() {
 #[test]
 fn what_cannot_be_done_is_told() {
     let grid = TimeGrid::log_snr(&Ou, 6.0, 0.02, 20).unwrap();
-    let problem = |scheme| Problem::new(Cpu::<f64>::new(), &Ou, grid.clone(), scheme, (1, DIM));
+    let problem = |scheme| Problem::new(Cpu::<f64>::new(), Ou, grid.clone(), scheme, (1, DIM));
     let mut score = two_modes::<f64>(Prediction::Noise);
     for scheme in [
         Scheme::Heun {},
@@ -267,7 +267,7 @@ fn what_cannot_be_done_is_told() {
         bad(Parareal { blocks: Some(blocks), ..Parareal::default() }, "blocks", &mut score);
     }
     bad(Parareal { max_iterations: Some(0), ..Parareal::default() }, "max_iterations", &mut score);
-    bad(Parareal { tolerance: Tolerance::error(f64::NAN), ..Parareal::default() }, "tolerance.error", &mut score);
+    bad(Parareal { acceptance: Acceptance::Error(f64::NAN), ..Parareal::default() }, "tolerance.error", &mut score);
     let mut nan = score_fn::<f64>(Prediction::Score, |_, _, mut out| {
         out.fill(f64::NAN);
         Ok(())
@@ -281,14 +281,14 @@ fn what_cannot_be_done_is_told() {
     });
     let long = TimeGrid::uniform(60.0, 1e-3, 100).unwrap();
     let steep = Scheme::Exponential { form: Form::Score, stochasticity: 1.0 };
-    let steep = Problem::new(Cpu::<f32>::new(), &Ou, long, steep, (1, DIM));
+    let steep = Problem::new(Cpu::<f32>::new(), Ou, long, steep, (1, DIM));
     let error = Parareal::default().sample(&steep, &mut huge).unwrap_err();
     assert!(matches!(error, Error::StateNotFinite { round: 1, node: 10, .. }), "{error}");
 }
 
 #[test]
 fn settings_survive_serialisation() {
-    let settings = Parareal { blocks: Some(3), tolerance: Tolerance::absolute(0.5), max_iterations: Some(2) };
+    let settings = Parareal { blocks: Some(3), acceptance: Acceptance::change(0.5), max_iterations: Some(2) };
     let text = serde_json::to_string(&settings).unwrap();
     assert_eq!(serde_json::from_str::<Parareal>(&text).unwrap(), settings);
     assert_eq!(serde_json::from_str::<Parareal>("{}").unwrap(), Parareal::default());
@@ -298,7 +298,7 @@ fn settings_survive_serialisation() {
 #[test]
 fn agrees_with_picard() {
     let grid = TimeGrid::log_snr(&Ou, 6.0, 0.02, 100).unwrap();
-    let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::Ddim { eta: 0.0 }, (4, 50)).seed(3);
+    let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::Ddim { eta: 0.0 }, (4, 50)).seed(3);
     let mut score = two_modes::<f32>(Prediction::Noise);
     let run = |sampler: &dyn Sampler<Cpu<f32>>, score: &mut dyn ScoreFn<Cpu<f32>>| sampler.sample(&problem, score);
     let a = run(&Parareal::default(), &mut score).unwrap();

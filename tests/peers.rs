@@ -3,6 +3,7 @@
 
 use ndarray::{Array1, Array2, Array3, Axis, Ix1, Ix2, Ix3, array};
 use piadm::grid::Spacing;
+use piadm::nodes::Normal;
 use piadm::{
     BoxError, Clip, Cpu, DdpmVariance, Discrete, Discretisation, Edm, Level, Mixture, NodeTerms, NoiseSchedule,
     Prediction, Problem, Sampler, Save, Scheme, ScoreFn, Sequential, TimeGrid,
@@ -90,7 +91,7 @@ fn path(
     };
     let init = first * scales[0];
     let problem = Problem::from_list(Cpu::new(), list, first.dim());
-    let problem = problem.with_init(init.view()).with_noise(noise.view()).with_save(Save::All);
+    let problem = problem.with_init(init).with_noise(noise.clone()).with_save(Save::All);
     let mut states = Sequential.sample(&problem, score)?.path.states().clone();
     for (mut state, scale) in states.axis_iter_mut(Axis(0)).zip(scales) {
         state /= scale;
@@ -307,9 +308,9 @@ fn ends_at_the_smallest_noise_of_the_table() -> Test {
 /// One step t -> u as a row of coefficients, pushed as a node at `level`.
 fn push_step(list: &mut Discretisation, scheme: &Scheme, t: f64, u: f64, level: Level, noise: Option<f64>) -> Test {
     let one = Discretisation::new(&table(), &TimeGrid::new([t, u])?, scheme, Prediction::Noise)?;
-    let terms =
-        NodeTerms { a: &[one.a(1, 1, 0, 0)], b: &[one.b(1, 1, 0)], c: &[noise.unwrap_or_else(|| one.c(1, 0, 0))] };
-    Ok(list.push(level, true, terms)?)
+    let noise = noise.unwrap_or_else(|| one.c(1, 0, 0));
+    let terms = NodeTerms::new().a(1, [0, 0], one.a(1, 1, 0, 0)).b(1, [0, 0], one.b(1, 1, 0, 0));
+    Ok(list.push(level, true, &terms.c(0, Normal::dynamics(list.next_step()), noise))?)
 }
 
 /// DDIMScheduler always steps 1000 / 20 indices down, also where `linspace` puts the next timestep elsewhere: it goes
@@ -320,7 +321,7 @@ fn ddim_scheduler_with_linspace_steps_to_another_level_than_it_evaluates() -> Te
     let grid = TimeGrid::ddpm_timesteps(&schedule, Spacing::Linspace, STEPS)?;
     let levels = levels(&schedule, &grid);
     for (case, scheme) in [("ddim/linspace", Scheme::ddim()), ("ddim-eta/linspace", Scheme::Ddim { eta: 1.0 })] {
-        let mut list = Discretisation::empty(levels[0], 1, 1, 1)?;
+        let mut list = Discretisation::empty(levels[0]);
         for (t, next) in grid.times().iter().zip(&levels[1..]) {
             push_step(&mut list, &scheme, *t, (t - 50.0).max(-1.0), *next, None)?;
         }
@@ -347,7 +348,7 @@ fn ddpm_scheduler_with_large_variance_ends_with_noise() -> Test {
         let case = format!("ddpm-large/{name}");
         let grid = TimeGrid::ddpm_timesteps(&schedule, *spacing, STEPS)?;
         let levels = levels(&schedule, &grid);
-        let mut list = Discretisation::empty(levels[0], 1, 1, 1)?;
+        let mut list = Discretisation::empty(levels[0]);
         for (m, pair) in levels.windows(2).enumerate() {
             let noise = (m + 1 == STEPS).then_some(pair[0].sigma);
             push_step(&mut list, &LARGE, pair[0].t, pair[1].t, pair[1], noise)?;

@@ -5,16 +5,16 @@ mod common;
 use common::{bits, two_modes};
 use ndarray::{Array1, Array2, Axis};
 use piadm::{
-    Cpu, Form, NoiseKey, OnStall, Ou, Picard, Policy, Prediction, Problem, Rows, Sampler, Save, Scheme, ScoreFn,
-    TimeGrid, Tolerance, Window,
+    Acceptance, Cpu, Form, NoiseKey, Ou, Picard, Policy, Prediction, Problem, Rows, Sampler, Save, Scheme, ScoreFn,
+    Sweeps, TimeGrid, Window,
 };
 
 const DIM: usize = 3;
 const SEED: u64 = 12;
 
-fn problem(grid: &TimeGrid, stochasticity: f64) -> Problem<'static, Cpu<f64>> {
+fn problem(grid: &TimeGrid, stochasticity: f64) -> Problem<Cpu<f64>> {
     let scheme = Scheme::Exponential { form: Form::Score, stochasticity };
-    Problem::new(Cpu::new(), &Ou, grid.clone(), scheme, (1, DIM)).seed(SEED).with_save(Save::All)
+    Problem::new(Cpu::new(), Ou, grid.clone(), scheme, (1, DIM)).seed(SEED).with_save(Save::All)
 }
 
 /// Start and normals of all steps, by their addresses.
@@ -127,10 +127,10 @@ fn a_wavefront_of_one_block_has_a_barrier() {
 fn of_two_lags_too() {
     let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 20).unwrap();
     for scheme in [Scheme::DpmSolverPp2M { lower_order_final: false }, Scheme::Heun {}] {
-        let problem = Problem::new(Cpu::<f64>::new(), &Ou, grid.clone(), scheme, (2, DIM)).seed(SEED);
+        let problem = Problem::new(Cpu::<f64>::new(), Ou, grid.clone(), scheme, (2, DIM)).seed(SEED);
         let [blocks, wavefront] = [Policy::Blocks, Policy::Wavefront { blocks: 1 }].map(|policy| {
-            let tolerance = Tolerance::absolute(0.1);
-            let sampler = Picard { policy, window: Window::Steps(3), tolerance, ..Picard::default() };
+            let acceptance = Acceptance::change(0.1);
+            let sampler = Picard { policy, window: Window::Steps(3), acceptance, ..Picard::default() };
             sampler.sample(&problem, &mut two_modes::<f64>(Prediction::Score)).unwrap()
         });
         assert_eq!(bits(&wavefront.samples), bits(&blocks.samples));
@@ -206,9 +206,8 @@ fn tang_and_others() {
         let preset = Picard {
             policy: Policy::Blocks,
             window: Window::Steps(12),
-            tolerance: Tolerance::ZERO,
-            max_sweeps: Some(sweeps),
-            on_stall: OnStall::Accept,
+            acceptance: Acceptance::Exact,
+            sweeps: Sweeps::AtMost(sweeps),
             ..Picard::parataa(12, memory, 1e-3)
         };
         let run = preset.sample(&problem(&grid, ups), &mut two_modes::<f64>(Prediction::Score)).unwrap();
@@ -231,7 +230,7 @@ fn acceleration_helps_the_frozen_score() {
     let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 200).unwrap();
     let problem = Problem::new(
         Cpu::<f64>::new(),
-        &Ou,
+        Ou,
         grid,
         Scheme::Exponential { form: Form::Data, stochasticity: 0.0 },
         (4, 16),

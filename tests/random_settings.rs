@@ -2,12 +2,12 @@
 
 mod common;
 
-use common::{bits, lookback_three, schemes, two_components, two_modes};
+use common::{bits, lookback_three, push, schemes, start, two_components, two_modes};
 use ndarray::{ArrayView2, ArrayViewMut2, s};
 use piadm::{
-    Coupling, Cpu, Discretisation, Edm, Entry, Error, Flow, Level, Linearisation, NodeTerms, NoiseSchedule, OnStall,
-    Ou, Picard, Policy, Prediction, Problem, Real, Report, Round, Rows, Sampler, Save, ScoreFn, Sequential, Solution,
-    TimeGrid, Tolerance, Variances, Window, on_round, score_fn,
+    Acceptance, Correction, Coupling, Cpu, Discretisation, Edm, Entry, Error, Flow, Level, Linearisation,
+    NoiseSchedule, Ou, Picard, Policy, Prediction, Problem, Real, Report, Round, Rows, Sampler, Save, ScoreFn,
+    Sequential, Solution, Sweeps, TimeGrid, Variances, Window, on_round, score_fn,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -19,7 +19,7 @@ fn pick<T: Clone>(rng: &mut StdRng, from: &[T]) -> T {
     from[rng.random_range(0..from.len())].clone()
 }
 
-/// Lags, stages, components, normals and unused nodes as they come; sometimes from a start without signal.
+/// Lags, stages, components, normals, marks and unused nodes as they come; sometimes from a start without signal.
 fn random_list(rng: &mut StdRng, steps: usize) -> Discretisation {
     let (lookback, n, k) = (rng.random_range(1..=5usize), rng.random_range(1..=2usize), rng.random_range(0..=2usize));
     let from_noise = rng.random_bool(0.2);
@@ -27,10 +27,8 @@ fn random_list(rng: &mut StdRng, steps: usize) -> Discretisation {
         let part = 1.0 - m as f64 / (steps as f64 + 0.5);
         if from_noise { Level::at(&Flow, part) } else { Level::at(&Ou, 3.0 * part) }
     };
-    let mut list = Discretisation::empty(level(0), lookback, n, k).unwrap();
-    if rng.random_bool(0.3) {
-        list = list.numbered_from(rng.random_range(1..5));
-    }
+    let first = if rng.random_bool(0.3) { rng.random_range(1..5) } else { 0 };
+    let mut list = start(level(0), n, first);
     for m in 1..=steps {
         let stages = rng.random_range(0..6usize).saturating_sub(3);
         for stage in 0..=stages {
@@ -40,7 +38,10 @@ fn random_list(rng: &mut StdRng, steps: usize) -> Discretisation {
                 let used = |rng: &mut StdRng| if rng.random_bool(0.7) { rng.random_range(-0.5..1.0) } else { 0.0 };
                 values.iter_mut().for_each(|v| *v = share * used(rng));
             }
-            list.push(level(m), stage == stages, NodeTerms { a: &a, b: &b, c: &c }).unwrap();
+            push(&mut list, level(m), stage == stages, (&a, &b, &c)).unwrap();
+        }
+        if rng.random_bool(0.2) {
+            list.mark();
         }
     }
     list
@@ -50,9 +51,11 @@ fn random_picard(rng: &mut StdRng, steps: usize) -> Picard {
     let blocks = pick(rng, &[1, 2, 3, usize::MAX]);
     let lengths = [1, 2, 3, 5, 8, steps, usize::MAX];
     let times = [1e-3, 0.3, 1.0, 4.0, f64::INFINITY];
-    let window = match rng.random_bool(0.3) {
-        true => Window::OuTime { ou_time: pick(rng, &times) },
-        false => Window::Steps(pick(rng, &lengths)),
+    let window = match rng.random_range(0..10) {
+        0..3 => Window::OuTime { ou_time: pick(rng, &times) },
+        3 => Window::Nodes { nodes: pick(rng, &lengths) },
+        4 => Window::Marked { marks: pick(rng, &lengths) },
+        _ => Window::Steps(pick(rng, &lengths)),
     };
     let linearisations = [
         Linearisation::FrozenScore,
@@ -74,7 +77,7 @@ fn random_picard(rng: &mut StdRng, steps: usize) -> Picard {
         linearisation: pick(rng, &linearisations),
         entry: pick(rng, &entries),
         anderson: rng.random_range(0..=9usize).saturating_sub(3),
-        tolerance: Tolerance::ZERO,
+        acceptance: Acceptance::Exact,
         ..Picard::default()
     }
 }
@@ -97,7 +100,7 @@ fn odd<T: Real>(prediction: Prediction, kind: usize) -> impl ScoreFn<Cpu<T>> {
     })
 }
 
-fn random_problem<'a, T: Real>(rng: &mut StdRng, seed: u64) -> (Problem<'a, Cpu<T>>, Prediction, usize) {
+fn random_problem<T: Real>(rng: &mut StdRng, seed: u64) -> (Problem<Cpu<T>>, Prediction, usize) {
     let (samples, dim, steps) = (rng.random_range(1..=6), pick(rng, &[1, 3, 130]), rng.random_range(1..=14));
     let kinds = [Prediction::Score, Prediction::Noise, Prediction::Data, Prediction::Velocity, Prediction::Flow];
     let schedules: [(&'static dyn NoiseSchedule, f64); 3] = [(&Ou, 6.0), (&Edm, 20.0), (&Flow, 1.0)];
@@ -109,7 +112,10 @@ fn random_problem<'a, T: Real>(rng: &mut StdRng, seed: u64) -> (Problem<'a, Cpu<
             let (schedule, t_max) = pick(rng, &schedules);
             let grid = TimeGrid::uniform(t_max, 0.02, steps).unwrap();
             let grid = if rng.random_bool(0.4) { grid.then_data(schedule).unwrap() } else { grid };
-            Problem::new(Cpu::new(), schedule, grid, pick(rng, &schemes()), (samples, dim))
+            let problem = Problem::new(Cpu::new(), schedule, grid, pick(rng, &schemes()), (samples, dim));
+            let block = pick(rng, &[Window::Steps(1), Window::Steps(3), Window::OuTime { ou_time: 1.0 }]);
+            let correction = Correction { friction: 2.0, step: 0.2, steps: rng.random_range(1..=4) };
+            if rng.random_bool(0.3) { problem.with_correction(block, correction) } else { problem }
         }
     };
     (problem.seed(seed).with_save(Save::All), pick(rng, &kinds), steps)
@@ -133,7 +139,7 @@ fn check<T: Real>(seed: u64) {
     let mut own = StdRng::seed_from_u64(!seed);
     let spread = (0..problem.dim()).map(|_| pick(&mut own, &[0.0, 1e-30, 1e-3, 1.0, 1.0, 50.0, 1e30]));
     let variances = Variances::new(spread.collect()).ok().filter(|_| own.random_bool(0.5));
-    let problem = match &variances {
+    let problem = match variances {
         Some(variances) => problem.with_variances(variances),
         None => problem,
     };
@@ -146,7 +152,7 @@ fn check<T: Real>(seed: u64) {
     for _ in 0..3 {
         let sampler = random_picard(&mut rng, steps);
         let least = (1..).find(|rows| {
-            problem.memory_estimate(&Picard { row_budget: Some(*rows), ..sampler.clone() }, prediction).is_ok()
+            problem.memory_estimate(&Picard { row_budget: Some(*rows), ..sampler.clone() }, &prediction).is_ok()
         });
         let least = least.unwrap();
         let row_budget = Some(least + rng.random_range(0..=3 * least));
@@ -174,11 +180,10 @@ fn check<T: Real>(seed: u64) {
         assert_eq!(cut.path.states(), sequential.path.states().slice(s![..reached, .., ..]), "{what}");
 
         // with a tolerance too, a sample notices neither the queue nor its batch
-        let tolerances = [Tolerance::error(1e-2), Tolerance::absolute(0.1), Tolerance::ZERO];
+        let tolerances = [Acceptance::Error(1e-2), Acceptance::change(0.1), Acceptance::Exact];
         let loose = Picard {
-            tolerance: pick(&mut rng, &tolerances),
-            max_sweeps: pick(&mut rng, &[None, Some(1), Some(3)]),
-            on_stall: OnStall::Accept,
+            acceptance: pick(&mut rng, &tolerances),
+            sweeps: pick(&mut rng, &[Sweeps::Unbounded, Sweeps::AtMost(1), Sweeps::AtMost(3)]),
             ..sampler
         };
         let what = format!("seed {seed}: budget {row_budget:?}, {loose:?}");
@@ -220,7 +225,7 @@ fn bad_numbers_on_random_settings() {
         let (samples, steps, bad) = (rng.random_range(1..=5u32), rng.random_range(2..=12), rng.random_range(1..6));
         let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, steps).unwrap();
         let scheme = pick(&mut rng, &schemes());
-        let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, scheme, (samples as usize, 3)).seed(seed);
+        let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, scheme, (samples as usize, 3)).seed(seed);
         let (id, value) = (rng.random_range(0..samples), pick(&mut rng, &[f32::NAN, f32::INFINITY]));
         let sampler = random_picard(&mut rng, steps);
         let (mut good, mut rounds, mut spoilt) = (two_modes::<f32>(Prediction::Data), 0, None);

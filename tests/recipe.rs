@@ -3,7 +3,11 @@
 mod common;
 
 use common::mixture;
-use piadm::{Cpu, Dynamics, Linearisation, Ou, Piadm, Picard, Policy, Problem, Sampler, Sequential, VpLinear, Window};
+use piadm::{
+    Correction, Cpu, Dynamics, Linearisation, NoiseSchedule, Ou, Piadm, Picard, Policy, Problem, Sampler, Sequential,
+    VpLinear, Window,
+};
+use std::sync::Arc;
 
 /// At the default depth the block iteration has converged far below the accuracy that was asked for.
 #[test]
@@ -11,7 +15,7 @@ fn the_default_depth_is_enough() {
     for dynamics in [Dynamics::Sde, Dynamics::Ode] {
         for (dim, delta) in [(4, 0.3), (4, 0.01), (64, 0.1), (256, 0.1)] {
             let recipe = Piadm::new(dim, delta, dynamics).recipe(&Ou, None).unwrap();
-            let problem = Problem::new(Cpu::<f64>::new(), &Ou, recipe.grid, recipe.scheme, (4, dim)).seed(2);
+            let problem = Problem::new(Cpu::<f64>::new(), Ou, recipe.grid, recipe.scheme, (4, dim)).seed(2);
             let mut score = mixture(8, dim, 0.3, 0.91, 4);
             let sequential = Sequential.sample(&problem, &mut score).unwrap();
             let parallel = recipe.sampler.sample(&problem, &mut score).unwrap();
@@ -28,15 +32,14 @@ fn the_default_depth_is_enough() {
 /// All times are Ornstein-Uhlenbeck times: another clock gives the same trajectories.
 #[test]
 fn every_vp_schedule_gives_the_same_samples() {
-    let vp = VpLinear::default();
     let piadm = Piadm::new(8, 0.1, Dynamics::Sde);
-    let samples = |schedule: &dyn piadm::NoiseSchedule| {
-        let recipe = piadm.recipe(schedule, None).unwrap();
+    let samples = |schedule: Arc<dyn NoiseSchedule>| {
+        let recipe = piadm.recipe(&schedule, None).unwrap();
         let problem = Problem::new(Cpu::<f64>::new(), schedule, recipe.grid, recipe.scheme, (3, 8)).seed(2);
         let solution = recipe.sampler.sample(&problem, &mut mixture(5, 8, 0.3, 0.91, 4)).unwrap();
         (solution.samples, solution.report.rounds, solution.report.sweeps)
     };
-    let (ou, vp) = (samples(&Ou), samples(&vp));
+    let (ou, vp) = (samples(Arc::new(Ou)), samples(Arc::new(VpLinear::default())));
     assert!((&ou.0 - &vp.0).iter().all(|e| e.abs() < 1e-9));
     assert_eq!((ou.1, ou.2), (vp.1, vp.2));
 }
@@ -73,7 +76,7 @@ fn every_parameter_can_be_given() {
 #[test]
 fn values_do_not_change() {
     let recipe = Piadm { steps: Some(60), ..Piadm::new(2, 0.1, Dynamics::Sde) }.recipe(&Ou, None).unwrap();
-    let problem = Problem::new(Cpu::<f32>::new(), &Ou, recipe.grid, recipe.scheme, (3, 2)).seed(2024);
+    let problem = Problem::new(Cpu::<f32>::new(), Ou, recipe.grid, recipe.scheme, (3, 2)).seed(2024);
     let means = ndarray::array![[1.0, 0.0], [-0.5, 0.8]];
     let mut score = piadm::Mixture::new(vec![0.4, 0.6], means, vec![0.2, 0.3]).unwrap();
     let solution = Sequential.sample(&problem, &mut score).unwrap();
@@ -85,15 +88,20 @@ fn values_do_not_change() {
 #[test]
 fn the_corrected_recipe_converges() {
     let recipe = Piadm::new(16, 0.1, Dynamics::Ode).recipe(&Ou, None).unwrap();
-    let corrected = recipe.corrected.unwrap();
-    let problem = Problem::new(Cpu::<f64>::new(), &Ou, recipe.grid, recipe.scheme, (4, 16)).seed(2);
+    let (block, correction) = recipe.correction.unwrap();
+    assert_eq!((block, correction), (recipe.sampler.window, Correction::for_dim(16)));
+    let problem = Problem::new(Cpu::<f64>::new(), Ou, recipe.grid, recipe.scheme, (4, 16)).seed(2);
+    let problem = problem.with_correction(block, correction);
     let mut score = mixture(8, 16, 0.3, 0.91, 4);
-    let parallel = corrected.sample(&problem, &mut score).unwrap();
-    let (block, correction) = (corrected.block, corrected.correction);
-    let sequential = piadm::PredictorCorrector { block, predictor: Sequential, correction, corrector: Sequential };
-    let sequential = sequential.sample(&problem, &mut score).unwrap();
+    let sequential = Sequential.sample(&problem, &mut score).unwrap();
+    let depth = recipe.sampler.sample(&problem, &mut score).unwrap().report.sweeps[0];
+    // the published barriers: at the ends of blocks and of corrections
+    let published = Picard { window: Window::Marked { marks: 1 }, ..recipe.sampler };
+    let parallel = published.sample(&problem, &mut score).unwrap();
     let worst = (&parallel.samples - &sequential.samples).fold(0.0, |a: f64, e| a.max(e.abs()));
     println!("{} rounds for {}, error {worst:.1e}", parallel.report.rounds, sequential.report.rounds);
     assert!(worst < 1e-2);
-    assert!(Piadm::new(16, 0.1, Dynamics::Sde).recipe(&Ou, None).unwrap().corrected.is_none());
+    assert_eq!((parallel.report.rounds, sequential.report.rounds), (112, 150));
+    assert!(parallel.report.sweeps.iter().all(|sweeps| *sweeps <= depth), "{:?}", parallel.report.sweeps);
+    assert!(Piadm::new(16, 0.1, Dynamics::Sde).recipe(&Ou, None).unwrap().correction.is_none());
 }

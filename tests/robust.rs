@@ -5,8 +5,8 @@ mod common;
 use common::{bits, two_modes};
 use ndarray::{Array2, Array3, ArrayView2, ArrayViewMut2};
 use piadm::{
-    Chunked, Cpu, Dynamics, Entry, Error, Linearisation, Observer, OnStall, Ou, Path, Piadm, Picard, Policy,
-    Prediction, Problem, Rows, Sampler, Save, Scheme, ScoreFn, Sequential, Stop, TimeGrid, Tolerance, Window, on_round,
+    Acceptance, Chunked, Cpu, Dynamics, Entry, Error, Linearisation, Model, Observer, Ou, Path, Piadm, Picard, Policy,
+    Prediction, Problem, Rows, Sampler, Save, Scheme, ScoreFn, Sequential, Stop, Sweeps, TimeGrid, Window, on_round,
     score_fn,
 };
 use std::ops::ControlFlow;
@@ -14,12 +14,12 @@ use std::ops::ControlFlow;
 type View<'a> = ArrayView2<'a, f32>;
 type ViewMut<'a> = ArrayViewMut2<'a, f32>;
 
-fn problem<'a>(steps: usize, shape: (usize, usize)) -> Problem<'a, Cpu<f32>> {
+fn problem(steps: usize, shape: (usize, usize)) -> Problem<Cpu<f32>> {
     let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, steps).unwrap();
-    Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::default(), shape).seed(1)
+    Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), shape).seed(1)
 }
 
-fn run(sampler: &dyn Sampler<Cpu<f32>>, problem: &Problem<'_, Cpu<f32>>) -> Result<piadm::Solution<Cpu<f32>>, Error> {
+fn run(sampler: &dyn Sampler<Cpu<f32>>, problem: &Problem<Cpu<f32>>) -> Result<piadm::Solution<Cpu<f32>>, Error> {
     sampler.sample(problem, &mut two_modes::<f32>(Prediction::Score))
 }
 
@@ -51,8 +51,8 @@ fn sizes() {
             assert!(!far, "{steps} steps of {shape:?}");
         }
     }
-    assert!(matches!(TimeGrid::log_snr(&Ou, 6.0, 0.05, usize::MAX), Err(Error::GridLength { .. })));
-    assert!(matches!(TimeGrid::uniform(6.0, 0.05, 0), Err(Error::GridLength { .. })));
+    assert!(matches!(TimeGrid::log_snr(&Ou, 6.0, 0.05, usize::MAX), Err(Error::Setting { name: "steps", .. })));
+    assert!(matches!(TimeGrid::uniform(6.0, 0.05, 0), Err(Error::Setting { name: "steps", .. })));
 }
 
 #[test]
@@ -67,11 +67,11 @@ fn settings() {
         |s| s.window = Window::OuTime { ou_time: f64::NAN },
         |s| s.window = Window::OuTime { ou_time: 0.0 },
         |s| s.window = Window::OuTime { ou_time: -1.0 },
-        |s| s.tolerance = Tolerance::absolute(f64::NAN),
-        |s| s.tolerance = Tolerance::absolute(-1.0),
-        |s| s.tolerance = Tolerance { relative: f64::INFINITY, ..Tolerance::ZERO },
-        |s| s.tolerance = Tolerance { posterior: f64::NAN, ..Tolerance::ZERO },
-        |s| s.max_sweeps = Some(0),
+        |s| s.acceptance = Acceptance::change(f64::NAN),
+        |s| s.acceptance = Acceptance::change(-1.0),
+        |s| s.acceptance = Acceptance::Change { absolute: 0.0, relative: f64::INFINITY, posterior: 0.0 },
+        |s| s.acceptance = Acceptance::Change { absolute: 0.0, relative: 0.0, posterior: f64::NAN },
+        |s| s.sweeps = Sweeps::Within(0),
         |s| s.linearisation = Linearisation::Gaussian { variance: f64::NAN },
         |s| s.linearisation = Linearisation::Gaussian { variance: -0.5 },
         |s| s.entry = Entry::HeldData { variance: f64::INFINITY },
@@ -84,7 +84,7 @@ fn settings() {
         |s| s.window = Window::Steps(usize::MAX),
         |s| s.window = Window::OuTime { ou_time: f64::INFINITY },
         |s| s.window = Window::OuTime { ou_time: 1e-300 },
-        |s| s.max_sweeps = Some(usize::MAX),
+        |s| s.sweeps = Sweeps::Within(usize::MAX),
         |s| s.linearisation = Linearisation::Gaussian { variance: 1e300 },
     ];
     for (i, f) in good.into_iter().enumerate() {
@@ -100,18 +100,18 @@ fn settings() {
 #[test]
 fn shapes() {
     let x = Array2::<f32>::zeros((2, 4));
-    assert!(matches!(run(&Sequential, &problem(5, (2, 3)).with_init(x.view())), Err(Error::Shape { .. })));
+    assert!(matches!(run(&Sequential, &problem(5, (2, 3)).with_init(x)), Err(Error::Shape { .. })));
     let nan = Array2::from_elem((2, 3), f32::NAN);
-    assert!(matches!(run(&Sequential, &problem(5, (2, 3)).with_init(nan.view())), Err(Error::Setting { .. })));
+    assert!(matches!(run(&Sequential, &problem(5, (2, 3)).with_init(nan)), Err(Error::Setting { .. })));
     let x = Array2::<f32>::zeros((2, 3));
     for step in [5, 6, usize::MAX] {
-        let late = problem(5, (2, 3)).with_init_at(step, x.view());
+        let late = problem(5, (2, 3)).with_init_at(step, x.clone());
         assert!(matches!(run(&Sequential, &late), Err(Error::Setting { name: "start step", .. })), "{step}");
     }
     let noise = Array3::<f32>::zeros((4, 2, 3));
-    assert!(matches!(run(&Sequential, &problem(5, (2, 3)).with_noise(noise.view())), Err(Error::Shape { .. })));
+    assert!(matches!(run(&Sequential, &problem(5, (2, 3)).with_noise(noise)), Err(Error::Shape { .. })));
     let path = Path::new(vec![0, 1], Array3::<f32>::zeros((2, 2, 4))).unwrap();
-    assert!(matches!(run(&Picard::default(), &problem(5, (2, 3)).with_path(&path)), Err(Error::Shape { .. })));
+    assert!(matches!(run(&Picard::default(), &problem(5, (2, 3)).with_path(path)), Err(Error::Shape { .. })));
     assert!(Path::new(vec![1, 0], Array3::<f32>::zeros((2, 2, 4))).is_err());
     let late = problem(5, (2, 3)).with_save(Save::Steps(vec![2, 6]));
     assert!(matches!(run(&Sequential, &late), Err(Error::Setting { name: "saved step", .. })));
@@ -189,8 +189,8 @@ fn unstable_trajectories_are_an_error_and_wild_guesses_are_not() {
     let wild = Array3::from_elem((1, 2, 3), 3e30);
     let path = Path::new(vec![0], wild).unwrap();
     for window in [7, 40] {
-        let sampler = Picard { tolerance: Tolerance::ZERO, window: Window::Steps(window), ..Picard::default() };
-        let solution = sampler.sample(&problem.clone().with_path(&path), &mut steep).unwrap();
+        let sampler = Picard { acceptance: Acceptance::Exact, window: Window::Steps(window), ..Picard::default() };
+        let solution = sampler.sample(&problem.clone().with_path(path.clone()), &mut steep).unwrap();
         assert_eq!(bits(&solution.samples), bits(&sequential.samples));
     }
 }
@@ -199,19 +199,24 @@ fn unstable_trajectories_are_an_error_and_wild_guesses_are_not() {
 fn limits_of_the_score() {
     assert!(Chunked::new(two_modes::<f32>(Prediction::Score), 0).is_err());
     struct Trained(f64, f64, Option<usize>);
-    impl ScoreFn<Cpu<f32>> for Trained {
+    impl Model for Trained {
         fn prediction(&self) -> Prediction {
             Prediction::Score
         }
-        fn eval(&mut self, x: View<'_>, _: &Rows<'_>, mut out: ViewMut<'_>) -> Result<(), piadm::BoxError> {
-            out.zip_mut_with(&x, |o, x| *o = -x);
-            Ok(())
-        }
+
         fn time_range(&self) -> Option<(f64, f64)> {
             Some((self.0, self.1))
         }
+
         fn max_rows(&self) -> Option<usize> {
             self.2
+        }
+    }
+
+    impl ScoreFn<Cpu<f32>> for Trained {
+        fn eval(&mut self, x: View<'_>, _: &Rows<'_>, mut out: ViewMut<'_>) -> Result<(), piadm::BoxError> {
+            out.zip_mut_with(&x, |o, x| *o = -x);
+            Ok(())
         }
     }
     for sampler in samplers() {
@@ -234,15 +239,9 @@ fn limits_of_the_score() {
 
 #[test]
 fn stalls() {
-    let slow = |on_stall, policy| Picard {
-        policy,
-        max_sweeps: Some(2),
-        on_stall,
-        tolerance: Tolerance::absolute(1e-6),
-        ..Picard::default()
-    };
+    let slow = |sweeps, policy| Picard { policy, sweeps, acceptance: Acceptance::change(1e-6), ..Picard::default() };
     for policy in [Policy::Blocks, Policy::Sliding] {
-        match run(&slow(OnStall::Error, policy), &problem(60, (2, 3))) {
+        match run(&slow(Sweeps::Within(2), policy), &problem(60, (2, 3))) {
             Err(Error::NotConverged { sweeps: 2, residual, residuals, .. }) => {
                 assert!(residual > 1e-6);
                 assert_eq!(residuals.first(), Some(&residual));
@@ -250,11 +249,11 @@ fn stalls() {
             }
             other => panic!("{other:?}"),
         }
-        let accepted = run(&slow(OnStall::Accept, policy), &problem(60, (2, 3))).unwrap();
+        let accepted = run(&slow(Sweeps::AtMost(2), policy), &problem(60, (2, 3))).unwrap();
         assert_eq!(accepted.report.stop, Stop::Depth);
         assert!(accepted.report.max_residual > 1e-6);
         assert!(!accepted.report.converged());
-        let free = Picard { max_sweeps: None, ..slow(OnStall::Error, policy) };
+        let free = slow(Sweeps::Unbounded, policy);
         assert!(accepted.report.rounds < run(&free, &problem(60, (2, 3))).unwrap().report.rounds);
     }
 }

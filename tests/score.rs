@@ -2,7 +2,7 @@
 
 use piadm::ndarray::{Array, Array2, ArrayView2, ArrayViewMut2, Axis, Dimension, array, concatenate};
 use piadm::{
-    BoxError, Chunked, Clip, Cpu, EdmPrecondition, Error, Guided, Mixture, Prediction, Rows, ScoreFn, Threshold,
+    BoxError, Chunked, Clip, Cpu, EdmPrecondition, Error, Guided, Mixture, Model, Prediction, Rows, ScoreFn, Threshold,
     score_fn, score_map,
 };
 use std::cell::RefCell;
@@ -60,14 +60,9 @@ fn setting(error: BoxError) -> &'static str {
 /// A score with bounds.
 struct Bounded(Option<usize>, Option<(f64, f64)>);
 
-impl ScoreFn<Cpu<f64>> for Bounded {
+impl Model for Bounded {
     fn prediction(&self) -> Prediction {
         Prediction::Flow
-    }
-
-    fn eval(&mut self, x: ArrayView2<'_, f64>, _: &Rows<'_>, mut out: ArrayViewMut2<'_, f64>) -> Result<(), BoxError> {
-        out.assign(&x);
-        Ok(())
     }
 
     fn max_rows(&self) -> Option<usize> {
@@ -76,6 +71,13 @@ impl ScoreFn<Cpu<f64>> for Bounded {
 
     fn time_range(&self) -> Option<(f64, f64)> {
         self.1
+    }
+}
+
+impl ScoreFn<Cpu<f64>> for Bounded {
+    fn eval(&mut self, x: ArrayView2<'_, f64>, _: &Rows<'_>, mut out: ArrayViewMut2<'_, f64>) -> Result<(), BoxError> {
+        out.assign(&x);
+        Ok(())
     }
 }
 

@@ -8,8 +8,8 @@ mod common;
 
 use ndarray::{ArrayView2, Axis};
 use piadm::{
-    Cpu, Entry, Linearisation, Ou, Parareal, Picard, Policy, Problem, Sampler, Scheme, ScoreFn, Sequential, TimeGrid,
-    Tolerance, Window,
+    Acceptance, Cpu, Entry, Linearisation, Ou, Parareal, Picard, Policy, Problem, Sampler, Scheme, ScoreFn, Sequential,
+    TimeGrid, Window,
 };
 
 /// The largest rms over elements of a difference between rows.
@@ -22,7 +22,7 @@ fn error(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> f64 {
 fn measure(name: &str, dim: usize, steps: usize, samples: usize, score: &mut dyn ScoreFn<Cpu<f32>>) {
     let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, steps).unwrap();
     for (dynamics, scheme) in [("SDE", Scheme::default()), ("ODE", Scheme::Ddim { eta: 0.0 })] {
-        let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid.clone(), scheme, (samples, dim)).seed(7);
+        let problem = Problem::new(Cpu::<f32>::new(), Ou, grid.clone(), scheme, (samples, dim)).seed(7);
         let reference = Sequential.sample(&problem, score).unwrap().samples;
         let line = |what: String, before: (usize, usize), run: piadm::Solution<Cpu<f32>>| {
             let mean = run.report.sample_rounds.iter().sum::<usize>() as f64 / samples as f64;
@@ -35,7 +35,7 @@ fn measure(name: &str, dim: usize, steps: usize, samples: usize, score: &mut dyn
         };
         let picard = |window, tolerance| Picard {
             window: Window::Steps(window),
-            tolerance: Tolerance::error(tolerance),
+            acceptance: Acceptance::Error(tolerance),
             ..Picard::default()
         };
         // PIADM's iteration, for which nothing else makes first guesses
@@ -55,7 +55,7 @@ fn measure(name: &str, dim: usize, steps: usize, samples: usize, score: &mut dyn
         }
         for blocks in [None, Some(2 * (steps as f64).sqrt() as usize)] {
             for tolerance in [1e-1, 1e-2, 1e-3] {
-                let settings = Parareal { blocks, tolerance: Tolerance::error(tolerance), ..Parareal::default() };
+                let settings = Parareal { blocks, acceptance: Acceptance::Error(tolerance), ..Parareal::default() };
                 line(format!("parareal {blocks:?} {tolerance:e}"), (0, 0), settings.sample(&problem, score).unwrap());
             }
         }
@@ -63,7 +63,7 @@ fn measure(name: &str, dim: usize, steps: usize, samples: usize, score: &mut dyn
             let rough = Sequential.sample(&problem.coarse(every).unwrap(), score).unwrap();
             let before = (rough.report.rounds, rough.report.score_rows);
             let path = problem.refine(&rough.path, every).unwrap();
-            let warm = problem.clone().with_path(&path);
+            let warm = problem.clone().with_path(path.clone());
             for (name, picard) in &picards {
                 line(format!("coarse {every} + {name}"), before, picard.sample(&warm, score).unwrap());
             }

@@ -46,11 +46,11 @@ pub struct Setting {
 
 impl Setting {
     /// Data form, Ornstein-Uhlenbeck times from 8 to 0.01, uniform in the log-SNR.
-    pub fn problem(&self, dim: usize) -> Result<Problem<'static, Cpu<f32>>, BoxError> {
+    pub fn problem(&self, dim: usize) -> Result<Problem<Cpu<f32>>, BoxError> {
         let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, self.steps)?;
         let stochasticity = if self.dynamics == Dynamics::Sde { 1.0 } else { 0.0 };
         let scheme = Scheme::Exponential { form: Form::Data, stochasticity };
-        Ok(Problem::new(Cpu::new(), &Ou, grid, scheme, (self.samples, dim)).seed(self.seed))
+        Ok(Problem::new(Cpu::new(), Ou, grid, scheme, (self.samples, dim)).seed(self.seed))
     }
 }
 
@@ -61,7 +61,7 @@ type Key = (&'static str, usize, i32);
 pub struct Case<'s> {
     pub setting: Setting,
     score: &'s mut dyn ScoreFn<Cpu<f32>>,
-    problem: Problem<'static, Cpu<f32>>,
+    problem: Problem<Cpu<f32>>,
     sequential: Array2<f32>,
     known: HashMap<Key, Option<Outcome>>,
     /// Target and exponent of each preset's last search.

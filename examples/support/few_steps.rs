@@ -44,10 +44,10 @@ pub fn second_order(dynamics: Dynamics) -> Scheme {
 }
 
 /// The same problem with the second-order scheme.
-pub fn short(setting: Setting, dim: usize) -> Result<Problem<'static, Cpu<f32>>, BoxError> {
+pub fn short(setting: Setting, dim: usize) -> Result<Problem<Cpu<f32>>, BoxError> {
     let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, setting.steps)?;
     let shape = (setting.samples, dim);
-    Ok(Problem::new(Cpu::new(), &Ou, grid, second_order(setting.dynamics), shape).seed(setting.seed))
+    Ok(Problem::new(Cpu::new(), Ou, grid, second_order(setting.dynamics), shape).seed(setting.seed))
 }
 
 impl Quality {
@@ -61,7 +61,7 @@ impl Quality {
         let dim = network.dim();
         let other = Setting { seed: setting.seed + 1000, steps: reference_steps, ..setting };
         let reference = sample(network, &short(other, dim)?, setting.samples)?;
-        let mut distance = |problem: &Problem<'_, Cpu<f32>>, steps| -> Result<Distance, BoxError> {
+        let mut distance = |problem: &Problem<Cpu<f32>>, steps| -> Result<Distance, BoxError> {
             let x = sample(network, problem, setting.samples)?;
             Ok(Distance {
                 steps,
@@ -90,7 +90,7 @@ impl Quality {
 }
 
 /// Samples in batches, which bound the memory.
-fn sample(network: &mut dyn Network, problem: &Problem<'_, Cpu<f32>>, samples: usize) -> Result<Array2<f32>, BoxError> {
+fn sample(network: &mut dyn Network, problem: &Problem<Cpu<f32>>, samples: usize) -> Result<Array2<f32>, BoxError> {
     let mut all = Array2::zeros((samples, network.dim()));
     for (batch, mut x) in all.axis_chunks_iter_mut(Axis(0), BATCH).enumerate() {
         let first = (batch * BATCH) as u32;

@@ -128,7 +128,7 @@ fn sampler() -> Picard {
 }
 
 impl Setting {
-    fn problem(&self, seed: u64) -> Result<Problem<'static, Cpu<f32>>, BoxError> {
+    fn problem(&self, seed: u64) -> Result<Problem<Cpu<f32>>, BoxError> {
         let t_max = (self.dim as f64).ln() + 4.0;
         let grid = TimeGrid::piadm(&Ou, t_max, T_MIN, 1.0, Resolution::Steps(self.steps))?;
         // states are compared where blocks end
@@ -136,13 +136,13 @@ impl Setting {
         let ends = grid.times().iter().enumerate().skip(1).filter(|(_, t)| is_end(**t)).map(|(step, _)| step).collect();
         let stochasticity = if self.dynamics == Dynamics::Sde { 1.0 } else { 0.0 };
         let scheme = Scheme::Exponential { form: Form::Score, stochasticity };
-        let problem = Problem::new(Cpu::new(), &Ou, grid, scheme, (SAMPLES, self.dim));
+        let problem = Problem::new(Cpu::new(), Ou, grid, scheme, (SAMPLES, self.dim));
         Ok(problem.seed(seed).with_save(Save::Steps(ends)))
     }
 
     /// Bytes of working memory of the parallel run.
     pub fn memory(&self) -> Result<usize, BoxError> {
-        Ok(self.problem(0)?.memory_estimate(&sampler(), Prediction::Score)?)
+        Ok(self.problem(0)?.memory_estimate(&sampler(), &Prediction::Score)?)
     }
 
     /// The same with steps halved until the working memory suffices.

@@ -66,16 +66,16 @@ where
     }
 
     let ProblemFile { schedule, grid, scheme, mut mixture } = file;
-    let mut problem = Problem::new(Cpu::<T>::new(), &*schedule, grid, scheme, (samples, dim)).seed(arguments.seed);
+    let mut problem = Problem::new(Cpu::<T>::new(), schedule, grid, scheme, (samples, dim)).seed(arguments.seed);
     let numbers = (steps + 1).saturating_mul(samples).saturating_mul(dim);
     if numbers <= PATH_NUMBERS {
         problem = problem.with_save(Save::All);
     }
-    if let Some(init) = &init {
-        problem = problem.with_init(init.view());
+    if let Some(init) = init {
+        problem = problem.with_init(init);
     }
-    if let Some(noise) = &noise {
-        problem = problem.with_noise(noise.view());
+    if let Some(noise) = noise {
+        problem = problem.with_noise(noise);
     }
     let mut run = |sampler: &dyn Sampler<Cpu<T>>| -> piadm::Result<Run<T>> {
         let start = Instant::now();

@@ -8,7 +8,7 @@ use super::layers::{Embedding, NORM_EPS, Stack, Weights, checked, silu_all};
 use super::linear::{Linear, RowPath};
 use super::standby::Standby;
 use ndarray::{ArrayView2, ArrayViewMut2};
-use piadm::{BoxError, Cpu, Prediction, Rows, ScoreFn};
+use piadm::{BoxError, Cpu, Model, Prediction, Rows, ScoreFn};
 use pulp::Arch;
 use rayon::prelude::*;
 use std::path::Path;
@@ -207,16 +207,18 @@ impl Network {
     }
 }
 
-impl ScoreFn<Cpu<f32>> for Mlp {
+impl Model for Mlp {
     fn prediction(&self) -> Prediction {
         Prediction::Velocity
     }
 
-    fn eval(&mut self, x: ArrayView2<'_, f32>, rows: &Rows<'_>, out: ArrayViewMut2<'_, f32>) -> Result<(), BoxError> {
-        self.forward(x, rows.t, out)
-    }
-
     fn time_range(&self) -> Option<(f64, f64)> {
         Some((1e-3, 8.0))
+    }
+}
+
+impl ScoreFn<Cpu<f32>> for Mlp {
+    fn eval(&mut self, x: ArrayView2<'_, f32>, rows: &Rows<'_>, out: ArrayViewMut2<'_, f32>) -> Result<(), BoxError> {
+        self.forward(x, rows.t, out)
     }
 }

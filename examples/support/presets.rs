@@ -1,6 +1,6 @@
 //! The parallel samplers that are compared, one entry each.
 
-use piadm::{Coupling, Cpu, Entry, Linearisation, Parareal, Picard, Policy, Sampler, Tolerance, Window};
+use piadm::{Acceptance, Coupling, Cpu, Entry, Linearisation, Parareal, Picard, Policy, Sampler, Window};
 
 /// A parallel sampler that is complete but for its window and its tolerance.
 pub struct Preset {
@@ -40,8 +40,8 @@ pub const PRESETS: [Preset; 10] = [
         windowed: false,
         colour: None,
         sampler: |_, tolerance| {
-            let tolerance = Tolerance::absolute(tolerance);
-            Box::new(Picard { tolerance, coupling: Coupling::PerSample, ..Picard::piadm(1.0, None) })
+            let acceptance = Acceptance::change(tolerance);
+            Box::new(Picard { acceptance, coupling: Coupling::PerSample, ..Picard::piadm(1.0, None) })
         },
     },
     Preset {
@@ -61,15 +61,15 @@ pub const PRESETS: [Preset; 10] = [
         windowed: false,
         colour: None,
         sampler: |_, tolerance| {
-            let (policy, tolerance) = (Policy::Wavefront { blocks: 8 }, Tolerance::absolute(tolerance));
-            Box::new(Picard { policy, tolerance, coupling: Coupling::PerSample, ..Picard::piadm(1.0, None) })
+            let (policy, acceptance) = (Policy::Wavefront { blocks: 8 }, Acceptance::change(tolerance));
+            Box::new(Picard { policy, acceptance, coupling: Coupling::PerSample, ..Picard::piadm(1.0, None) })
         },
     },
     Preset {
         name: "parareal",
         windowed: false,
         colour: None,
-        sampler: |_, tolerance| Box::new(Parareal { tolerance: Tolerance::absolute(tolerance), ..Parareal::default() }),
+        sampler: |_, tolerance| Box::new(Parareal { acceptance: Acceptance::change(tolerance), ..Parareal::default() }),
     },
     Preset {
         name: "identity-held",
@@ -88,16 +88,16 @@ pub const PRESETS: [Preset; 10] = [
         windowed: true,
         colour: Some((0x1f, 0x5f, 0xa8)),
         sampler: |window, tolerance| {
-            let (window, tolerance) = (Window::Steps(window), Tolerance::error(tolerance));
-            Box::new(Picard { window, tolerance, ..Picard::default() })
+            let (window, acceptance) = (Window::Steps(window), Acceptance::Error(tolerance));
+            Box::new(Picard { window, acceptance, ..Picard::default() })
         },
     },
 ];
 
 /// A sliding window for every sample and a tolerance for changes.
 fn sliding(window: usize, tolerance: f64, linearisation: Linearisation, entry: Entry) -> Box<dyn Sampler<Cpu<f32>>> {
-    let (window, tolerance) = (Window::Steps(window), Tolerance::absolute(tolerance));
-    Box::new(Picard { linearisation, entry, window, tolerance, ..Picard::default() })
+    let (window, acceptance) = (Window::Steps(window), Acceptance::change(tolerance));
+    Box::new(Picard { linearisation, entry, window, acceptance, ..Picard::default() })
 }
 
 /// The preset of this name.

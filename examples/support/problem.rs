@@ -234,6 +234,11 @@ fn ramp(fields: &mut Fields, table: Option<usize>, to_zero: bool) -> Parsed<Ramp
         }
     };
     let steps: usize = fields.required("steps")?;
+    if let Some(table) = table.filter(|table| to_zero && steps > *table) {
+        // the library would name the steps without the last one
+        let what = format!("{steps}, expected at most {table} steps, as many as the table has entries");
+        return Err(fields.error("steps", what).into());
+    }
     match steps.checked_sub(usize::from(to_zero)) {
         Some(ramp) if steps > 0 => Ok(Ramp::Steps(ramp, spacing)),
         _ => Err(fields.error("steps", "0, expected at least 1 step").into()),

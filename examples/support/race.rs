@@ -4,7 +4,7 @@ use super::equal_error::{Setting, errors};
 use super::fit::median;
 use super::network::Network;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
-use piadm::{BoxError, Cpu, Prediction, Problem, Report, Rows, Sampler, ScoreFn, Solution};
+use piadm::{BoxError, Cpu, Model, Prediction, Problem, Report, Rows, Sampler, ScoreFn, Solution};
 use rayon::ThreadPool;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ pub struct Contender {
     pub tolerance: Option<f64>,
     pub sampler: Box<dyn Sampler<Cpu<f32>>>,
     /// With the batch of the first image.
-    pub problem: Problem<'static, Cpu<f32>>,
+    pub problem: Problem<Cpu<f32>>,
     /// Whether it runs on a single thread.
     pub single: bool,
     /// Whether it converges to the reference, which is the first contender.
@@ -114,14 +114,9 @@ struct Recorded<'n> {
     calls: Vec<usize>,
 }
 
-impl ScoreFn<Cpu<f32>> for Recorded<'_> {
+impl Model for Recorded<'_> {
     fn prediction(&self) -> Prediction {
         self.network.prediction()
-    }
-
-    fn eval(&mut self, x: ArrayView2<'_, f32>, rows: &Rows<'_>, out: ArrayViewMut2<'_, f32>) -> Result<(), BoxError> {
-        self.calls.push(rows.len());
-        self.network.eval(x, rows, out)
     }
 
     fn max_rows(&self) -> Option<usize> {
@@ -130,6 +125,13 @@ impl ScoreFn<Cpu<f32>> for Recorded<'_> {
 
     fn time_range(&self) -> Option<(f64, f64)> {
         self.network.time_range()
+    }
+}
+
+impl ScoreFn<Cpu<f32>> for Recorded<'_> {
+    fn eval(&mut self, x: ArrayView2<'_, f32>, rows: &Rows<'_>, out: ArrayViewMut2<'_, f32>) -> Result<(), BoxError> {
+        self.calls.push(rows.len());
+        self.network.eval(x, rows, out)
     }
 }
 

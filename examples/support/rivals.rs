@@ -7,8 +7,8 @@ use ndarray_rand::RandomExt;
 use ndarray_rand::rand::SeedableRng;
 use piadm::quality::{Estimate, energy_distance, frechet_diagonal, sliced_wasserstein};
 use piadm::{
-    BoxError, Cpu, Level, Mixture, Ou, Picard, Prediction, Problem, Real, Sampler, Scheme, ScoreFn, Sequential,
-    Solution, TimeGrid, Tolerance, Window,
+    Acceptance, BoxError, Cpu, Level, Mixture, Ou, Picard, Prediction, Problem, Real, Sampler, Scheme, ScoreFn,
+    Sequential, Solution, TimeGrid, Window,
 };
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
@@ -276,13 +276,13 @@ impl Field<'_> {
         for (batch, mut x) in all.x.axis_chunks_iter_mut(Axis(0), BATCH).enumerate() {
             let first = (batch * BATCH) as u32;
             let shape = (x.nrows(), self.dim);
-            let problem = Problem::new(Cpu::new(), &Ou, grid.clone(), rival.scheme(), shape).seed(seed);
+            let problem = Problem::new(Cpu::new(), Ou, grid.clone(), rival.scheme(), shape).seed(seed);
             let problem = problem.with_ids((first..first + shape.0 as u32).collect());
             let Solution { samples, report, .. } = match parallel {
                 None => Sequential.sample(&problem, score)?,
                 Some(Parallel { window, tolerance }) => {
-                    let (window, tolerance) = (Window::Steps(window), Tolerance::error(tolerance));
-                    Picard { window, tolerance, ..Picard::default() }.sample(&problem, score)?
+                    let (window, acceptance) = (Window::Steps(window), Acceptance::Error(tolerance));
+                    Picard { window, acceptance, ..Picard::default() }.sample(&problem, score)?
                 }
             };
             x.assign(&samples);

@@ -7,7 +7,7 @@ use super::convolution::{BLOCK, Before, Conv, GROUPS, GroupNorm, Pixel};
 use super::layers::{Embedding, Stack, Weights, checked};
 use super::linear::Linear;
 use ndarray::{ArrayView2, ArrayViewMut2};
-use piadm::{BoxError, Cpu, Prediction, Rows, ScoreFn};
+use piadm::{BoxError, Cpu, Model, Prediction, Rows, ScoreFn};
 use rayon::prelude::*;
 use std::array::from_fn;
 use std::path::Path;
@@ -356,16 +356,18 @@ fn out(file: &Weights<'_>, fine: usize) -> Result<Linear, BoxError> {
     Ok(Linear::new(&weight, &bias, fine))
 }
 
-impl ScoreFn<Cpu<f32>> for Unet {
+impl Model for Unet {
     fn prediction(&self) -> Prediction {
         Prediction::Velocity
     }
 
-    fn eval(&mut self, x: ArrayView2<'_, f32>, rows: &Rows<'_>, out: ArrayViewMut2<'_, f32>) -> Result<(), BoxError> {
-        self.forward(x, rows.t, out)
-    }
-
     fn time_range(&self) -> Option<(f64, f64)> {
         Some((1e-3, 8.0))
+    }
+}
+
+impl ScoreFn<Cpu<f32>> for Unet {
+    fn eval(&mut self, x: ArrayView2<'_, f32>, rows: &Rows<'_>, out: ArrayViewMut2<'_, f32>) -> Result<(), BoxError> {
+        self.forward(x, rows.t, out)
     }
 }

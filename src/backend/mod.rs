@@ -8,158 +8,25 @@ mod cpu;
 #[cfg(feature = "cuda")]
 #[allow(unsafe_code)]
 pub mod cuda;
+mod planes;
+mod program;
 mod real;
 pub(crate) mod sum;
 
 pub use cpu::Cpu;
 #[cfg(feature = "cuda")]
 pub use cuda::Cuda;
+#[doc(hidden)]
+pub use planes::{Plane, Planes};
+#[doc(hidden)]
+pub use program::{Change, NoiseRow, Program, RowRef, Segment, Target, Term, Vector};
 pub use real::Real;
 
 use crate::error::{Error, Result};
-use crate::noise::{Address, NoiseKey};
-use ndarray::{Array2, ArrayView2};
+use crate::noise::NoiseKey;
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use std::fmt::Debug;
 use std::ops::Range;
-
-/// Which array a row belongs to.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plane {
-    /// Current guesses of all nodes of the windows.
-    State,
-    /// The states at which the score was evaluated in this round, packed.
-    Point,
-    /// What the score answered, packed like `Point`.
-    Output,
-    /// The frozen normals of the nodes of the windows.
-    Noise,
-    /// Point and output of the last nodes that left each window (schemes with lookback).
-    Memory,
-    /// `Point` of the round before.
-    EarlierPoint,
-    /// `Output` of the round before.
-    EarlierOutput,
-}
-
-/// A row of a plane.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RowRef {
-    /// The array.
-    pub plane: Plane,
-    /// Its row.
-    pub row: u32,
-}
-
-/// `coef * row`, or `coef * (row - minus)` for a correction, or `(coef * (v / (v + shift))) * (row - minus)` for one whose slope differs
-/// from element to element, v being those of [`Planes::variances`].
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug)]
-pub struct Term<E> {
-    /// The coefficient.
-    pub coef: E,
-    /// The row it multiplies.
-    pub row: RowRef,
-    /// The row that is subtracted first.
-    pub minus: Option<RowRef>,
-    /// Of a correction, above 0.
-    pub shift: Option<E>,
-}
-
-/// `row`, or `row - minus`: an operand of an inner product.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug)]
-pub struct Vector {
-    /// The row.
-    pub row: RowRef,
-    /// The row that is subtracted.
-    pub minus: Option<RowRef>,
-}
-
-/// One linear combination. With `b` the sum of its plain terms and `c` the sum of its corrections, both from +0 in the order
-/// listed, the row becomes `b + c`.
-#[doc(hidden)]
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// Row that is overwritten: a `State` or `Memory` row of the segment's own slot.
-    pub out: RowRef,
-    /// A row of another plane that holds what `out` holds before, if there is one: a backend that has read one need not read the other.
-    pub before: Option<RowRef>,
-    /// Its terms in [`Program::terms`].
-    pub terms: Range<usize>,
-}
-
-/// The targets of one sample's slot.
-#[doc(hidden)]
-#[derive(Clone, Debug)]
-pub struct Segment {
-    /// The slot: it owns rows `slot * rows_per_slot ..` of `State` and of `Memory`.
-    pub slot: usize,
-    /// Its targets in [`Program::targets`], run in order.
-    pub targets: Range<usize>,
-}
-
-/// Linear combinations of rows, grouped by slot. Segments are sorted by slot, one a slot.
-#[doc(hidden)]
-#[derive(Clone, Debug, Default)]
-pub struct Program<E> {
-    /// Segments in ascending order of slots.
-    pub segments: Vec<Segment>,
-    /// All targets, segment after segment.
-    pub targets: Vec<Target>,
-    /// All terms, target after target.
-    pub terms: Vec<Term<E>>,
-}
-
-/// What a target's row did.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Change {
-    /// Sum over elements of (new - old)^2 in the canonical order.
-    pub sum: f64,
-    /// Whether any element's bits changed.
-    pub moved: bool,
-    /// Whether every new element was finite; elements that were not kept their old value.
-    pub finite: bool,
-}
-
-/// A row of normals to be made. Devices read it as it lies in memory.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub struct NoiseRow {
-    /// Row of the noise array.
-    pub row: u32,
-    /// Address of the normals.
-    pub address: Address,
-}
-
-/// The arrays a program reads and writes.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct Planes<'a, B: Backend> {
-    /// Read and written, `slots * state_rows` rows.
-    pub state: &'a mut B::Array,
-    /// Read and written, `slots * memory_rows` rows.
-    pub memory: &'a mut B::Array,
-    /// Read.
-    pub point: &'a B::Array,
-    /// Read.
-    pub output: &'a B::Array,
-    /// Read.
-    pub earlier_point: &'a B::Array,
-    /// Read.
-    pub earlier_output: &'a B::Array,
-    /// Read.
-    pub noise: &'a B::Array,
-    /// Read, one row; none where no term has a shift.
-    pub variances: &'a B::Array,
-    /// State rows a slot owns.
-    pub state_rows: usize,
-    /// Memory rows a slot owns.
-    pub memory_rows: usize,
-}
 
 /// Where arrays live. The element type lives inside: `Cpu<f32>`, `Cpu<f64>`. Sealed: users choose a backend, they do not write one.
 pub trait Backend: Clone + Debug + Send + Sync + 'static + sealed::Sealed {
@@ -190,18 +57,27 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static + sealed::Sealed {
     /// Copies rows to the host.
     #[doc(hidden)]
     fn download(&self, src: &Self::Array, rows: Range<usize>) -> Result<Array2<Self::Elem>>;
+    /// Copies all rows to an array of the host.
+    #[doc(hidden)]
+    fn read(&self, src: &Self::Array, out: ArrayViewMut2<'_, Self::Elem>) -> Result<()>;
     /// Row `first + i` of `dst` becomes row `rows[i]` of `src`.
     #[doc(hidden)]
     fn gather(&self, src: &Self::Array, rows: &[u32], dst: &mut Self::Array, first: usize) -> Result<()>;
     /// Fills rows of `dst` with addressed normals; `rows` ascend.
     #[doc(hidden)]
     fn normals(&self, key: NoiseKey, rows: &[NoiseRow], dst: &mut Self::Array) -> Result<()>;
+    /// Makes room for programs of so many targets and groups of products with so many sums, on rows of `dim` elements.
+    #[doc(hidden)]
+    fn reserve(&self, scratch: &mut Self::Scratch, targets: usize, sums: usize, dim: usize) -> Result<()> {
+        let _ = (scratch, targets, sums, dim);
+        Ok(())
+    }
     /// Runs a program and says what every target did: `changes` gets one [`Change`] a target.
     #[doc(hidden)]
     fn run(
         &self,
         program: &Program<Self::Elem>,
-        planes: Planes<'_, Self>,
+        planes: &mut Planes<Self>,
         scratch: &mut Self::Scratch,
         changes: &mut Vec<Change>,
     ) -> Result<()>;
@@ -212,7 +88,7 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static + sealed::Sealed {
         vectors: &[Vector],
         width: usize,
         pairs: &[(usize, usize)],
-        planes: Planes<'_, Self>,
+        planes: &Planes<Self>,
         scratch: &mut Self::Scratch,
         products: &mut Vec<f64>,
     ) -> Result<()>;

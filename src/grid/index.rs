@@ -11,8 +11,7 @@ impl TimeGrid {
     /// (DDIM's spacing; Stable Diffusion uses `offset` = 1). It reaches neither N-1 nor, usually, full noise.
     ///
     /// # Errors
-    /// [`Error::GridLength`] unless 1 <= `steps` <= [`MAX_STEPS`]; [`Error::Setting`] unless 1 <= `n_train` <=
-    /// [`MAX_STEPS`], the n indices are distinct (n <= N) and all lie below N.
+    /// [`Error::Setting`] unless 1 <= `steps` <= [`MAX_STEPS`], 1 <= `n_train` <= [`MAX_STEPS`], the n indices are distinct (n <= N) and all lie below N.
     ///
     /// ```
     /// use piadm::grid::TimeGrid;

@@ -29,8 +29,8 @@ impl TimeGrid {
     /// `set_alpha_to_one = False` and `final_sigmas_type = "sigma_min"` end at time 0, table entry 0, in place of -1.
     ///
     /// # Errors
-    /// [`Error::GridLength`] unless 1 <= `steps` <= [`MAX_STEPS`](super::MAX_STEPS); [`Error::Setting`] unless the
-    /// indices are distinct and in the table.
+    /// [`Error::Setting`] unless 1 <= `steps` <= [`MAX_STEPS`](super::MAX_STEPS) and the indices are distinct and in
+    /// the table.
     ///
     /// ```
     /// use piadm::grid::{Spacing, TimeGrid};

@@ -33,43 +33,19 @@ mod normal;
 mod philox;
 #[cfg(feature = "rand")]
 mod rng;
+pub mod stream;
+mod uniform;
 
 pub use philox::philox4x32_10;
 #[cfg(feature = "rand")]
 pub use rng::Philox;
 
+/// The first stream number that an address cannot have: the two highest bits of word 3 of the counter tell normals of single and double
+/// precision, uniforms and generators apart.
+pub const STREAMS: u32 = 1 << 30;
+
 /// Word 3 of the counter has this bit set for double-precision normals.
 const DOUBLE_DOMAIN: u32 = 0x8000_0000;
-
-/// Streams: what a normal is used for, so that two uses at one step and sample stay independent.
-///
-/// Streams lie below 2^30: the two highest bits of that counter word keep double-precision normals and the
-/// `Philox` generator of the `rand` feature apart from the single-precision normals. Your own streams start at
-/// [`USER`](stream::USER).
-///
-/// ```
-/// use piadm::noise::stream;
-/// let mine = stream::USER + 1;
-/// assert!(mine > stream::CORRECTOR_2);
-/// ```
-pub mod stream {
-    /// The initial state at the noisy end.
-    pub const INITIAL: u32 = 0;
-    /// The noise of the reverse dynamics.
-    pub const DYNAMICS: u32 = 1;
-    /// The velocity with which the Langevin corrector starts.
-    pub const CORRECTOR_START: u32 = 2;
-    /// The first normal of a corrector step.
-    pub const CORRECTOR_1: u32 = 3;
-    /// The second normal of a corrector step.
-    pub const CORRECTOR_2: u32 = 4;
-    /// Exact samples of an analytic target, see [`Mixture::sample`](crate::Mixture::sample).
-    pub const DATA: u32 = 5;
-    /// Random directions of quality measures.
-    pub const DIRECTIONS: u32 = 15;
-    /// The first stream that this crate never uses.
-    pub const USER: u32 = 16;
-}
 
 /// How many elements a noise row may have: element indices lie below this, 2^33 (or the largest `usize`, if smaller).
 ///

@@ -2,16 +2,23 @@
 
 mod plan;
 
-use super::arrays::Room;
-use super::picard::Linearisation;
-use super::workspace::{Move, Span, Workspace};
-use super::{Observer, Problem, Round, Sampler, Solution, Stop, Tolerance};
-use crate::backend::{Backend, Plane, Real, RowRef, Segment, Target, Term};
+use crate::backend::{Backend, Plane, Real, RowRef};
+use crate::engine::accept::acceptance::Acceptance;
+use crate::engine::iteration::linearisation::Linearisation;
+use crate::engine::machine::Machine;
+use crate::engine::observer::{Observer, Round};
+use crate::engine::ring::Ring;
+use crate::engine::sizes::{PIECE, Room, Sizes};
+use crate::engine::span::{Move, Span, pieces};
+use crate::engine::sweep;
+use crate::engine::work::Work;
 use crate::error::{Error, Result};
-use crate::scheme::Discretisation;
-use crate::score::ScoreFn;
+use crate::nodes::Discretisation;
+use crate::problem::{Guarantee, Prepared, Problem, Solution, Stop};
+use crate::sampler::interface::Sampler;
+use crate::sampler::parareal::plan::{Part, Plan};
+use crate::score::{Prediction, ScoreFn};
 use ndarray::Axis;
-use plan::{Part, Plan};
 
 /// Parareal iterations over blocks of steps: SRDS (Selvam, Merchant, Ermon, arXiv 2412.08292).
 ///
@@ -26,7 +33,7 @@ use plan::{Part, Plan};
 /// This is the pipelined form: block n begins iteration k in round k S + n - k, with S the steps of the longest block, as soon as its
 /// start is known and while the blocks before it still run. G asks the network where F begins, so its evaluation is F's first
 /// and no round is spent on coarse solves alone: k iterations take k S + N - k rounds, and all N of them N S, which is M, as in
-/// [`Sequential`](super::Sequential), where N divides M. Blocks of one step are taken for two. A sample stops by itself, when
+/// [`Sequential`](crate::Sequential), where N divides M. Blocks of one step are taken for two. A sample stops by itself, when
 /// every block start and the last state are accepted in one iteration; what was evaluated of the next iteration by then
 /// is counted.
 ///
@@ -34,13 +41,13 @@ use plan::{Part, Plan};
 /// states a block.
 ///
 /// ```
-/// use piadm::{Cpu, Ou, Parareal, Prediction, Problem, Sampler, Scheme, Sequential, TimeGrid, Tolerance, score_fn};
+/// use piadm::{Acceptance, Cpu, Ou, Parareal, Prediction, Problem, Sampler, Scheme, Sequential, TimeGrid, score_fn};
 /// let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 100)?;
-/// let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::Ddim { eta: 0.0 }, (4, 2)).seed(1);
+/// let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::Ddim { eta: 0.0 }, (4, 2)).seed(1);
 /// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
 /// let parallel = Parareal::default().sample(&problem, &mut score)?; // 10 blocks of 10 steps
 /// assert!(parallel.report.rounds < 60);
-/// let exact = Parareal { tolerance: Tolerance::ZERO, ..Parareal::default() };
+/// let exact = Parareal { acceptance: Acceptance::Exact, ..Parareal::default() };
 /// assert_eq!(exact.sample(&problem, &mut score)?.samples, Sequential.sample(&problem, &mut score)?.samples);
 /// # Ok::<(), piadm::Error>(())
 /// ```
@@ -51,9 +58,10 @@ pub struct Parareal {
     /// N, the number of blocks; `None` (default) takes the square root of the number of steps.
     pub blocks: Option<usize>,
     /// When a block's start, or the last state, is accepted; default an estimated error of 1e-2.
-    pub tolerance: Tolerance,
+    #[cfg_attr(feature = "serde", serde(rename = "tolerance"))]
+    pub acceptance: Acceptance,
     /// The most iterations; what they have given is then accepted as it is and the report says
-    /// [`Stop::Depth`]. `None` (default) allows N, which are exact.
+    /// [`Stop::Depth`](crate::Stop::Depth). `None` (default) allows N, which are exact.
     pub max_iterations: Option<usize>,
 }
 
@@ -70,9 +78,12 @@ struct Track {
     done: Option<(usize, usize)>,
 }
 
-struct Run<'p, 'a, B: Backend> {
+struct Run<'p, B: Backend> {
     settings: &'p Parareal,
-    work: Workspace<'p, 'a, B>,
+    prepared: &'p Prepared<B>,
+    problem: &'p Problem<B>,
+    list: &'p Discretisation,
+    work: Work<B>,
     plan: Plan,
     coarse: Discretisation,
     tracks: Vec<Track>,
@@ -86,46 +97,46 @@ const START: usize = 3;
 impl<B: Backend> Sampler<B> for Parareal {
     fn run(
         &self,
-        problem: &Problem<'_, B>,
+        problem: &Problem<B>,
         score: &mut dyn ScoreFn<B>,
         observer: &mut dyn Observer<B>,
     ) -> Result<Solution<B>> {
-        self.tolerance.check()?;
-        let list = problem.list(score.prediction())?;
-        problem.check(&list)?;
-        let plan = Plan::new(self, list.steps())?;
+        self.acceptance.check()?;
+        let prepared = problem.prepare(&*score)?;
+        let list = prepared.one_list("parareal")?;
+        let plan = Plan::new(self.blocks, self.max_iterations, list.steps())?;
         let points: Vec<usize> = plan.nodes.iter().map(|node| list.first_step() + node).collect();
         let coarse = problem.coarse_list(score.prediction(), &points)?;
-        if list.lookback() > 1 {
-            let expected =
-                "a scheme of one evaluation a step and no memory: exponential, ddpm, ddim, sde_dpm_solver_pp_1";
+        if list.lookback() > 1 || score.prediction() == Prediction::Next {
+            let expected = "a scheme of one evaluation per step and no memory: Exponential, EulerMaruyama, Ddpm, Ddim, SdeDpmSolverPp1";
             return Err(Error::setting("scheme", "a multistep or two-stage scheme", expected));
         }
         let (slots, blocks) = (problem.samples(), plan.blocks());
-        let room = Room {
-            window: 1,
-            lanes: slots.saturating_mul(LANES * (blocks + 1)),
-            // starts are put together from three rows
-            rows: slots.saturating_mul(3 * blocks),
-            earlier: false,
-            history: 0,
-        };
-        let work = Workspace::new(problem, list, &*score, room, "parareal")?;
+        let lanes = slots.saturating_mul(LANES * (blocks + 1));
+        // starts are put together from three rows
+        let room = Room { lanes, evaluations: slots.saturating_mul(3 * blocks), earlier: false, history: 0 };
+        let mut sizes = Sizes::new(&prepared, &[1], room)?;
+        sizes.slots = lanes;
+        let mut work = Work::new(&prepared, &sizes, "parareal")?;
+        work.output.open_path(&prepared)?;
         let track = Track {
             failed: vec![false; plan.most + 1],
             changes: vec![f64::NAN; blocks + 1],
             largest: vec![0.0; plan.most + 1],
             done: None,
         };
-        let mut run = Run { settings: self, work, plan, coarse, tracks: vec![track; slots] };
+        let tracks = vec![track; slots];
+        let mut run = Run { settings: self, prepared: &prepared, problem, list, work, plan, coarse, tracks };
         run.begin(&points)?;
         run.rounds(score, observer)
     }
 }
 
-impl<B: Backend> Run<'_, '_, B> {
-    fn lane(&self, slot: usize, block: usize, which: usize) -> usize {
-        (slot * (self.plan.blocks() + 1) + block) * LANES + which
+impl<B: Backend> Run<'_, B> {
+    /// A lane of a block, as the ring of a window of one node.
+    fn lane(&self, slot: usize, block: usize, which: usize) -> Ring {
+        let unit = self.work.machine.layout.unit;
+        Ring { first: ((slot * (self.plan.blocks() + 1) + block) * LANES + which) * unit, capacity: unit }
     }
 
     fn running(&self) -> Vec<usize> {
@@ -134,23 +145,25 @@ impl<B: Backend> Run<'_, '_, B> {
 
     fn span(&self, slot: usize, part: Part) -> Span {
         let lo = self.plan.node(part.block) + part.step;
-        Span { slot, lane: self.lane(slot, part.block, part.iteration % 2), lo, hi: (lo + 1).min(self.work.last()) }
+        let ring = self.lane(slot, part.block, part.iteration % 2);
+        Span { slot, ring, lo, hi: (lo + 1).min(self.list.nodes().len() - 1) }
     }
 
     /// Row of G of a block in an iteration.
-    fn coarse_row(&self, slot: usize, block: usize, iteration: usize) -> u32 {
-        self.work.state_row(self.lane(slot, block, COARSE), iteration % 2, 0)
+    fn coarse_row(&self, slot: usize, block: usize, iteration: usize) -> RowRef {
+        self.work.machine.layout.state(self.lane(slot, block, COARSE), iteration % 2, 0)
     }
 
     /// Coarse noise, and all samples at their start.
     fn begin(&mut self, points: &[usize]) -> Result<()> {
         if self.coarse.has_noise() {
-            let noise = self.work.problem.coarse_noise(points)?;
+            let noise = self.problem.coarse_noise(points)?;
             for (block, of_block) in noise.outer_iter().enumerate() {
                 for (slot, xi) in of_block.outer_iter().enumerate() {
-                    let row = self.work.noise_row(self.lane(slot, block, COARSE), 0, 0);
-                    let backend = self.work.problem.backend();
-                    backend.upload(xi.insert_axis(Axis(0)), &mut self.work.arrays.noise, row as usize)?;
+                    let lane = self.lane(slot, block, COARSE);
+                    let Machine { layout, planes, .. } = &mut self.work.machine;
+                    let row = layout.noise(lane, 0, 0).row as usize;
+                    self.prepared.backend().upload(xi.insert_axis(Axis(0)), &mut planes[Plane::Noise], row)?;
                 }
             }
         }
@@ -158,14 +171,14 @@ impl<B: Backend> Run<'_, '_, B> {
         let mut moves = Vec::with_capacity(self.tracks.len());
         for slot in 0..self.tracks.len() {
             let to = self.span(slot, first);
-            self.work.begin(slot, to.lane)?;
+            self.work.begin(self.prepared, slot, to.ring)?;
             moves.push(Move { from: Span { hi: to.lo, ..to }, to });
         }
-        self.work.advance(&moves, None, &Linearisation::FrozenScore)
+        self.work.advance(self.prepared, &moves, None, &Linearisation::FrozenScore)
     }
 
     fn rounds(mut self, score: &mut dyn ScoreFn<B>, observer: &mut dyn Observer<B>) -> Result<Solution<B>> {
-        let steps = self.work.list.steps();
+        let steps = self.list.steps();
         let mut finished = vec![0; self.tracks.len()];
         let mut round = 0;
         let mut running = self.running();
@@ -173,41 +186,41 @@ impl<B: Backend> Run<'_, '_, B> {
             let active = self.plan.active(round);
             let spans: Vec<Span> =
                 running.iter().flat_map(|slot| active.iter().map(|part| self.span(*slot, *part))).collect();
-            let before = self.work.report.score_rows;
-            self.work.evaluate(score, &spans)?;
-            self.work.sweep(&spans, &Linearisation::FrozenScore)?;
+            let before = self.work.output.report.score_rows;
+            self.work.evaluate(self.prepared, score, &spans)?;
+            for piece in pieces(&spans, PIECE, |_| 1) {
+                self.work.sweep(self.prepared, piece, &Linearisation::FrozenScore, &[])?;
+            }
             self.coarse_steps(&running, &active)?;
             // the end of a block waits in its row until the next one begins
             let moves = spans.iter().zip(active.iter().cycle()).filter(|(_, p)| p.step + 1 < self.plan.len(p.block));
             let moves: Vec<Move> =
                 moves.map(|(&from, _)| Move { from, to: Span { lo: from.lo + 1, hi: from.hi + 1, ..from } }).collect();
-            self.work.advance(&moves, None, &Linearisation::FrozenScore)?;
+            self.work.advance(self.prepared, &moves, None, &Linearisation::FrozenScore)?;
             round += 1;
             let residual = self.starts(&running, round)?;
             for slot in running {
                 let front = self.plan.front(round);
-                let done = self.tracks.get(slot).is_some_and(|t| t.done.is_some());
-                if let Some(count) = finished.get_mut(slot) {
-                    *count = if done { steps } else { self.plan.node(front.block) + front.step };
-                }
+                let done = self.tracks[slot].done.is_some();
+                finished[slot] = if done { steps } else { self.plan.node(front.block) + front.step };
                 if done {
-                    let id = self.work.ids().get(slot).copied().unwrap_or_default();
-                    observer.on_sample(slot, id, self.work.view_sample(slot));
+                    let state = self.work.output.view(self.prepared.backend(), slot);
+                    observer.on_sample(slot, self.prepared.ids()[slot], state);
                 }
             }
             running = self.running();
-            let rows = self.work.report.score_rows - before;
-            let news = Round { round: self.work.report.rounds, rows, finished: &finished, steps, residual };
+            let rows = self.work.output.report.score_rows - before;
+            let news = Round { round: self.work.output.report.rounds, rows, finished: &finished, steps, residual };
             if observer.on_round(&news).is_break() && !running.is_empty() {
-                self.work.report.stop = Stop::Cancelled;
+                self.work.output.report.stop = Stop::Cancelled;
                 break;
             }
         }
         for &slot in &running {
             let span = self.span(slot, self.plan.front(round));
-            self.work.end(&span)?;
+            self.work.output.end(&self.work.machine, &span)?;
         }
-        let report = &mut self.work.report;
+        let report = &mut self.work.output.report;
         for (rounds, track) in report.sample_rounds.iter_mut().zip(&self.tracks) {
             *rounds = track.done.map_or(round, |(rounds, _)| rounds);
         }
@@ -215,38 +228,32 @@ impl<B: Backend> Run<'_, '_, B> {
         if report.stop != Stop::Cancelled {
             report.sweeps = (1..=self.plan.blocks()).map(|n| n.min(iterations)).collect();
         }
-        self.work.finish(|slot| finished.get(slot).copied())
+        let exact = self.settings.acceptance.guarantee();
+        report.guarantee = if report.stop == Stop::Converged { exact } else { Guarantee::None };
+        self.work.output.finish(self.prepared, |slot| Some(finished[slot]))?;
+        Ok(self.work.output.into_solution())
     }
 
     /// G of the blocks that have begun an iteration in this round.
     fn coarse_steps(&mut self, running: &[usize], active: &[Part]) -> Result<()> {
-        let of = <B::Elem as Real>::of;
-        self.work.clear_program();
+        let mut program = std::mem::take(&mut self.work.machine.program);
+        program.clear();
+        let layout = self.work.machine.layout;
         for &slot in running {
             for part in active.iter().filter(|part| part.step == 0) {
-                let span = self.span(slot, *part);
-                let place = span.lane * self.work.capacity + span.lo % self.work.capacity;
+                let Span { ring, lo, .. } = self.span(slot, *part);
                 let to = self.lane(slot, part.block, COARSE);
-                let (node, first) = (part.block + 1, self.work.program.targets.len());
-                let out = RowRef { plane: Plane::State, row: self.coarse_row(slot, part.block, part.iteration) };
-                let (a, b, c) = (self.coarse.a(node, 1, 0, 0), self.coarse.b(node, 1, 0), self.coarse.c(node, 0, 0));
-                let noise = RowRef { plane: Plane::Noise, row: self.work.noise_row(to, 0, 0) };
                 // a step without the network has not been evaluated, its state is where it was
-                let row = self.work.row_of.get(place).copied().filter(|row| *row != super::workspace::NO_ROW);
-                let state = RowRef { plane: Plane::State, row: self.work.state_row(span.lane, span.lo, 0) };
-                let point = row.map_or(state, |row| RowRef { plane: Plane::Point, row });
-                let output = row.map(|row| RowRef { plane: Plane::Output, row });
-                let program = &mut self.work.program;
-                let terms = program.terms.len();
-                let all = [(a, Some(point)), (b, output), (c, Some(noise))];
-                let all = all.into_iter().filter_map(|(coef, row)| Some((coef, row?)).filter(|_| coef != 0.0));
-                program.terms.extend(all.map(|(coef, row)| Term { coef: of(coef), row, minus: None, shift: None }));
-                let end = program.terms.len();
-                program.targets.push(Target { out, before: None, terms: terms..end });
-                self.work.close_segment(to, first);
+                let row = self.work.evaluated.row(ring, lo);
+                let point = row.map_or(layout.state(ring, lo, 0), |row| layout.point(row, 0));
+                let rows = (point, row.map(|row| layout.output(row, 0)), layout.noise(to, 0, 0));
+                let out = self.coarse_row(slot, part.block, part.iteration);
+                sweep::step(&self.coarse, part.block + 1, rows, out, &mut program);
+                program.segment(layout.slot(to));
             }
         }
-        self.work.run_program()?;
+        self.work.machine.program = program;
+        self.work.machine.run()?;
         let parts = running.iter().flat_map(|slot| active.iter().filter(|p| p.step == 0).map(move |p| (slot, p)));
         for (i, (&slot, part)) in parts.enumerate() {
             self.check_finite(i, slot, part.block + 1)?;
@@ -255,11 +262,11 @@ impl<B: Backend> Run<'_, '_, B> {
     }
 
     fn check_finite(&self, target: usize, slot: usize, block: usize) -> Result<()> {
-        if self.work.change(target, 0).finite {
+        if self.work.change(target, 1).finite {
             return Ok(());
         }
-        let sample = self.work.ids().get(slot).copied().unwrap_or_default();
-        Err(Error::StateNotFinite { round: self.work.report.rounds, node: self.plan.node(block), sample })
+        let (round, node) = (self.work.output.report.rounds, self.plan.node(block));
+        Err(Error::StateNotFinite { round, node, sample: self.prepared.ids()[slot] })
     }
 
     /// Puts together the starts that are known before a round, and ends the samples that are done. Gives the largest accepted change
@@ -270,49 +277,40 @@ impl<B: Backend> Run<'_, '_, B> {
             running.iter().flat_map(|slot| known.iter().map(|part| (*slot, *part))).collect();
         // programs read states of their own lane alone, so the others are taken to where the last points were
         let mut rows = Vec::new();
-        self.work.clear_program();
-        let unit = <B::Elem as Real>::of(1.0);
+        let layout = self.work.machine.layout;
+        let mut program = std::mem::take(&mut self.work.machine.program);
+        program.clear();
         for &(slot, Part { block, iteration: k, .. }) in &parts {
-            let at = |i: usize| RowRef { plane: Plane::Point, row: i as u32 };
+            let at = |i: usize| RowRef::new(Plane::Point, i as u32);
             let first = rows.len();
-            if k == 0 {
-                rows.push(self.coarse_row(slot, block - 1, 0));
-            } else {
-                let lane = self.lane(slot, block - 1, (k - 1) % 2);
-                rows.push(self.work.state_row(lane, self.plan.node(block), 0));
-            }
+            rows.push(match k {
+                0 => self.coarse_row(slot, block - 1, 0).row,
+                _ => layout.state(self.lane(slot, block - 1, (k - 1) % 2), self.plan.node(block), 0).row,
+            });
             if k > 0 && k < block {
-                rows.extend([k, k - 1].map(|k| self.coarse_row(slot, block - 1, k)));
+                rows.extend([k, k - 1].map(|k| self.coarse_row(slot, block - 1, k).row));
             }
-            let own = RowRef { plane: Plane::State, row: self.work.state_row(self.lane(slot, block, START), 0, 0) };
-            let begun = self.work.state_row(self.lane(slot, block, k % 2), self.plan.node(block), 0);
-            for (which, out) in [(k % 2, RowRef { plane: Plane::State, row: begun }), (START, own)] {
-                let (lane, target) = (self.lane(slot, block, which), self.work.program.targets.len());
-                let program = &mut self.work.program;
-                let terms = program.terms.len();
-                program.terms.push(Term { coef: unit, row: at(first), minus: None, shift: None });
+            let begun = (self.lane(slot, block, k % 2), self.plan.node(block));
+            for (lane, node) in [begun, (self.lane(slot, block, START), 0)] {
+                program.term(1.0, at(first));
                 if rows.len() > first + 1 {
-                    program.terms.push(Term {
-                        coef: unit,
-                        row: at(first + 1),
-                        minus: Some(at(first + 2)),
-                        shift: None,
-                    });
+                    program.correction(<B::Elem as Real>::of(1.0), at(first + 1), at(first + 2), None);
                 }
-                let end = program.terms.len();
-                program.targets.push(Target { out, before: None, terms: terms..end });
-                self.work.program.segments.push(Segment { slot: lane, targets: target..target + 1 });
+                program.target(layout.state(lane, node, 0), None);
+                program.segment(layout.slot(lane));
             }
         }
-        self.work.problem.backend().gather(&self.work.arrays.state, &rows, &mut self.work.arrays.point, 0)?;
-        self.work.run_program()?;
+        self.work.machine.program = program;
+        self.work.machine.gather(&rows, 0)?;
+        self.work.machine.run()?;
         let mut ended = 0.0;
         for (i, &(slot, part)) in parts.iter().enumerate() {
             self.check_finite(2 * i + 1, slot, part.block)?;
             if self.judge(2 * i + 1, slot, part, round) {
-                let largest = self.tracks.get(slot).and_then(|t| t.largest.get(part.iteration).copied());
-                let largest = largest.filter(|_| part.iteration < self.plan.blocks()).unwrap_or(0.0);
-                self.work.report.max_residual = self.work.report.max_residual.max(largest);
+                let exact = part.iteration == self.plan.blocks();
+                let largest = if exact { 0.0 } else { self.tracks[slot].largest[part.iteration] };
+                let report = &mut self.work.output.report;
+                report.max_residual = report.max_residual.max(largest);
                 ended = f64::max(ended, largest);
             }
         }
@@ -324,10 +322,10 @@ impl<B: Backend> Run<'_, '_, B> {
             Move { from: Span { lo: to.lo - 1, hi: to.lo, ..to }, to }
         });
         let moves: Vec<Move> = moves.collect();
-        self.work.advance(&moves, None, &Linearisation::FrozenScore)?;
+        self.work.advance(self.prepared, &moves, None, &Linearisation::FrozenScore)?;
         for (m, &(slot, part)) in moves.iter().zip(&parts) {
-            if of_last(&part) && self.tracks.get(slot).is_some_and(|t| t.done.is_some()) {
-                self.work.end(&m.to)?;
+            if of_last(&part) && self.tracks[slot].done.is_some() {
+                self.work.output.end(&self.work.machine, &m.to)?;
             }
         }
         Ok(ended)
@@ -339,31 +337,27 @@ impl<B: Backend> Run<'_, '_, B> {
         if k == 0 {
             return false;
         }
-        let change = self.work.change(target, 0);
-        let rms = self.work.rms(&change);
-        let Some(node) = self.work.node(self.plan.node(block)).copied() else { return false };
-        let Some(track) = self.tracks.get_mut(slot) else { return false };
-        let Some(last) = track.changes.get_mut(block) else { return false };
-        let earlier = Some(std::mem::replace(last, rms)).filter(|e| !e.is_nan());
-        let accepted = !change.moved || self.settings.tolerance.accepts(&node, rms, earlier);
-        if let (Some(failed), Some(largest)) = (track.failed.get_mut(k), track.largest.get_mut(k)) {
-            *failed |= !accepted;
-            *largest = largest.max(rms);
-        }
+        let change = self.work.change(target, 1);
+        let rms = (change.sum / self.prepared.dim() as f64).sqrt();
+        let node = self.list.nodes()[self.plan.node(block)];
+        let track = &mut self.tracks[slot];
+        let earlier = Some(std::mem::replace(&mut track.changes[block], rms)).filter(|e| !e.is_nan());
+        let accepted = !change.moved || self.settings.acceptance.accepts(&node, rms, earlier);
+        track.failed[k] |= !accepted;
+        track.largest[k] = track.largest[k].max(rms);
         if block < self.plan.blocks() {
             return false;
         }
-        let failed = track.failed.get(k).copied().unwrap_or(true) && k < self.plan.blocks();
+        let failed = track.failed[k] && k < self.plan.blocks();
         if failed && k < self.plan.most {
             return false;
         }
-        if failed {
-            self.work.report.stop = Stop::Depth;
-        }
         track.done = Some((round, k));
-        if let Some(residual) = self.work.report.residuals.get_mut(slot) {
-            *residual = rms;
+        let report = &mut self.work.output.report;
+        if failed {
+            report.stop = Stop::Depth;
         }
+        report.residuals[slot] = rms;
         true
     }
 }

@@ -1,10 +1,11 @@
 //! The paper's recipe: from the dimension and the accuracy to grid, scheme and sampler.
 
-use super::{Correction, OnStall, Picard, PredictorCorrector, Tolerance, Window};
+use crate::engine::accept::acceptance::{Acceptance, Sweeps};
+use crate::engine::settings::Picard;
 use crate::error::{Error, Result};
 use crate::grid::{Resolution, TimeGrid};
-use crate::schedule::NoiseSchedule;
-use crate::scheme::{Form, Level, Scheme};
+use crate::nodes::{Correction, Form, Scheme, Window};
+use crate::schedule::{Level, NoiseSchedule};
 
 /// Which reverse dynamics is solved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -39,7 +40,7 @@ pub enum Dynamics {
 /// let piadm = Piadm::new(2, 0.1, Dynamics::Sde);
 /// let recipe = piadm.recipe(&Ou, None)?;
 /// let mut score = Mixture::new(vec![0.5, 0.5], ndarray::array![[-1.0, 0.0], [1.0, 0.0]], vec![0.2, 0.2])?;
-/// let problem = Problem::new(Cpu::<f32>::new(), &Ou, recipe.grid, recipe.scheme, (4, 2)).seed(1);
+/// let problem = Problem::new(Cpu::<f32>::new(), Ou, recipe.grid, recipe.scheme, (4, 2)).seed(1);
 /// let solution = recipe.sampler.sample(&problem, &mut score)?;
 /// assert_eq!(solution.report.sweeps.len(), 6); // blocks of length 1 from t_max = 5.3 on
 /// # Ok::<(), piadm::Error>(())
@@ -67,8 +68,9 @@ pub struct Piadm {
     pub depth: Option<usize>,
     /// The corrector of PIADM-ODE.
     pub correction: Option<Correction>,
-    /// Sweeps until this tolerance in place of a fixed depth; `depth`, where given too, is then the most sweeps a block may take.
-    pub tolerance: Option<Tolerance>,
+    /// Sweeps until nodes are accepted in place of a fixed depth; `depth`, where given too, is then the most sweeps a block may take.
+    #[cfg_attr(feature = "serde", serde(rename = "tolerance"))]
+    pub acceptance: Option<Acceptance>,
 }
 
 /// What [`Piadm`] decides: plain values, to be used as they are or changed.
@@ -80,8 +82,10 @@ pub struct Recipe {
     pub scheme: Scheme,
     /// Blocks with a barrier: the whole of PIADM-SDE, the predictor of PIADM-ODE.
     pub sampler: Picard,
-    /// PIADM-ODE: the predictor followed, block by block, by the parallel underdamped Langevin corrector. `None` for the SDE.
-    pub corrected: Option<PredictorCorrector>,
+    /// PIADM-ODE: the parallel underdamped Langevin corrector that follows every block of this length
+    /// ([`Problem::with_correction`](crate::Problem::with_correction)). The published barrier is `sampler` with
+    /// [`Window::Marked`]. `None` for the SDE.
+    pub correction: Option<(Window, Correction)>,
 }
 
 impl Piadm {
@@ -98,12 +102,12 @@ impl Piadm {
             steps: None,
             depth: None,
             correction: None,
-            tolerance: None,
+            acceptance: None,
         }
     }
 
     /// Grid, scheme and sampler on a schedule, for a score trained on `time_range` (in the schedule's own time, as
-    /// [`ScoreFn::time_range`](crate::ScoreFn::time_range) gives it).
+    /// [`Model::time_range`](crate::Model::time_range) gives it).
     ///
     /// # Errors
     /// [`Error::Setting`] for a dim of 0, a delta outside (0, 1) and parameters that no grid can be made of.
@@ -135,24 +139,17 @@ impl Piadm {
             Dynamics::Sde => 1.0,
             Dynamics::Ode => 0.0,
         };
-        let sampler = match (self.tolerance, self.depth) {
+        let sampler = match (self.acceptance, self.depth) {
             (None, depth) => Picard::piadm(h, Some(depth.unwrap_or((3.0 + (0.5 * horizon).max(0.0).ceil()) as usize))),
-            (Some(tolerance), max_sweeps) => {
-                Picard { tolerance, max_sweeps, on_stall: OnStall::Accept, ..Picard::piadm(h, None) }
+            (Some(acceptance), depth) => {
+                let sweeps = depth.map_or(Sweeps::Unbounded, Sweeps::AtMost);
+                Picard { acceptance, sweeps, ..Picard::piadm(h, None) }
             }
         };
-        let corrected = (self.dynamics == Dynamics::Ode).then(|| {
-            let correction = self.correction.unwrap_or(Correction::for_dim(self.dim));
-            let window = Window::Steps(correction.steps.max(1));
-            PredictorCorrector {
-                block: sampler.window,
-                predictor: sampler.clone(),
-                correction,
-                corrector: Picard { window, ..sampler.clone() },
-            }
-        });
+        let correction = (self.dynamics == Dynamics::Ode)
+            .then(|| (sampler.window, self.correction.unwrap_or(Correction::for_dim(self.dim))));
         Ok(Recipe {
-            corrected,
+            correction,
             grid: TimeGrid::piadm(schedule, t_max, t_min, h, resolution)?,
             scheme: Scheme::Exponential { form: Form::Score, stochasticity },
             sampler,

@@ -1,11 +1,16 @@
 //! One node after another: the reference of every parallel run.
 
-use super::arrays::Room;
-use super::picard::Linearisation;
-use super::workspace::{Move, Span, Workspace};
-use super::{Observer, Problem, Round, Sampler, Solution, Stop};
 use crate::backend::Backend;
-use crate::error::Result;
+use crate::engine::iteration::linearisation::Linearisation;
+use crate::engine::observer::{Observer, Round};
+use crate::engine::output::finished_steps;
+use crate::engine::ring::Ring;
+use crate::engine::sizes::{PIECE, Room, Sizes};
+use crate::engine::span::{Move, Span, pieces};
+use crate::engine::work::Work;
+use crate::error::{Result, filled, reserved};
+use crate::problem::{Guarantee, Prepared, Problem, Solution, Stop};
+use crate::sampler::interface::Sampler;
 use crate::score::ScoreFn;
 
 /// Ordinary sampling, one evaluation of the whole batch after another. It runs the same arithmetic as the parallel samplers, which
@@ -15,7 +20,7 @@ use crate::score::ScoreFn;
 /// use piadm::{Cpu, Ou, Prediction, Problem, Sampler, Scheme, Sequential, TimeGrid, score_fn};
 /// let mut score = score_fn::<f64>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
 /// let grid = TimeGrid::uniform(4.0, 0.1, 40)?;
-/// let problem = Problem::new(Cpu::<f64>::new(), &Ou, grid, Scheme::default(), (2, 3));
+/// let problem = Problem::new(Cpu::<f64>::new(), Ou, grid, Scheme::default(), (2, 3));
 /// let solution = Sequential.sample(&problem, &mut score)?;
 /// assert_eq!((solution.report.rounds, solution.report.score_rows), (40, 80));
 /// # Ok::<(), piadm::Error>(())
@@ -24,67 +29,79 @@ use crate::score::ScoreFn;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Sequential;
 
+/// Corrections vanish in a window of one node: every linearisation gives the same.
+const ANY: Linearisation = Linearisation::FrozenScore;
+
 impl<B: Backend> Sampler<B> for Sequential {
     fn run(
         &self,
-        problem: &Problem<'_, B>,
+        problem: &Problem<B>,
         score: &mut dyn ScoreFn<B>,
         observer: &mut dyn Observer<B>,
     ) -> Result<Solution<B>> {
-        let list = problem.list(score.prediction())?;
-        problem.check(&list)?;
-        let samples = problem.samples();
-        let mut work = Workspace::new(
-            problem,
-            list,
-            &*score,
-            Room { window: 1, lanes: samples, rows: samples, earlier: false, history: 0 },
-            "sequential",
-        )?;
-        let (last, steps) = (work.last(), work.list.steps());
-        // corrections vanish in a window of one node: every linearisation gives the same
-        let linearisation = Linearisation::FrozenScore;
-        let mut spans: Vec<Span> = (0..samples).map(|slot| Span { slot, lane: slot, lo: 0, hi: 1 }).collect();
-        for span in &spans {
-            work.begin(span.slot, span.lane)?;
-        }
-        let mut moves: Vec<Move> = spans.iter().map(|&to| Move { from: Span { hi: to.lo, ..to }, to }).collect();
-        work.advance(&moves, None, &linearisation)?;
-        let mut finished = vec![0; spans.len()];
-        let mut reached = 0;
-        for j in 1..=last {
-            let before = work.report.score_rows;
-            work.evaluate(score, &spans)?;
-            work.sweep(&spans, &linearisation)?;
-            for (m, span) in moves.iter_mut().zip(&mut spans) {
-                let to = Span { lo: j, hi: (j + 1).min(last), ..*span };
-                *m = Move { from: *span, to };
+        let prepared = problem.prepare(&*score)?;
+        let samples = prepared.samples();
+        let room = Room { lanes: samples, evaluations: samples, earlier: false, history: 0 };
+        let windows = vec![1; prepared.lists().len()];
+        let sizes = Sizes::new(&prepared, &windows, room)?;
+        let mut work = Work::new(&prepared, &sizes, "sequential")?;
+        work.output.open_path(&prepared)?;
+        let (mut spans, mut moves) = begin(&prepared, &sizes, &mut work)?;
+        let mut finished = filled("finished steps", samples, 0)?;
+        let mut reached = filled("finished nodes", samples, 0)?;
+        let last = |slot: usize| prepared.list(slot).nodes().len() - 1;
+        while !spans.is_empty() {
+            let before = work.output.report.score_rows;
+            work.evaluate(&prepared, score, &spans)?;
+            for piece in pieces(&spans, PIECE, |span| prepared.list(span.slot).components()) {
+                work.sweep(&prepared, piece, &ANY, &[])?;
+            }
+            moves.clear();
+            for span in &mut spans {
+                let to = Span { lo: span.hi, hi: (span.hi + 1).min(last(span.slot)), ..*span };
+                moves.push(Move { from: *span, to });
+                reached[span.slot] = to.lo;
+                finished[span.slot] = finished_steps(prepared.list(span.slot), to.lo);
                 *span = to;
             }
-            work.advance(&moves, None, &linearisation)?;
-            reached = j;
-            if j == last {
-                for span in &spans {
-                    work.end(span)?;
-                }
-                for (slot, &id) in problem.ids().iter().enumerate() {
-                    observer.on_sample(slot, id, work.view_sample(slot));
-                }
+            work.advance(&prepared, &moves, None, &ANY)?;
+            for span in spans.iter().filter(|span| span.lo == last(span.slot)) {
+                work.output.end(&work.machine, span)?;
+                let state = work.output.view(prepared.backend(), span.slot);
+                observer.on_sample(span.slot, prepared.ids()[span.slot], state);
             }
-            finished.fill(work.finished_steps(j));
-            let report = &work.report;
+            spans.retain(|span| span.lo < last(span.slot));
+            let report = &work.output.report;
             let rows = report.score_rows - before;
-            let round = Round { round: report.rounds, rows, finished: &finished, steps, residual: 0.0 };
-            if observer.on_round(&round).is_break() && j < last {
-                work.report.stop = Stop::Cancelled;
+            let (round, steps) = (report.rounds, report.steps);
+            let news = Round { round, rows, finished: &finished, steps, residual: 0.0 };
+            if observer.on_round(&news).is_break() && !spans.is_empty() {
+                work.output.report.stop = Stop::Cancelled;
                 break;
             }
         }
-        if reached < last {
-            for span in &spans {
-                work.end(span)?;
-            }
+        for span in &spans {
+            work.output.end(&work.machine, span)?;
         }
-        work.finish(|_| Some(reached))
+        let report = &mut work.output.report;
+        report.guarantee = if report.stop == Stop::Converged { Guarantee::Bits } else { Guarantee::None };
+        work.output.finish(&prepared, |slot| Some(reached[slot]))?;
+        Ok(work.output.into_solution())
     }
+}
+
+/// All samples at their start, with windows of one node.
+fn begin<B: Backend>(prepared: &Prepared<B>, sizes: &Sizes, work: &mut Work<B>) -> Result<(Vec<Span>, Vec<Move>)> {
+    let what = "the windows of a round";
+    let (mut spans, mut moves) = (reserved(what, prepared.samples())?, reserved(what, prepared.samples())?);
+    for slot in 0..prepared.samples() {
+        let ring = Ring { first: slot * sizes.layout.unit, capacity: sizes.layout.unit };
+        let from = Span { slot, ring, lo: 0, hi: 0 };
+        work.begin(prepared, slot, ring)?;
+        spans.push(Span { hi: 1, ..from });
+        moves.push(Move { from, to: Span { hi: 1, ..from } });
+    }
+    work.begin_further(prepared, &spans)?;
+    work.advance(prepared, &moves, None, &ANY)?;
+    Ok((spans, moves))
 }

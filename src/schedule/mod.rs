@@ -17,11 +17,13 @@
 use std::fmt::Debug;
 
 mod discrete;
+mod level;
 mod quadrature;
 mod ve;
 mod vp;
 
 pub use discrete::Discrete;
+pub use level::Level;
 pub use ve::{Edm, Flow, Ve};
 pub use vp::{Ou, VpCosine, VpLinear};
 
@@ -108,3 +110,47 @@ pub trait NoiseSchedule: Debug + Send + Sync {
         score_weight_by_quadrature(self, t, u)
     }
 }
+
+/// Makes a pointer to a schedule a schedule.
+macro_rules! forward {
+    ($($pointer:ty),*) => {$(
+        impl<S: NoiseSchedule + ?Sized> NoiseSchedule for $pointer {
+            fn log_alpha(&self, t: f64) -> f64 {
+                (**self).log_alpha(t)
+            }
+
+            fn sigma(&self, t: f64) -> f64 {
+                (**self).sigma(t)
+            }
+
+            fn time_of_log_snr(&self, lambda: f64) -> f64 {
+                (**self).time_of_log_snr(lambda)
+            }
+
+            fn range(&self) -> (f64, f64) {
+                (**self).range()
+            }
+
+            fn rates(&self, t: f64) -> (f64, f64) {
+                (**self).rates(t)
+            }
+
+            fn alpha(&self, t: f64) -> f64 {
+                (**self).alpha(t)
+            }
+
+            fn log_snr(&self, t: f64) -> f64 {
+                (**self).log_snr(t)
+            }
+
+            fn prior_std(&self, t: f64) -> f64 {
+                (**self).prior_std(t)
+            }
+
+            fn score_weight(&self, t: f64, u: f64) -> f64 {
+                (**self).score_weight(t, u)
+            }
+        }
+    )*};
+}
+forward!(&S, Box<S>, std::sync::Arc<S>);

@@ -1,9 +1,8 @@
 //! Closures as scores.
 
-use super::{Rows, ScoreFn};
 use crate::backend::{Cpu, Real};
 use crate::error::{BoxError, Error};
-use crate::prediction::Prediction;
+use crate::score::{Model, Prediction, Rows, ScoreFn};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 /// A score from a closure that writes its output, for scores on the CPU.
@@ -59,14 +58,16 @@ struct Closure<F> {
     closure: F,
 }
 
+impl<F> Model for Closure<F> {
+    fn prediction(&self) -> Prediction {
+        self.prediction
+    }
+}
+
 impl<T: Real, F> ScoreFn<Cpu<T>> for Closure<F>
 where
     F: FnMut(ArrayView2<'_, T>, &Rows<'_>, ArrayViewMut2<'_, T>) -> Result<(), BoxError>,
 {
-    fn prediction(&self) -> Prediction {
-        self.prediction
-    }
-
     fn eval(&mut self, x: ArrayView2<'_, T>, rows: &Rows<'_>, out: ArrayViewMut2<'_, T>) -> Result<(), BoxError> {
         (self.closure)(x, rows, out)
     }

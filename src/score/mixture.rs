@@ -7,7 +7,7 @@ use crate::backend::{Backend, Cpu};
 use crate::error::{Error, Result};
 use crate::noise::{Address, MAX_ELEMENTS, NoiseKey, NormalPrecision, stream};
 use crate::portable::{exp_f64, ln_f64};
-use crate::prediction::Prediction;
+use crate::score::Prediction;
 use ndarray::{Array1, Array2, ArrayView2};
 use oracle::lanes_of;
 
@@ -112,9 +112,9 @@ impl Mixture {
     /// The same mixture with another kind of output.
     ///
     /// ```
-    /// # use piadm::{Cpu, Mixture, Prediction, ScoreFn, ndarray::array};
+    /// # use piadm::{Mixture, Model, Prediction, ndarray::array};
     /// let mixture = Mixture::new([1.0], array![[0.0]], [1.0])?.predicting(Prediction::Noise);
-    /// assert_eq!(ScoreFn::<Cpu<f32>>::prediction(&mixture), Prediction::Noise);
+    /// assert_eq!(mixture.prediction(), Prediction::Noise);
     /// # Ok::<(), piadm::Error>(())
     /// ```
     #[must_use]

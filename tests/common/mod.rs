@@ -1,11 +1,15 @@
 //! What several test files share.
 #![allow(dead_code)] // every test file uses a part
 
+pub mod lists;
+
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
-use piadm::backend::{Plane, Planes};
+use piadm::backend::Planes;
+use piadm::nodes::Normal;
+use piadm::noise::stream;
 use piadm::{
-    Backend, Cpu, DdpmVariance, Discretisation, Entry, Form, Level, Linearisation, Mixture, NodeTerms, Ou, Picard,
-    Policy, Prediction, Real, Rows, Scheme, ScoreFn, Tolerance, Window, score_fn,
+    Acceptance, Backend, Cpu, DdpmVariance, Discretisation, Entry, Form, Level, Linearisation, Mixture, NodeTerms, Ou,
+    Picard, Policy, Prediction, Real, Rows, Scheme, ScoreFn, Window, score_fn,
 };
 
 /// Every scheme of the crate.
@@ -49,7 +53,7 @@ pub fn iterations() -> Vec<(Linearisation, Entry)> {
 /// A parallel sampler that must reproduce the sequential bits.
 pub fn exact(policy: Policy, window: usize, (linearisation, entry): (Linearisation, Entry)) -> Picard {
     let window = Window::Steps(window);
-    Picard { policy, window, linearisation, entry, tolerance: Tolerance::ZERO, ..Picard::default() }
+    Picard { policy, window, linearisation, entry, acceptance: Acceptance::Exact, ..Picard::default() }
 }
 
 /// The bits of all elements.
@@ -92,23 +96,68 @@ pub fn mixture(modes: usize, dim: usize, std: f64, spread: f64, seed: u64) -> Mi
     Mixture::new(vec![1.0; modes], means, vec![std; modes]).unwrap()
 }
 
+/// Terms from dense tables, as papers print them: `a` by lag, component out and component in, `b` by lag and component, `c` by component and
+/// normal. With one component the normals have the streams that recorded runs had, with two they are the corrector's.
+pub fn dense(components: usize, step: usize, a: &[f64], b: &[f64], c: &[f64]) -> NodeTerms {
+    let n = components;
+    let streams =
+        if n == 1 { [stream::DYNAMICS, stream::CORRECTOR_START] } else { [stream::CORRECTOR_1, stream::CORRECTOR_2] };
+    let mut terms = NodeTerms::wide(n);
+    for (i, a) in a.iter().enumerate() {
+        terms = terms.a(1 + i / (n * n), [i / n % n, i % n], *a);
+    }
+    for (i, b) in b.iter().enumerate() {
+        terms = terms.b(1 + i / n, [i % n, 0], *b);
+    }
+    let normals = c.len() / n;
+    for (i, c) in c.iter().enumerate() {
+        terms = terms.c(i / normals, Normal::new(streams[i % normals], step), *c);
+    }
+    terms
+}
+
+/// A list with so many components, whose second one starts from N(0, I).
+pub fn start(level: Level, components: usize, step: usize) -> Discretisation {
+    let list = Discretisation::empty(level).numbered_from(step).unwrap();
+    if components == 1 {
+        return list;
+    }
+    list.with_start(&NodeTerms::wide(2).c(1, Normal::new(stream::CORRECTOR_START, step), 1.0)).unwrap()
+}
+
+/// Adds a node by [`dense`] terms.
+pub fn push(
+    list: &mut Discretisation,
+    level: Level,
+    solution: bool,
+    (a, b, c): (&[f64], &[f64], &[f64]),
+) -> piadm::Result<()> {
+    let components = list.nodes()[0].width;
+    list.push(level, solution, &dense(components, list.next_step(), a, b, c))
+}
+
+/// The arrays of a backend's programs, in the order of their numbers.
+pub fn planes<B: Backend>(arrays: Vec<B::Array>, state_rows: usize, memory_rows: usize) -> Planes<B> {
+    Planes::new(arrays.try_into().unwrap(), state_rows, memory_rows)
+}
+
 /// A list that no scheme makes: three lags, a stage every other step, a node that is not evaluated.
 pub fn lookback_three(steps: usize) -> Discretisation {
     let level = |m: usize| Level::at(&Ou, 3.0 * (1.0 - m as f64 / (steps as f64 + 0.5)));
-    let mut list = Discretisation::empty(level(0), 3, 1, 1).unwrap();
+    let mut list = Discretisation::empty(level(0));
     for m in 1..=steps {
         let j = list.nodes().len();
         let lag = |l: usize, value: f64| if j >= l { value } else { 0.0 };
         if m % 2 == 0 {
             let (a, b) = ([0.9, 0.0, lag(3, 0.05)], [0.03, 0.0, lag(3, 0.01)]);
-            list.push(level(m), false, NodeTerms { a: &a, b: &b, c: &[0.0] }).unwrap();
+            push(&mut list, level(m), false, (&a, &b, &[0.0])).unwrap();
         }
         let j = list.nodes().len();
         let lag = |l: usize, value: f64| if j >= l { value } else { 0.0 };
         // after every fifth step the network is not asked: the next node only copies
         let last = if m % 5 == 1 { 0.0 } else { 0.05 };
         let (a, b) = ([0.8, lag(2, 0.1), lag(3, -0.05)], [last, lag(2, 0.02), lag(3, -0.01)]);
-        list.push(level(m), true, NodeTerms { a: &a, b: &b, c: &[0.2] }).unwrap();
+        push(&mut list, level(m), true, (&a, &b, &[0.2])).unwrap();
     }
     list
 }
@@ -116,15 +165,11 @@ pub fn lookback_three(steps: usize) -> Discretisation {
 /// Underdamped Langevin steps of length 0.2 and friction 2 (Euler): position and velocity, two normals.
 pub fn two_components(steps: usize) -> Discretisation {
     let level = Level::at(&Ou, 1.0);
-    let mut list = Discretisation::empty(level, 1, 2, 2).unwrap();
+    let mut list = start(level, 2, 0);
     let k = 0.2;
     for _ in 0..steps {
-        let terms = NodeTerms {
-            a: &[1.0, k, 0.0, 1.0 - 2.0 * k],
-            b: &[0.5 * k * k, k],
-            c: &[0.05, 0.02, 0.0, (4.0f64 * k).sqrt()],
-        };
-        list.push(level, true, terms).unwrap();
+        let (a, b) = ([1.0, k, 0.0, 1.0 - 2.0 * k], [0.5 * k * k, k]);
+        push(&mut list, level, true, (&a, &b, &[0.05, 0.02, 0.0, (4.0f64 * k).sqrt()])).unwrap();
     }
     list
 }
@@ -136,26 +181,14 @@ pub fn lv(m: usize, n: usize) -> Level {
 
 /// x_m = x_{m-1} + f/4 with f = 1: copied guesses of a window of four change by 1/4, 1/2, 3/4, 1 in the first sweep.
 pub fn staircase() -> Discretisation {
-    let mut list = Discretisation::empty(lv(0, 4), 1, 1, 1).unwrap();
+    let mut list = Discretisation::empty(lv(0, 4));
     for m in 1..=4 {
-        list.push(lv(m, 4), true, NodeTerms { a: &[1.0], b: &[0.25], c: &[0.0] }).unwrap();
+        push(&mut list, lv(m, 4), true, (&[1.0], &[0.25], &[])).unwrap();
     }
     list
 }
 
 /// Frozen score and copied guesses.
-pub fn stairs(policy: Policy, tolerance: Tolerance) -> Picard {
-    Picard { policy, entry: Entry::Copy, linearisation: Linearisation::FrozenScore, tolerance, ..Picard::default() }
-}
-
-/// The arrays that a program reads, in the order of [`planes`].
-pub const PLANES: [Plane; 7] =
-    [Plane::State, Plane::Memory, Plane::Point, Plane::Output, Plane::Noise, Plane::EarlierPoint, Plane::EarlierOutput];
-
-/// The same and, last, the variances, as a backend takes them.
-pub fn planes<B: Backend>(arrays: &mut [B::Array], state_rows: usize, memory_rows: usize) -> Planes<'_, B> {
-    let [state, memory, point, output, noise, earlier_point, earlier_output, variances] = arrays else {
-        panic!("{} arrays", arrays.len())
-    };
-    Planes { state, memory, point, output, noise, earlier_point, earlier_output, variances, state_rows, memory_rows }
+pub fn stairs(policy: Policy, acceptance: Acceptance) -> Picard {
+    Picard { policy, entry: Entry::Copy, linearisation: Linearisation::FrozenScore, acceptance, ..Picard::default() }
 }

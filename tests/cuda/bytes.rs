@@ -2,7 +2,7 @@
 
 use crate::common::planes;
 use crate::{child, device};
-use piadm::backend::{Plane, Planes, Program, RowRef, Segment, Target, Term, Vector};
+use piadm::backend::{Plane, Planes, Program, RowRef, Vector};
 use piadm::cuda::SOURCE;
 use piadm::{Backend, Cuda};
 
@@ -44,14 +44,13 @@ fn moved(test: &str) -> usize {
     count.parse().unwrap()
 }
 
-fn on_planes(backend: &Cuda<f32>, job: impl FnOnce(Planes<'_, Cuda<f32>>)) {
-    let mut arrays: Vec<_> =
-        (0..8).map(|_| backend.alloc("a plane", (NODES + 1) * SAMPLES, DIM, 0.5).unwrap()).collect();
-    job(planes(&mut arrays, NODES + 1, NODES + 1));
+fn on_planes(backend: &Cuda<f32>, job: impl FnOnce(&mut Planes<Cuda<f32>>)) {
+    let arrays: Vec<_> = (0..8).map(|_| backend.alloc("a plane", (NODES + 1) * SAMPLES, DIM, 0.5).unwrap()).collect();
+    job(&mut planes(arrays, NODES + 1, NODES + 1));
 }
 
 fn row(plane: Plane, sample: usize, node: usize) -> RowRef {
-    RowRef { plane, row: (sample * (NODES + 1) + node) as u32 }
+    RowRef::new(plane, (sample * (NODES + 1) + node) as u32)
 }
 
 #[test]
@@ -60,26 +59,18 @@ fn child_sweep() {
     let backend = device::cuda::<f32>();
     let mut program = Program::default();
     for sample in 0..SAMPLES {
-        let first = program.targets.len();
         for j in 1..=NODES {
-            let terms = program.terms.len();
             let of = |plane| row(plane, sample, j - 1);
-            program.terms.push(Term { coef: 0.9, row: of(Plane::Point), minus: None, shift: None });
-            program.terms.push(Term { coef: 0.2, row: of(Plane::Output), minus: None, shift: None });
-            program.terms.push(Term { coef: 0.3, row: row(Plane::Noise, sample, j), minus: None, shift: None });
+            program.term(0.9, of(Plane::Point));
+            program.term(0.2, of(Plane::Output));
+            program.term(0.3, row(Plane::Noise, sample, j));
             if j > 1 {
-                program.terms.push(Term {
-                    coef: 0.8,
-                    row: of(Plane::State),
-                    minus: Some(of(Plane::Point)),
-                    shift: None,
-                });
+                program.correction(0.8, of(Plane::State), of(Plane::Point), None);
             }
             let before = (j < NODES).then(|| row(Plane::Point, sample, j));
-            let out = row(Plane::State, sample, j);
-            program.targets.push(Target { out, before, terms: terms..program.terms.len() });
+            program.target(row(Plane::State, sample, j), before);
         }
-        program.segments.push(Segment { slot: sample, targets: first..program.targets.len() });
+        program.segment(sample);
     }
     on_planes(&backend, |planes| {
         backend.run(&program, planes, &mut Default::default(), &mut Vec::new()).unwrap();

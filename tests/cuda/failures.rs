@@ -7,9 +7,9 @@ use piadm::cuda::{DeviceError, HostScore};
 use piadm::{Backend, Cpu, Cuda, Error, Ou, Picard, Prediction, Problem, Round, Sampler, Scheme, TimeGrid, on_round};
 use std::ops::ControlFlow;
 
-fn problem<B: Backend>(backend: B) -> Problem<'static, B> {
+fn problem<B: Backend>(backend: B) -> Problem<B> {
     let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 30).unwrap();
-    Problem::new(backend, &Ou, grid, Scheme::default(), (2, 37)).seed(3)
+    Problem::new(backend, Ou, grid, Scheme::default(), (2, 37)).seed(3)
 }
 
 fn device_error<T>(answer: Result<T, Error>) -> DeviceError {
@@ -96,7 +96,7 @@ fn child_no_memory() {
     let mut score = HostScore::new(two_modes::<f32>(Prediction::Noise));
     assert!(Picard::default().sample(&problem(device.clone()), &mut score).is_ok());
     let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 30).unwrap();
-    let large = Problem::new(device, &Ou, grid, Scheme::default(), (200, 3000));
+    let large = Problem::new(device, Ou, grid, Scheme::default(), (200, 3000));
     let error = Picard::default().sample(&large, &mut score).unwrap_err();
     assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
 }
@@ -182,13 +182,15 @@ fn errors_say_what_to_do() {
 #[test]
 fn a_stream_of_another_library() {
     use piadm::cuda::{DeviceRows, DeviceRowsMut};
-    use piadm::{BoxError, Rows, ScoreFn, score_fn};
+    use piadm::{BoxError, Model, Rows, ScoreFn, score_fn};
 
     struct Same;
-    impl ScoreFn<Cuda<f32>> for Same {
+    impl Model for Same {
         fn prediction(&self) -> Prediction {
             Prediction::Velocity
         }
+    }
+    impl ScoreFn<Cuda<f32>> for Same {
         fn eval(
             &mut self,
             x: DeviceRows<'_, f32>,

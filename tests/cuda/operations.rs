@@ -1,9 +1,9 @@
 //! Every operation of the backend on random input of odd sizes, CPU against device.
 
-use crate::common::{PLANES, planes};
+use crate::common::planes;
 use crate::device::cuda;
 use ndarray::{Array2, s};
-use piadm::backend::{Change, NoiseRow, Plane, Planes, Program, RowRef, Segment, Target, Term, Vector};
+use piadm::backend::{Change, NoiseRow, Plane, Planes, Program, RowRef, Term, Vector};
 use piadm::cuda::DeviceElem;
 use piadm::noise::{Address, NoiseKey, NormalPrecision};
 use piadm::{Backend, Cpu, Real};
@@ -67,7 +67,7 @@ impl<T: DeviceElem> Case<T> {
                 _ if self.rows[i] > 0 => rng.random_range(0..self.rows[i]),
                 _ => continue,
             };
-            return RowRef { plane: PLANES[i], row: row as u32 };
+            return RowRef::new(Plane::ALL[i], row as u32);
         }
     }
 
@@ -75,10 +75,10 @@ impl<T: DeviceElem> Case<T> {
     fn target(&self, rng: &mut StdRng, slot: usize, chained: Option<usize>) -> RowRef {
         if self.memory_rows > 0 && rng.random_bool(0.2) {
             let row = slot * self.memory_rows + rng.random_range(0..self.memory_rows);
-            return RowRef { plane: Plane::Memory, row: row as u32 };
+            return RowRef::new(Plane::Memory, row as u32);
         }
         let within = chained.unwrap_or_else(|| rng.random_range(0..self.state_rows));
-        RowRef { plane: Plane::State, row: (slot * self.state_rows + within) as u32 }
+        RowRef::new(Plane::State, (slot * self.state_rows + within) as u32)
     }
 
     fn program(&mut self, rng: &mut StdRng) -> Program<T> {
@@ -89,22 +89,19 @@ impl<T: DeviceElem> Case<T> {
             let state = rng.random_range(0..copies.len());
             let row = self.host[0].row(state).to_owned();
             self.host[2].row_mut(point).assign(&row);
-            copies[state] = Some(RowRef { plane: Plane::Point, row: point as u32 });
+            copies[state] = Some(RowRef::new(Plane::Point, point as u32));
         }
         for slot in 0..self.slots {
             if rng.random_bool(0.2) {
                 continue;
             }
-            let first = program.targets.len();
             let chain = rng.random_bool(0.6);
             for i in 0..rng.random_range(1..=30) {
-                let first = program.terms.len();
                 let chained = (chain && self.state_rows > 1).then(|| 1 + i % (self.state_rows - 1));
                 if let Some(within) = chained {
                     // the recurrence: from the state just written
                     let row = (slot * self.state_rows + within - 1) as u32;
-                    let row = RowRef { plane: Plane::State, row };
-                    program.terms.push(Term { coef: T::of(0.9), row, minus: None, shift: None });
+                    program.term(0.9, RowRef::new(Plane::State, row));
                 }
                 for _ in 0..rng.random_range(0..=10) {
                     let minus = rng.random_bool(0.4).then(|| self.row(rng, slot));
@@ -115,9 +112,9 @@ impl<T: DeviceElem> Case<T> {
                 let out = self.target(rng, slot, chained);
                 // a copy is what the row held until it is overwritten
                 let before = (out.plane == Plane::State).then(|| copies[out.row as usize].take()).flatten();
-                program.targets.push(Target { out, before, terms: first..program.terms.len() });
+                program.target(out, before);
             }
-            program.segments.push(Segment { slot, targets: first..program.targets.len() });
+            program.segment(slot);
         }
         program
     }
@@ -126,7 +123,7 @@ impl<T: DeviceElem> Case<T> {
     fn on<B: Backend<Elem = T>, R>(
         &self,
         backend: &B,
-        job: impl FnOnce(Planes<'_, B>, &mut B::Scratch) -> R,
+        job: impl FnOnce(&mut Planes<B>, &mut B::Scratch) -> R,
     ) -> (Vec<Array2<T>>, R) {
         let dim = self.host[0].ncols();
         let mut arrays: Vec<B::Array> = self
@@ -143,10 +140,10 @@ impl<T: DeviceElem> Case<T> {
         backend.upload(row.view(), &mut variances, 0).unwrap();
         arrays.push(variances);
         let mut scratch = B::Scratch::default();
-        let planes = planes(&mut arrays, self.state_rows, self.memory_rows);
-        let answer = job(planes, &mut scratch);
-        let host = arrays.iter().zip(self.rows).map(|(a, rows)| backend.download(a, 0..rows).unwrap()).collect();
-        (host, answer)
+        let mut planes = planes(arrays, self.state_rows, self.memory_rows);
+        let answer = job(&mut planes, &mut scratch);
+        let all = Plane::ALL.iter().zip(self.rows);
+        (all.map(|(plane, rows)| backend.download(&planes[*plane], 0..rows).unwrap()).collect(), answer)
     }
 }
 
@@ -168,7 +165,7 @@ fn programs<T: DeviceElem>(seeds: std::ops::Range<u64>) {
             changes
         });
         for (i, (a, b)) in expected.iter().zip(&found).enumerate() {
-            assert_same(a, b, &format!("seed {seed}, {dim} elements, {:?}", PLANES[i]));
+            assert_same(a, b, &format!("seed {seed}, {dim} elements, {:?}", Plane::ALL[i]));
         }
         assert_eq!(on_cpu.len(), on_device.len());
         for (t, (a, b)) in on_cpu.iter().zip(&on_device).enumerate() {
@@ -321,15 +318,11 @@ fn rows_that_are_not_there_are_refused() {
     device.upload(Array2::zeros((1, 3)).view(), &mut to, 2).unwrap_err();
     device.alloc("too much", usize::MAX / 2, 3, 0.0).unwrap_err();
     // noise of another length has no rows for a program
-    let mut arrays: Vec<_> =
+    let arrays: Vec<_> =
         [3, 3, 3, 3, 2, 3, 3, 3].iter().map(|&dim| device.alloc("a plane", 2, dim, 0.0).unwrap()).collect();
-    let planes = planes(&mut arrays, 2, 2);
-    let term = |plane| Term { coef: 1.0, row: RowRef { plane, row: 1 }, minus: None, shift: None };
-    let out = RowRef { plane: Plane::State, row: 0 };
-    let program = Program {
-        segments: vec![Segment { slot: 0, targets: 0..1 }],
-        targets: vec![Target { out, before: None, terms: 0..1 }],
-        terms: vec![term(Plane::Noise)],
-    };
-    device.run(&program, planes, &mut Default::default(), &mut Vec::new()).unwrap_err();
+    let mut planes = planes(arrays, 2, 2);
+    let mut program = Program::default();
+    program.copy(RowRef::new(Plane::Noise, 1), RowRef::new(Plane::State, 0));
+    program.segment(0);
+    device.run(&program, &mut planes, &mut Default::default(), &mut Vec::new()).unwrap_err();
 }

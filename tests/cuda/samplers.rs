@@ -7,9 +7,9 @@ use ndarray::{Array2, Array3};
 use piadm::cuda::{DeviceElem, DeviceMixture, HostScore};
 use piadm::noise::NormalPrecision;
 use piadm::{
-    Backend, Coupling, Cpu, Edm, Entry, Error, Flow, Linearisation, Mixture, NoiseKey, NoiseSchedule, OnStall, Ou,
+    Acceptance, Backend, Coupling, Cpu, Edm, Entry, Error, Flow, Linearisation, Mixture, NoiseKey, NoiseSchedule, Ou,
     Parareal, Path, Piadm, Picard, Policy, Prediction, Problem, Report, Sampler, Save, ScoreFn, Sequential, Solution,
-    TimeGrid, Tolerance, Variances, Window,
+    Sweeps, TimeGrid, Variances, Window,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -54,7 +54,7 @@ impl<T: DeviceElem> Given<T> {
         }
     }
 
-    fn problem<B: Backend<Elem = T>>(&self, backend: B) -> Problem<'_, B> {
+    fn problem<B: Backend<Elem = T>>(&self, backend: B) -> Problem<B> {
         let shape = (self.samples, self.dim);
         let schedules: [(&'static dyn NoiseSchedule, f64); 3] = [(&Ou, 6.0), (&Edm, 20.0), (&Flow, 1.0)];
         let problem = match self.kind {
@@ -69,16 +69,16 @@ impl<T: DeviceElem> Given<T> {
         let precision = if self.seed.is_multiple_of(3) { NormalPrecision::Double } else { NormalPrecision::Single };
         let mut problem = problem.with_key(NoiseKey::new(self.seed).with_precision(precision)).with_save(Save::All);
         if let Some(x) = &self.init {
-            problem = problem.with_init(x.view());
+            problem = problem.with_init(x.clone());
         }
         if let Some(noise) = &self.noise {
-            problem = problem.with_noise(noise.view());
+            problem = problem.with_noise(noise.clone());
         }
         if let Some(path) = &self.path {
-            problem = problem.with_path(path);
+            problem = problem.with_path(path.clone());
         }
         match &self.variances {
-            Some(variances) => problem.with_variances(variances),
+            Some(variances) => problem.with_variances(variances.clone()),
             None => problem,
         }
     }
@@ -94,13 +94,13 @@ fn random_picard(rng: &mut StdRng, steps: usize) -> Picard {
         linearisation: pick(rng, &[Linearisation::FrozenScore, Linearisation::Identity, gaussian, secant, secant]),
         entry: pick(rng, &[Entry::Auto, Entry::Copy, Entry::HeldData { variance: 0.3 }]),
         anderson: rng.random_range(0..=9usize).saturating_sub(3),
-        tolerance: pick(
+        acceptance: pick(
             rng,
-            &[Tolerance::ZERO, Tolerance::error(1e-2), Tolerance::error(1e-4), Tolerance::absolute(0.05)],
+            &[Acceptance::Exact, Acceptance::Error(1e-2), Acceptance::Error(1e-4), Acceptance::change(0.05)],
         ),
-        max_sweeps: pick(rng, &[None, None, Some(2)]),
-        on_stall: OnStall::Accept,
+        sweeps: pick(rng, &[Sweeps::Unbounded, Sweeps::Unbounded, Sweeps::AtMost(2)]),
         coupling: pick(rng, &[Coupling::PerSample, Coupling::PerSample, Coupling::WholeBatch]),
+        deadline: pick(rng, &[None, None, None, Some(4)]),
         ..Picard::default()
     }
 }
@@ -173,8 +173,8 @@ where
     let mut on_cpu = oracle;
     let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 24).unwrap();
     for scheme in [piadm::Scheme::Ddim { eta: 0.0 }, piadm::Scheme::Ddim { eta: 0.7 }] {
-        let a = Problem::new(Cpu::<T>::new(), &Ou, grid.clone(), scheme.clone(), (3, 65)).seed(4);
-        let b = Problem::new(device.clone(), &Ou, grid.clone(), scheme.clone(), (3, 65)).seed(4);
+        let a = Problem::new(Cpu::<T>::new(), Ou, grid.clone(), scheme.clone(), (3, 65)).seed(4);
+        let b = Problem::new(device.clone(), Ou, grid.clone(), scheme.clone(), (3, 65)).seed(4);
         let parareal = Parareal::default();
         let (a, b) = (parareal.sample(&a, &mut on_cpu), parareal.sample(&b, &mut on_device));
         assert!(a.is_ok());
@@ -184,14 +184,18 @@ where
     for dynamics in [piadm::Dynamics::Sde, piadm::Dynamics::Ode] {
         let recipe = Piadm { steps: Some(30), ..Piadm::new(65, 0.3, dynamics) }.recipe(&Ou, None).unwrap();
         let (grid, scheme) = (recipe.grid.clone(), recipe.scheme.clone());
-        let a = Problem::new(Cpu::<T>::new(), &Ou, grid.clone(), scheme.clone(), (2, 65)).seed(5);
-        let b = Problem::new(device.clone(), &Ou, grid, scheme, (2, 65)).seed(5);
-        let (a, b) = match &recipe.corrected {
-            None => (recipe.sampler.sample(&a, &mut on_cpu), recipe.sampler.sample(&b, &mut on_device)),
-            Some(sampler) => (sampler.sample(&a, &mut on_cpu), sampler.sample(&b, &mut on_device)),
-        };
-        assert!(a.is_ok());
-        assert_equal(a, b, &format!("the recipe, {dynamics:?}"));
+        let mut a = Problem::new(Cpu::<T>::new(), Ou, grid.clone(), scheme.clone(), (2, 65)).seed(5);
+        let mut b = Problem::new(device.clone(), Ou, grid, scheme, (2, 65)).seed(5);
+        let mut samplers = vec![recipe.sampler.clone()];
+        if let Some((block, correction)) = recipe.correction {
+            (a, b) = (a.with_correction(block, correction), b.with_correction(block, correction));
+            samplers = vec![Picard { window: Window::Marked { marks: 1 }, ..recipe.sampler }, Picard::default()];
+        }
+        for sampler in samplers {
+            let (a, b) = (sampler.sample(&a, &mut on_cpu), sampler.sample(&b, &mut on_device));
+            assert!(a.is_ok());
+            assert_equal(a, b, &format!("the recipe, {dynamics:?}, {sampler:?}"));
+        }
     }
 }
 
@@ -211,8 +215,8 @@ fn large_rows_and_long_windows() {
         let mut on_cpu = oracle;
         let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, steps).unwrap();
         let scheme = piadm::Scheme::default();
-        let a = Problem::new(Cpu::<f32>::new(), &Ou, grid.clone(), scheme.clone(), (samples, dim)).seed(9);
-        let b = Problem::new(device.clone(), &Ou, grid, scheme, (samples, dim)).seed(9);
+        let a = Problem::new(Cpu::<f32>::new(), Ou, grid.clone(), scheme.clone(), (samples, dim)).seed(9);
+        let b = Problem::new(device.clone(), Ou, grid, scheme, (samples, dim)).seed(9);
         let sampler = Picard { window: Window::Steps(window), ..Picard::default() };
         let (a, b) = (sampler.sample(&a, &mut on_cpu), sampler.sample(&b, &mut on_device));
         assert!(a.is_ok());
@@ -247,8 +251,8 @@ fn edges_and_bad_scores() {
         for kind in 0..4 {
             let problem = || TimeGrid::log_snr(&Ou, 6.0, 0.05, steps).unwrap();
             let shape = (samples, dim);
-            let a = Problem::new(Cpu::<f32>::new(), &Ou, problem(), piadm::Scheme::default(), shape).seed(2);
-            let b = Problem::new(device.clone(), &Ou, problem(), piadm::Scheme::default(), shape).seed(2);
+            let a = Problem::new(Cpu::<f32>::new(), Ou, problem(), piadm::Scheme::default(), shape).seed(2);
+            let b = Problem::new(device.clone(), Ou, problem(), piadm::Scheme::default(), shape).seed(2);
             let what = format!("{samples} samples x {dim}, {steps} steps, window {window}, score {kind}");
             let sampler = Picard { window: Window::Steps(window), ..Picard::default() };
             let (on_cpu, on_device) =
@@ -258,6 +262,44 @@ fn edges_and_bad_scores() {
             let (on_cpu, on_device) =
                 (Sequential.sample(&a, &mut bad(kind)), Sequential.sample(&b, &mut HostScore::new(bad(kind))));
             assert_equal(on_cpu, on_device, &what);
+        }
+    }
+}
+
+/// Requests of unlike lengths, schedules and starts in one batch, in one session whose runs begin anew.
+#[test]
+fn joined_requests_and_sessions() {
+    fn batch<B: Backend<Elem = f32>>(backend: &B) -> Problem<B> {
+        let request = |steps, seed, samples| {
+            let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, steps).unwrap();
+            Problem::new(backend.clone(), Ou, grid, piadm::Scheme::default(), (samples, 130)).seed(seed)
+        };
+        let flow = TimeGrid::uniform(0.98, 0.02, 9).unwrap();
+        let flow = Problem::new(backend.clone(), Flow, flow, piadm::Scheme::Heun {}, (1, 130)).seed(8);
+        let init = Array2::from_elem((1, 130), 0.5);
+        Problem::join([request(5, 3, 1), request(20, 4, 2).with_save(Save::All), flow.with_init(init)]).unwrap()
+    }
+    let device = cuda::<f32>();
+    let mut score = two_modes::<f32>(Prediction::Noise);
+    let mut on_device = HostScore::new(two_modes::<f32>(Prediction::Noise));
+    for sampler in [Picard::default(), Picard { window: Window::Steps(4), anderson: 2, ..Picard::default() }] {
+        let (a, b) = (batch(&Cpu::new()), batch(&device));
+        let answer = sampler.sample(&a, &mut score);
+        assert!(answer.is_ok());
+        assert_equal(answer, sampler.sample(&b, &mut on_device), "joined requests");
+        let (mut a, mut b) = (a.prepare(&score).unwrap(), b.prepare(&on_device).unwrap());
+        let (mut on_cpu, mut there) = (sampler.session(&a).unwrap(), sampler.session(&b).unwrap());
+        for seed in 0..3 {
+            a.reseed(seed);
+            b.reseed(seed);
+            on_cpu.run(&a, &mut score).unwrap();
+            there.run(&b, &mut on_device).unwrap();
+            let expected = on_cpu.samples().to_owned();
+            assert_same(&expected, &there.samples().to_host().unwrap(), "a session");
+            let mut copied = Array2::zeros((4, 130));
+            there.copy_samples(copied.view_mut()).unwrap();
+            assert_same(&expected, &copied, "copied samples");
+            assert_eq!(format!("{:?}", counts(on_cpu.report())), format!("{:?}", counts(there.report())));
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::device::cuda;
 use crate::operations::assert_same;
 use ndarray::Array2;
 use piadm::cuda::{DeviceElem, DeviceMixture, HostScore};
-use piadm::{Backend, BoxError, Cpu, Cuda, Mixture, Prediction, Rows, ScoreFn, score_fn};
+use piadm::{Backend, BoxError, Cpu, Cuda, Mixture, Model, Prediction, Rows, ScoreFn, score_fn};
 
 fn wave(i: usize) -> f64 {
     (i as f64 * 0.7 + 0.1 * (i * i % 17) as f64).sin()
@@ -84,7 +84,7 @@ fn a_score_of_the_cpu_gets_its_rows_and_hands_back_its_own() {
         }
         Ok(())
     }));
-    assert_eq!(ScoreFn::<Cuda<f64>>::prediction(&score), Prediction::Score);
+    assert_eq!(score.prediction(), Prediction::Score);
     for n in [1, 4, 2, 9] {
         let x = Array2::from_shape_fn((n, 5), |(i, j)| wave(7 * i + j));
         let alpha: Vec<f64> = (0..n).map(|i| i as f64).collect();

@@ -1,15 +1,15 @@
 //! Cases that JSON cannot say: own lists, own starts and noise, warm starts, correctors, observers, adapters of scores.
 
-use crate::common::{lookback_three, two_components, two_modes};
+use crate::common::{lookback_three, push, two_components, two_modes};
 use crate::dyadic;
 use crate::line::{Line, Watch, cells};
 use crate::place::Place;
 use ndarray::{Array2, Array3, ArrayView2, ArrayViewMut2};
 use piadm::noise::NormalPrecision;
 use piadm::{
-    Automatic, Chunked, Correction, Cpu, Discretisation, Dynamics, Entry, Langevin, Latency, Level, Linearisation,
-    NodeTerms, NoiseKey, Ou, Parareal, Path, Piadm, Picard, Policy, Prediction, PredictorCorrector, Problem, Real,
-    Rows, Sampler, Save, Scheme, ScoreFn, Sequential, Solution, TimeGrid, Tolerance, Variances, Window, score_fn,
+    Acceptance, Automatic, Chunked, Correction, Cpu, Discretisation, Dynamics, Entry, Langevin, Latency, Level,
+    Linearisation, NoiseKey, Ou, Parareal, Path, Piadm, Picard, Policy, Prediction, Problem, Real, Rows, Sampler, Save,
+    Scheme, ScoreFn, Sequential, Solution, TimeGrid, Variances, Window, score_fn,
 };
 use std::error::Error;
 
@@ -59,19 +59,19 @@ fn grid() -> TimeGrid {
 }
 
 /// The problem that most cases change in one way.
-fn problem<'a, P: Place>(place: &P, scheme: Scheme) -> Problem<'a, P::On> {
-    Problem::new(place.backend(), &Ou, grid(), scheme, SHAPE).seed(11).with_save(Save::All)
+fn problem<P: Place>(place: &P, scheme: Scheme) -> Problem<P::On> {
+    Problem::new(place.backend(), Ou, grid(), scheme, SHAPE).seed(11).with_save(Save::All)
 }
 
-fn sde<'a, P: Place>(place: &P) -> Problem<'a, P::On> {
+fn sde<P: Place>(place: &P) -> Problem<P::On> {
     problem(place, Scheme::default())
 }
 
-fn ode<'a, P: Place>(place: &P) -> Problem<'a, P::On> {
+fn ode<P: Place>(place: &P) -> Problem<P::On> {
     problem(place, Scheme::Ddim { eta: 0.0 })
 }
 
-fn list<'a, P: Place>(place: &P, list: Discretisation) -> Problem<'a, P::On> {
+fn list<P: Place>(place: &P, list: Discretisation) -> Problem<P::On> {
     Problem::from_list(place.backend(), list, SHAPE).seed(12).with_save(Save::All)
 }
 
@@ -88,7 +88,7 @@ fn normals<T: Real>(steps: usize) -> Array3<T> {
 }
 
 /// Runs a sampler with the score of two modes, the network giving the data.
-fn go<P: Place>(place: &P, watch: &mut Watch, sampler: &dyn Sampler<P::On>, problem: &Problem<'_, P::On>) -> Run<P> {
+fn go<P: Place>(place: &P, watch: &mut Watch, sampler: &dyn Sampler<P::On>, problem: &Problem<P::On>) -> Run<P> {
     let mut score = place.score(two_modes::<P::Elem>(Prediction::Data));
     Ok(sampler.run(problem, &mut score, watch)?)
 }
@@ -103,8 +103,8 @@ fn blocks(steps: usize) -> Picard {
 
 fn lists<P: Place>(r: &mut Runner<'_, P>) {
     r.case("list_one_node", |p, w| {
-        let mut one = Discretisation::empty(Level::at(&Ou, 2.0), 1, 1, 1)?;
-        one.push(Level::at(&Ou, 1.0), true, NodeTerms { a: &[0.9], b: &[0.1], c: &[0.3] })?;
+        let mut one = Discretisation::empty(Level::at(&Ou, 2.0));
+        push(&mut one, Level::at(&Ou, 1.0), true, (&[0.9], &[0.1], &[0.3]))?;
         go(p, w, &window(8), &list(p, one))
     });
     r.case("list_three_lags", |p, w| go(p, w, &window(5), &list(p, lookback_three(STEPS))));
@@ -119,20 +119,20 @@ fn starts<P: Place>(r: &mut Runner<'_, P>) {
     r.case("save_steps", |p, w| go(p, w, &window(8), &sde(p).with_save(Save::Steps(vec![0, 3, STEPS]))));
     r.case("warm_start", |p, w| {
         let other = go(p, &mut Watch::new(), &Sequential, &sde(p).seed(7))?;
-        go(p, w, &window(8), &sde(p).with_path(&other.path))
+        go(p, w, &window(8), &sde(p).with_path(other.path))
     });
     r.case("given_init_and_noise", |p, w| {
         let (x, noise) = (states::<P::Elem>(), normals::<P::Elem>(STEPS));
-        go(p, w, &window(8), &sde(p).with_init(x.view()).with_noise(noise.view()))
+        go(p, w, &window(8), &sde(p).with_init(x).with_noise(noise))
     });
     r.case("data_at", |p, w| {
         let x = states::<P::Elem>();
-        go(p, w, &window(8), &sde(p).with_data_at(6, x.view()))
+        go(p, w, &window(8), &sde(p).with_data_at(6, x))
     });
     r.case("variances", |p, w| {
         let variances = Variances::new((0..SHAPE.1).map(|i| 0.1 + i as f64).collect())?;
         let sampler = Picard { linearisation: Linearisation::Gaussian { variance: 0.1 }, ..window(8) };
-        go(p, w, &sampler, &sde(p).with_variances(&variances))
+        go(p, w, &sampler, &sde(p).with_variances(variances))
     });
 }
 
@@ -141,7 +141,7 @@ fn starts_on_cpu<P: Place>(r: &mut Runner<'_, P>) {
     r.case("guess_at_two_steps", |p, w| {
         let path = Path::new(vec![4, 9], normals::<P::Elem>(2))?;
         let sampler = Picard { policy: Policy::Wavefront { blocks: 2 }, ..window(5) };
-        go(p, w, &sampler, &ode(p).with_path(&path))
+        go(p, w, &sampler, &ode(p).with_path(path))
     });
     for every in [3, 4] {
         r.case(&format!("coarse_{every}"), |p, w| go(p, w, &Sequential, &sde(p).coarse(every)?));
@@ -149,16 +149,16 @@ fn starts_on_cpu<P: Place>(r: &mut Runner<'_, P>) {
             let fine = sde(p);
             let rough = go(p, &mut Watch::new(), &Sequential, &fine.coarse(every)?)?;
             let path = fine.refine(&rough.path, every)?;
-            go(p, w, &window(8), &fine.clone().with_path(&path))
+            go(p, w, &window(8), &fine.clone().with_path(path))
         });
     }
     r.case("init_at", |p, w| {
         let x = states::<P::Elem>();
-        go(p, w, &blocks(4), &sde(p).with_init_at(5, x.view()))
+        go(p, w, &blocks(4), &sde(p).with_init_at(5, x))
     });
     r.case("given_noise_sequential", |p, w| {
         let noise = normals::<P::Elem>(STEPS);
-        go(p, w, &Sequential, &sde(p).with_noise(noise.view()))
+        go(p, w, &Sequential, &sde(p).with_noise(noise))
     });
     r.case("ids", |p, w| go(p, w, &window(8), &sde(p).with_ids(vec![9, 2, 1_000_000])));
     r.case("double_normals", |p, w| {
@@ -167,29 +167,33 @@ fn starts_on_cpu<P: Place>(r: &mut Runner<'_, P>) {
     r.case("variances_in_blocks", |p, w| {
         let variances = Variances::new(vec![0.0, 0.01, 1.0, 1.0, 50.0])?;
         let sampler = Picard { linearisation: Linearisation::Gaussian { variance: 0.3 }, ..blocks(6) };
-        go(p, w, &sampler, &ode(p).with_variances(&variances))
+        go(p, w, &sampler, &ode(p).with_variances(variances))
     });
     r.case("init_of_wrong_shape", |p, w| {
         let x = Array2::zeros((2, 2));
-        go(p, w, &window(8), &sde(p).with_init(x.view()))
+        go(p, w, &window(8), &sde(p).with_init(x))
     });
 }
 
-fn corrector<S>(part: S) -> PredictorCorrector<S>
-where
-    S: Clone,
-{
-    let correction = Correction { friction: 1.5, step: 0.2, steps: 4 };
-    let block = Window::OuTime { ou_time: 1.0 };
-    PredictorCorrector { block, predictor: part.clone(), correction, corrector: part }
+/// The problem with a corrector after every block.
+fn corrected<P: Place>(problem: Problem<P::On>) -> Problem<P::On> {
+    problem.with_correction(Window::OuTime { ou_time: 1.0 }, Correction { friction: 1.5, step: 0.2, steps: 4 })
+}
+
+/// Blocks that end where blocks of the scheme and corrections do.
+fn marked() -> Picard {
+    Picard { window: Window::Marked { marks: 1 }, ..blocks(1) }
 }
 
 fn samplers<P: Place>(r: &mut Runner<'_, P>) {
-    r.case("corrector_picard", |p, w| go(p, w, &corrector(blocks(4)), &ode(p)));
+    r.case("corrector_marked", |p, w| go(p, w, &marked(), &corrected::<P>(ode(p))));
+    r.case("corrector_blocks", |p, w| go(p, w, &blocks(4), &corrected::<P>(ode(p))));
     r.case("recipe_ode", |p, w| {
         let recipe = Piadm { steps: Some(24), ..Piadm::new(SHAPE.1, 0.3, Dynamics::Ode) }.recipe(&Ou, None)?;
-        let problem = Problem::new(p.backend(), &Ou, recipe.grid, recipe.scheme, SHAPE).with_save(Save::All);
-        go(p, w, &recipe.corrected.ok_or("no corrector")?, &problem)
+        let problem = Problem::new(p.backend(), Ou, recipe.grid, recipe.scheme, SHAPE).with_save(Save::All);
+        let (block, correction) = recipe.correction.ok_or("no corrector")?;
+        let sampler = Picard { window: Window::Marked { marks: 1 }, ..recipe.sampler };
+        go(p, w, &sampler, &problem.with_correction(block, correction))
     });
     r.case("budget_secant", |p, w| {
         let sampler = Picard { row_budget: Some(13), ..window(6) };
@@ -198,18 +202,18 @@ fn samplers<P: Place>(r: &mut Runner<'_, P>) {
 }
 
 fn samplers_on_cpu<P: Place>(r: &mut Runner<'_, P>) {
-    r.case("corrector_sequential", |p, w| go(p, w, &corrector(Sequential), &ode(p)));
-    r.case("corrector_new", |p, w| go(p, w, &PredictorCorrector::<Picard>::new(Correction::default()), &ode(p)));
+    r.case("corrector_sequential", |p, w| go(p, w, &Sequential, &corrected::<P>(ode(p))));
+    r.case("corrector_sliding", |p, w| go(p, w, &window(8), &corrected::<P>(ode(p))));
     r.case("recipe_sde", |p, w| {
         let recipe = Piadm::new(SHAPE.1, 0.3, Dynamics::Sde).recipe(&Ou, None)?;
-        let problem = Problem::new(p.backend(), &Ou, recipe.grid, recipe.scheme, SHAPE).with_save(Save::All);
+        let problem = Problem::new(p.backend(), Ou, recipe.grid, recipe.scheme, SHAPE).with_save(Save::All);
         go(p, w, &recipe.sampler, &problem)
     });
     r.case("recipe_tolerance", |p, w| {
-        let tolerance = Some(Tolerance::error(0.05));
-        let recipe = Piadm { tolerance, depth: Some(2), ..Piadm::new(SHAPE.1, 0.3, Dynamics::Sde) };
+        let acceptance = Some(Acceptance::Error(0.05));
+        let recipe = Piadm { acceptance, depth: Some(2), ..Piadm::new(SHAPE.1, 0.3, Dynamics::Sde) };
         let recipe = recipe.recipe(&Ou, Some((0.2, 3.0)))?;
-        let problem = Problem::new(p.backend(), &Ou, recipe.grid, recipe.scheme, SHAPE).with_save(Save::All);
+        let problem = Problem::new(p.backend(), Ou, recipe.grid, recipe.scheme, SHAPE).with_save(Save::All);
         go(p, w, &recipe.sampler, &problem)
     });
     for (name, part) in [("frozen", blocks(6)), ("copied", Picard { entry: Entry::Copy, ..window(6) })] {
@@ -235,7 +239,7 @@ fn samplers_on_cpu<P: Place>(r: &mut Runner<'_, P>) {
     }
     r.case("parareal_init_at", |p, w| {
         let x = states::<P::Elem>();
-        go(p, w, &Parareal { blocks: Some(3), ..Parareal::default() }, &sde(p).with_init_at(4, x.view()))
+        go(p, w, &Parareal { blocks: Some(3), ..Parareal::default() }, &sde(p).with_init_at(4, x))
     });
     r.case("score_breaks", |p, w| {
         let mut score = p.score(breaks::<P::Elem>(3));
@@ -269,7 +273,7 @@ fn observers<P: Place>(r: &mut Runner<'_, P>) {
     cut(r, "cut_parareal", &Parareal::default());
     if P::NAME == "cpu" {
         cut(r, "cut_sequential", &Sequential);
-        cut(r, "cut_corrector", &corrector(window(4)));
+
         cut(r, "cut_wavefront", &Picard { policy: Policy::Wavefront { blocks: 3 }, ..window(3) });
         cut(r, "cut_queue", &Picard { row_budget: Some(7), ..window(6) });
     }

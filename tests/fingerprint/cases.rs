@@ -37,7 +37,7 @@ impl Case {
             let sampler = self.sampler.as_str().map_or_else(|| self.sampler.to_string(), str::to_owned);
             let listed = Listed::parse(&sampler)?;
             let shape = (self.samples, file.mixture.dim());
-            let problem = Problem::new(place.backend(), &*file.schedule, file.grid, file.scheme, shape)
+            let problem = Problem::new(place.backend(), file.schedule, file.grid, file.scheme, shape)
                 .seed(self.seed)
                 .with_save(Save::All);
             let mut score = place.mixture(file.mixture)?;

@@ -2,12 +2,13 @@
 //! additions and multiplications.
 
 use crate::adapter::{Run, Runner};
+use crate::common::{push, start};
 use crate::line::Watch;
 use crate::place::Place;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use piadm::{
-    Coupling, Cpu, Discretisation, Entry, Level, Linearisation, NodeTerms, OnStall, Picard, Policy, Prediction,
-    Problem, Real, Rows, Sampler, Save, ScoreFn, Sequential, Tolerance, Window, score_fn,
+    Acceptance, Coupling, Cpu, Discretisation, Entry, Level, Linearisation, Picard, Policy, Prediction, Problem, Real,
+    Rows, Sampler, Save, ScoreFn, Sequential, Sweeps, Window, score_fn,
 };
 
 /// Noise level of step `m`; its log-SNR is made up, and at least 0, where the tolerance takes no exponential of it.
@@ -37,35 +38,34 @@ const LISTS: usize = 6;
 
 /// A list of one of [`LISTS`] kinds.
 fn list(kind: usize, steps: usize) -> piadm::Result<Discretisation> {
-    let (lookback, components, normals) = [(1, 1, 1), (1, 1, 0), (3, 1, 1), (1, 2, 2), (2, 1, 1), (1, 1, 2)][kind];
-    let mut list = Discretisation::empty(level(0), lookback, components, normals)?;
+    let mut list = start(level(0), if kind == 3 { 2 } else { 1 }, 0);
     for m in 1..=steps {
         let j = list.nodes().len();
         let lag = |l: usize, value: f64| if j >= l { value } else { 0.0 };
         match kind {
             // a step with noise, and one without
-            0 => list.push(level(m), true, NodeTerms { a: &[0.875], b: &[0.25], c: &[0.375] })?,
-            1 => list.push(level(m), true, NodeTerms { a: &[0.9375], b: &[0.5], c: &[] })?,
+            0 => push(&mut list, level(m), true, (&[0.875], &[0.25], &[0.375]))?,
+            1 => push(&mut list, level(m), true, (&[0.9375], &[0.5], &[]))?,
             // three lags; after every fourth step the network is not asked
             2 => {
                 let newest = if m % 4 == 1 { 0.0 } else { 0.25 };
                 let (a, b) = ([0.75, lag(2, 0.125), lag(3, -0.0625)], [newest, lag(2, 0.125), 0.0]);
-                list.push(level(m), true, NodeTerms { a: &a, b: &b, c: &[0.25] })?;
+                push(&mut list, level(m), true, (&a, &b, &[0.25]))?;
             }
             // position and velocity
             3 => {
                 let c = [0.0625, 0.03125, 0.0, 0.75];
-                list.push(level(m), true, NodeTerms { a: &[1.0, 0.25, 0.0, 0.5], b: &[0.03125, 0.25], c: &c })?;
+                push(&mut list, level(m), true, (&[1.0, 0.25, 0.0, 0.5], &[0.03125, 0.25], &c))?;
             }
             // a stage in every step
             4 => {
-                list.push(level(m), false, NodeTerms { a: &[0.875, 0.0], b: &[0.25, 0.0], c: &[0.0] })?;
-                list.push(level(m), true, NodeTerms { a: &[0.0, 0.875], b: &[0.125, 0.125], c: &[0.25] })?;
+                push(&mut list, level(m), false, (&[0.875, 0.0], &[0.25, 0.0], &[0.0]))?;
+                push(&mut list, level(m), true, (&[0.0, 0.875], &[0.125, 0.125], &[0.25]))?;
             }
             // two normals, the noise less and less
             _ => {
                 let c = [0.5 - 0.015625 * m as f64, 0.125];
-                list.push(level(m), true, NodeTerms { a: &[0.875], b: &[0.25], c: &c })?;
+                push(&mut list, level(m), true, (&[0.875], &[0.25], &c))?;
             }
         }
     }
@@ -92,26 +92,23 @@ fn picard(case: usize) -> Picard {
         Entry::HeldData { variance: 0.25 },
         Entry::LinearData { variance: 0.125 },
     ];
-    let tolerances = [
-        Tolerance::ZERO,
-        Tolerance::error(0.03125),
-        Tolerance::absolute(0.0625),
-        Tolerance { relative: 0.0625, ..Tolerance::ZERO },
+    let acceptances = [
+        Acceptance::Exact,
+        Acceptance::Error(0.03125),
+        Acceptance::change(0.0625),
+        Acceptance::Change { absolute: 0.0, relative: 0.0625, posterior: 0.0 },
     ];
-    let stalls =
-        [(None, OnStall::Error), (None, OnStall::Error), (Some(2), OnStall::Accept), (Some(9), OnStall::Error)];
-    let (max_sweeps, on_stall) = pick(case, 1, &stalls);
+    let sweeps = [Sweeps::Unbounded, Sweeps::Unbounded, Sweeps::AtMost(2), Sweeps::Within(9)];
     Picard {
         // the list is case mod LISTS, so that every list meets every linearisation
         linearisation: linearisations[case / LISTS % linearisations.len()],
         entry: pick(case, 2, &entries),
-        tolerance: pick(case, 3, &tolerances),
+        acceptance: pick(case, 3, &acceptances),
         policy: pick(case, 4, &[Policy::Sliding, Policy::Sliding, Policy::Blocks, Policy::Wavefront { blocks: 2 }]),
         window: Window::Steps(pick(case, 5, &[1, 3, 5, 8, 64])),
         anderson: pick(case, 6, &[0, 0, 2, 3]),
         coupling: pick(case, 7, &[Coupling::PerSample, Coupling::PerSample, Coupling::WholeBatch]),
-        max_sweeps,
-        on_stall,
+        sweeps: pick(case, 1, &sweeps),
         ..Picard::default()
     }
 }

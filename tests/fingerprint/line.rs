@@ -124,7 +124,7 @@ pub fn cells<P: Place + ?Sized>(
                 list(&report.sample_rounds),
                 list(&report.sweeps),
                 format!("{:?}", report.stop),
-                watch.counters.counts(&[report.corrector_rounds, report.steps]).text(),
+                watch.counters.counts(&[0, report.steps]).text(),
                 Hash::new().bits(&samples).text(),
                 Hash::new().counts(path.steps()).bits(path.states()).text(),
                 residuals.text(),

@@ -2,10 +2,11 @@
 
 use crate::oracle::assert_close;
 use ndarray::{Array2, Array3, ArrayView2, ArrayViewMut2};
+use piadm::nodes::Normal;
 use piadm::noise::{Address, stream};
 use piadm::{
-    Cpu, Discretisation, Error, Level, NodeTerms, NoiseKey, Ou, Prediction, Problem, Rows, Sampler, Save, ScoreFn,
-    Sequential, score_fn,
+    BoxError, Cpu, Discretisation, Error, Level, Model, NodeTerms, NoiseKey, Ou, Picard, Prediction, Problem, Rows,
+    Sampler, Save, ScoreFn, Sequential, score_fn,
 };
 
 fn level(t: f64) -> Level {
@@ -37,13 +38,13 @@ fn three_lags_and_stages() {
     const NODES: usize = 14;
     let time = |j: usize| 3.0 - 0.2 * j as f64;
     let solution = |j: usize| j % 3 != 1;
-    let on_past = |j: usize, lag: usize, i: usize| if lag <= j { number(j, i + lag) } else { 0.0 };
-    let mut list = Discretisation::empty(level(time(0)), 3, 1, 1).unwrap();
+    let mut list = Discretisation::empty(level(time(0)));
     for j in 1..=NODES {
-        let a = [1, 2, 3].map(|lag| on_past(j, lag, 0));
-        let b = [1, 2, 3].map(|lag| on_past(j, lag, 10));
-        let terms = NodeTerms { a: &a, b: &b, c: &[number(j, 20)] };
-        list.push(level(time(j)), solution(j), terms).unwrap();
+        let mut terms = NodeTerms::new().c(0, Normal::dynamics(list.next_step()), number(j, 20));
+        for lag in 1..=3.min(j) {
+            terms = terms.a(lag, [0, 0], number(j, lag)).b(lag, [0, 0], number(j, 10 + lag));
+        }
+        list.push(level(time(j)), solution(j), &terms).unwrap();
     }
     let steps: Vec<usize> = list.nodes().iter().map(|n| n.step).collect();
     assert_eq!(steps, [0, 1, 1, 2, 3, 3, 4, 5, 5, 6, 7, 7, 8, 9, 9]);
@@ -53,8 +54,8 @@ fn three_lags_and_stages() {
     let x = crate::oracle::starts(2, 1.0);
     let noise = crate::oracle::normals(9, 2);
     let problem = Problem::from_list(Cpu::new(), list.clone(), (2, 1))
-        .with_init(x.view())
-        .with_noise(noise.view())
+        .with_init(x.clone())
+        .with_noise(noise.clone())
         .with_save(Save::All);
     let solution = Sequential.sample(&problem, &mut network()).unwrap();
     assert_eq!(solution.report.score_rows, 2 * NODES);
@@ -76,12 +77,13 @@ fn three_lags_and_stages() {
     }
 }
 
-/// Two components and two normals a step: the network sees the first component, the second starts at 0.
+/// Two components and two normals a step: the network sees the first component, the second starts from noise.
 #[test]
 fn two_components_and_two_normals() {
     const STEPS: usize = 6;
     let time = |j: usize| 2.0 - 0.2 * j as f64;
-    let mut list = Discretisation::empty(level(time(0)), 2, 2, 2).unwrap();
+    let velocity = NodeTerms::wide(2).c(1, Normal::new(stream::CORRECTOR_START, 0), 1.0);
+    let mut list = Discretisation::empty(level(time(0))).with_start(&velocity).unwrap();
     let a = |j: usize, lag: usize, to: usize, from: usize| {
         if lag <= j { number(j, 8 * lag + 2 * to + from) } else { 0.0 }
     };
@@ -91,20 +93,24 @@ fn two_components_and_two_normals() {
     let c = |j: usize, to: usize, normal: usize| number(j, 70 + 2 * to + normal);
     for j in 1..=STEPS {
         let both = [(1, 0), (1, 1), (2, 0), (2, 1)];
-        let on_state = both.map(|(lag, to)| [a(j, lag, to, 0), a(j, lag, to, 1)]).concat();
-        let on_output = both.map(|(lag, to)| b(j, lag, to));
-        let on_noise = [c(j, 0, 0), c(j, 0, 1), c(j, 1, 0), c(j, 1, 1)];
-        let terms = NodeTerms { a: &on_state, b: &on_output, c: &on_noise };
-        list.push(level(time(j)), true, terms).unwrap();
+        let mut terms = NodeTerms::wide(2);
         for (lag, to) in both {
-            assert_eq!(list.b(j, lag, to), b(j, lag, to));
+            // what is 0 may reach before the start
+            let (x, v) = (a(j, lag, to, 0), a(j, lag, to, 1));
+            terms = terms.a(lag, [to, 0], x).a(lag, [to, 1], v).b(lag, [to, 0], b(j, lag, to));
+            let normal = Normal::new(stream::CORRECTOR_1 + lag as u32 - 1, j);
+            terms = terms.c(to, normal, c(j, to, lag - 1));
+        }
+        list.push(level(time(j)), true, &terms).unwrap();
+        for (lag, to) in both {
+            assert_eq!(list.b(j, lag, to, 0), b(j, lag, to));
             assert_eq!([list.a(j, lag, to, 0), list.a(j, lag, to, 1)], [a(j, lag, to, 0), a(j, lag, to, 1)]);
             assert_eq!(list.c(j, to, lag - 1), c(j, to, lag - 1));
         }
     }
     let x = Array2::from_shape_fn((2, 3), |(i, k)| 0.5 * i as f64 - 0.3 * k as f64);
     let key = NoiseKey::new(9);
-    let problem = Problem::from_list(Cpu::new(), list, (2, 3)).with_init(x.view()).with_key(key);
+    let problem = Problem::from_list(Cpu::new(), list, (2, 3)).with_init(x.clone()).with_key(key);
     let samples = Sequential.sample(&problem, &mut network()).unwrap().samples;
     let mut normals = Array3::<f64>::zeros((STEPS + 1, 2, 3));
     for sample in 0..2 {
@@ -143,94 +149,229 @@ fn two_components_and_two_normals() {
 
 #[test]
 fn coefficients_outside_a_list_are_zero() {
-    let mut list = Discretisation::empty(level(2.0), 1, 1, 1).unwrap();
-    list.push(level(1.0), true, NodeTerms { a: &[2.0], b: &[3.0], c: &[4.0] }).unwrap();
-    assert_eq!((list.a(1, 1, 0, 0), list.b(1, 1, 0), list.c(1, 0, 0)), (2.0, 3.0, 4.0));
+    let mut list = Discretisation::empty(level(2.0));
+    let terms = NodeTerms::new().a(1, [0, 0], 2.0).b(1, [0, 0], 3.0).c(0, Normal::dynamics(1), 4.0);
+    list.push(level(1.0), true, &terms).unwrap();
+    assert_eq!((list.a(1, 1, 0, 0), list.b(1, 1, 0, 0), list.c(1, 0, 0)), (2.0, 3.0, 4.0));
     for (lag, to, from) in [(0, 0, 0), (2, 0, 0), (1, 1, 0), (1, 0, 1)] {
         assert_eq!(list.a(1, lag, to, from), 0.0);
     }
-    assert_eq!((list.b(1, 0, 0), list.b(1, 2, 0), list.b(1, 1, 1)), (0.0, 0.0, 0.0));
+    for (lag, to, head) in [(0, 0, 0), (2, 0, 0), (1, 1, 0), (1, 0, 1)] {
+        assert_eq!(list.b(1, lag, to, head), 0.0);
+    }
     assert_eq!((list.c(1, 1, 0), list.c(1, 0, 1)), (0.0, 0.0));
-    assert_eq!((list.a(2, 1, 0, 0), list.b(9, 1, 0), list.c(2, 0, 0)), (0.0, 0.0, 0.0));
+    assert_eq!((list.a(2, 1, 0, 0), list.b(9, 1, 0, 0), list.c(2, 0, 0)), (0.0, 0.0, 0.0));
 }
 
 /// Only nodes whose output is used are asked for it.
 #[test]
 fn nodes_without_weight_are_not_evaluated() {
-    let mut list = Discretisation::empty(level(2.0), 2, 1, 0).unwrap();
-    list.push(level(1.5), true, NodeTerms { a: &[1.0, 0.0], b: &[0.0, 0.0], c: &[] }).unwrap();
-    list.push(level(1.0), true, NodeTerms { a: &[0.5, 0.5], b: &[0.0, 0.2], c: &[] }).unwrap();
+    let mut list = Discretisation::empty(level(2.0));
+    list.push(level(1.5), true, &NodeTerms::new().a(1, [0, 0], 1.0)).unwrap();
+    let terms = NodeTerms::new().a(1, [0, 0], 0.5).a(2, [0, 0], 0.5).b(2, [0, 0], 0.2);
+    list.push(level(1.0), true, &terms).unwrap();
     let asked: Vec<bool> = list.nodes().iter().map(|n| n.evaluate).collect();
     assert_eq!(asked, [true, false, false]);
     let x = crate::oracle::starts(1, 1.0);
-    let problem = Problem::from_list(Cpu::new(), list, (1, 1)).with_init(x.view());
+    let problem = Problem::from_list(Cpu::new(), list, (1, 1)).with_init(x.clone());
     let solution = Sequential.sample(&problem, &mut network()).unwrap();
     assert_eq!(solution.report.score_rows, 1);
     let expected = x[[0, 0]] + 0.2 * respond(x[[0, 0]], 2.0);
     assert_close(solution.samples[[0, 0]], expected, 1e-15, "sample");
 }
 
+/// What the builder says of terms: the setting's name.
+fn refused(list: &mut Discretisation, terms: &NodeTerms) -> &'static str {
+    match list.push(level(1.0), true, terms) {
+        Err(Error::Setting { name, .. }) => name,
+        other => panic!("{terms:?}: {other:?}"),
+    }
+}
+
+/// Lags before the start, components that are not there, numbers that are not finite and addresses out of range are refused, and the list
+/// stays as it was.
 #[test]
-fn sizes_have_ranges() {
-    let name = |lookback, components, normals| match Discretisation::empty(level(1.0), lookback, components, normals) {
+fn bad_nodes_are_refused() {
+    let mut list = Discretisation::empty(level(2.0)).with_start(&NodeTerms::wide(2)).unwrap();
+    list.push(level(1.5), true, &NodeTerms::new().a(1, [0, 1], 1.0)).unwrap();
+    let before = list.clone();
+    let good = || NodeTerms::wide(2).a(1, [0, 0], 0.5).b(1, [1, 0], 0.1).c(1, Normal::dynamics(2), 0.2);
+    for width in [0, 17, usize::MAX] {
+        assert_eq!(refused(&mut list, &NodeTerms::wide(width)), "components", "{width}");
+    }
+    for lag in [0, 3, usize::MAX] {
+        assert_eq!(refused(&mut list, &good().a(lag, [0, 0], 1e-300)), "lag", "{lag}");
+        assert_eq!(refused(&mut list, &good().b(lag, [0, 0], 1e-300)), "lag", "{lag}");
+    }
+    // the node before has one component, the start has two, this one is to have two; a network has 16 outputs at the most
+    for terms in [
+        good().a(1, [0, 1], 1.0),
+        good().a(2, [0, 2], 1.0),
+        good().a(1, [2, 0], 1.0),
+        good().a(1, [0, usize::MAX], 1.0),
+        good().a(1, [usize::MAX, 0], 1.0),
+        good().b(1, [2, 0], 1.0),
+        good().b(1, [0, 16], 1.0),
+        good().b(1, [0, usize::MAX], 1.0),
+        good().c(2, Normal::dynamics(2), 1.0),
+        good().c(usize::MAX, Normal::dynamics(2), 1.0),
+    ] {
+        assert_eq!(refused(&mut list, &terms), "component");
+    }
+    for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        assert_eq!(refused(&mut list, &good().a(1, [1, 0], bad)), "coefficient");
+        assert_eq!(refused(&mut list, &good().b(2, [1, 0], bad)), "coefficient");
+        assert_eq!(refused(&mut list, &good().c(0, Normal::dynamics(2), bad)), "coefficient");
+        assert_eq!(refused(&mut list, &good().prefactor(bad)), "coefficient");
+    }
+    // finite numbers whose sum is not
+    assert_eq!(refused(&mut list, &good().a(2, [1, 0], f64::MAX).a(2, [1, 0], f64::MAX)), "coefficient");
+    for normal in [
+        Normal::new(1 << 30, 2),
+        Normal::new(u32::MAX, 2),
+        Normal::dynamics(u32::MAX as usize),
+        Normal::dynamics(1 << 32 | 5),
+        Normal::dynamics(usize::MAX),
+    ] {
+        assert_eq!(refused(&mut list, &good().c(0, normal, 1.0)), "address of a normal", "{normal:?}");
+    }
+    assert_eq!(list, before);
+    list.push(level(1.0), true, &good().c(0, Normal::new((1 << 30) - 1, u32::MAX as usize - 1), 1.0)).unwrap();
+    list.push(level(0.9), true, &NodeTerms::wide(16).a(1, [15, 1], 1.0).b(1, [15, 15], 1.0)).unwrap();
+    assert_eq!((list.nodes().len(), list.components(), list.heads(), list.most_normals()), (4, 16, 16, 2));
+}
+
+/// Zero reads nothing, and what is given twice counts twice.
+#[test]
+fn terms_add_up() {
+    let mut list = Discretisation::empty(level(2.0));
+    let normal = Normal::dynamics(1);
+    let twice = NodeTerms::new().a(1, [0, 0], 0.25).b(1, [0, 0], 0.5).c(0, normal, 1.0);
+    let twice = twice.a(1, [0, 0], 0.5).b(1, [0, 0], 0.25).c(0, normal, 2.0);
+    list.push(level(1.0), true, &twice.a(9, [0, 0], 0.0).b(9, [0, 0], 0.0)).unwrap();
+    assert_eq!((list.a(1, 1, 0, 0), list.b(1, 1, 0, 0), list.c(1, 0, 0)), (0.75, 0.75, 3.0));
+    assert_eq!((list.lookback(), list.normals(1)), (1, &[normal][..]));
+    // what adds up to nothing is not evaluated
+    let nothing = NodeTerms::new().b(1, [0, 0], 0.5).b(1, [0, 0], -0.5).a(2, [0, 0], 1.0).a(2, [0, 0], -1.0);
+    list.push(level(0.5), true, &nothing).unwrap();
+    assert_eq!((list.lookback(), list.nodes()[1].evaluate), (1, false));
+}
+
+#[test]
+fn starts_and_numbers_come_first() {
+    let name = |result: piadm::Result<Discretisation>| match result {
         Err(Error::Setting { name, .. }) => name,
         Ok(_) => "fine",
         Err(other) => panic!("{other:?}"),
     };
-    assert_eq!([name(0, 1, 1), name(17, 1, 1), name(16, 1, 1)], ["lookback", "lookback", "fine"]);
-    assert_eq!([name(1, 0, 1), name(1, 3, 1), name(1, 2, 1)], ["components", "components", "fine"]);
-    assert_eq!([name(1, 1, 3), name(1, 1, 2), name(1, 1, 0)], ["normals", "fine", "fine"]);
+    let empty = || Discretisation::empty(level(2.0));
+    let noise = |to| NodeTerms::wide(2).c(to, Normal::new(7, 3), 0.5);
+    assert_eq!(name(empty().with_start(&noise(1))), "fine");
+    assert_eq!(name(empty().with_start(&noise(0))), "terms of the start");
+    assert_eq!(name(empty().with_start(&noise(1).a(1, [1, 0], 1.0))), "terms of the start");
+    assert_eq!(name(empty().with_start(&noise(2))), "component");
+    assert_eq!(name(empty().with_start(&NodeTerms::wide(17))), "components");
+    assert_eq!(name(empty().numbered_from((1 << 24) + 1)), "first step");
+    let mut long = empty();
+    long.push(level(1.0), true, &NodeTerms::new().a(1, [0, 0], 1.0)).unwrap();
+    assert_eq!([name(long.clone().numbered_from(1)), name(long.with_start(&noise(1)))], ["nodes"; 2]);
+    // a run has 2^24 steps at the most
+    let mut last = empty().numbered_from((1 << 24) - 1).unwrap();
+    let stay = NodeTerms::new().a(1, [0, 0], 1.0);
+    last.push(level(1.0), true, &stay).unwrap();
+    assert_eq!((last.steps(), last.first_step(), last.last_step()), (1, (1 << 24) - 1, 1 << 24));
+    let beyond = last.push(level(0.5), true, &stay);
+    assert!(matches!(beyond, Err(Error::GridLength { points, max }) if points == max + 1), "{beyond:?}");
 }
 
-/// Wrong lengths, numbers that are not finite and lags before the start are refused, and the list stays as it was.
-#[test]
-fn bad_nodes_are_refused() {
-    let mut list = Discretisation::empty(level(2.0), 2, 2, 1).unwrap();
-    let before = list.clone();
-    let (a, b, c) = ([0.5, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0], [0.1, 0.0, 0.0, 0.0], [0.2, 0.0]);
-    for (what, found, expected, terms) in [
-        ("a", 7, 8, NodeTerms { a: &a[..7], b: &b, c: &c }),
-        ("b", 5, 4, NodeTerms { a: &a, b: &[0.0; 5], c: &c }),
-        ("c", 1, 2, NodeTerms { a: &a, b: &b, c: &c[..1] }),
-    ] {
-        match list.push(level(1.0), true, terms) {
-            Err(Error::Shape { what: w, found: f, expected: e }) => {
-                assert_eq!((w, f, e), (what, vec![found], vec![expected]));
+/// Answers the sum of two components, their difference and their product.
+struct Pairs {
+    components: usize,
+    heads: usize,
+}
+
+impl Model for Pairs {
+    fn prediction(&self) -> Prediction {
+        Prediction::Score
+    }
+
+    fn components(&self) -> usize {
+        self.components
+    }
+
+    fn heads(&self) -> usize {
+        self.heads
+    }
+}
+
+impl ScoreFn<Cpu<f64>> for Pairs {
+    fn eval(
+        &mut self,
+        x: ArrayView2<'_, f64>,
+        rows: &Rows<'_>,
+        mut out: ArrayViewMut2<'_, f64>,
+    ) -> Result<(), BoxError> {
+        assert_eq!((x.nrows(), out.nrows()), (2 * rows.t.len(), 3 * rows.t.len()));
+        for row in 0..rows.t.len() {
+            for k in 0..x.ncols() {
+                let (x, v) = (x[[2 * row, k]], x[[2 * row + 1, k]]);
+                [x + v, x - v, x * v].into_iter().enumerate().for_each(|(head, y)| out[[3 * row + head, k]] = y);
             }
-            other => panic!("{other:?}"),
+        }
+        Ok(())
+    }
+}
+
+/// A network that sees both components and answers three rows a state, nodes of unlike widths, written out.
+#[test]
+fn components_heads_and_widths() {
+    let start = NodeTerms::wide(2).c(1, Normal::new(stream::CORRECTOR_START, 0), 0.5);
+    let mut list = Discretisation::empty(level(2.0)).with_start(&start).unwrap();
+    // x' = x/2 + sum/8, v' = v/2 + product/4; then the third component keeps the difference, and what is left is the sum of all
+    let both = |terms: NodeTerms| terms.a(1, [0, 0], 0.5).a(1, [1, 1], 0.5).b(1, [0, 0], 0.125).b(1, [1, 2], 0.25);
+    list.push(level(1.5), true, &both(NodeTerms::wide(2))).unwrap();
+    list.push(level(1.0), true, &both(NodeTerms::wide(3)).b(1, [2, 1], 1.0)).unwrap();
+    let sum = NodeTerms::new().a(1, [0, 0], 1.0).a(1, [0, 1], 1.0).a(1, [0, 2], 1.0);
+    list.push(level(0.5), true, &sum).unwrap();
+    assert_eq!(list.nodes().iter().map(|n| n.width).collect::<Vec<_>>(), [2, 2, 3, 1]);
+    assert_eq!((list.components(), list.heads()), (3, 3));
+    let x = Array2::from_shape_fn((2, 3), |(i, k)| 0.5 * i as f64 - 0.3 * k as f64);
+    let key = NoiseKey::new(9);
+    let problem = Problem::from_list(Cpu::new(), list.clone(), (2, 3)).with_init(x.clone()).with_key(key);
+    let found = Sequential.sample(&problem, &mut Pairs { components: 2, heads: 3 }).unwrap();
+    for sample in 0..2 {
+        let mut start = [0.0; 3];
+        key.fill_f64(Address { stream: stream::CORRECTOR_START, step: 0, sample }, 0, &mut start);
+        for k in 0..3 {
+            let (x, v) = (x[[sample as usize, k]], 0.5 * start[k]);
+            let step = |x: f64, v: f64| (0.5 * x + 0.125 * (x + v), 0.5 * v + 0.25 * x * v);
+            let (x1, v1) = step(x, v);
+            let (x2, v2) = step(x1, v1);
+            assert_close(found.samples[[sample as usize, k]], x2 + v2 + (x1 - v1), 1e-14, "sum");
         }
     }
-    let refused = |list: &mut Discretisation, a: &[f64], b: &[f64], c: &[f64]| match list.push(
-        level(1.0),
-        true,
-        NodeTerms { a, b, c },
-    ) {
-        Err(Error::Setting { name, .. }) => name,
-        other => panic!("{other:?}"),
-    };
-    for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-        assert_eq!(refused(&mut list, &[bad, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], &b, &c), "a");
-        assert_eq!(refused(&mut list, &a, &[0.0, bad, 0.0, 0.0], &c), "b");
-        assert_eq!(refused(&mut list, &a, &b, &[0.0, bad]), "c");
+    let parallel = Picard { acceptance: piadm::Acceptance::Exact, ..Picard::default() };
+    let parallel = parallel.sample(&problem, &mut Pairs { components: 2, heads: 3 }).unwrap();
+    assert_eq!(parallel.samples.mapv(f64::to_bits), found.samples.mapv(f64::to_bits));
+    // networks that do not fit the nodes
+    for (components, heads, expected) in
+        [(2, 2, "heads"), (0, 3, "model"), (3, 2, "model"), (3, 3, "components of a node")]
+    {
+        match Sequential.sample(&problem, &mut Pairs { components, heads }) {
+            Err(Error::Setting { name, .. }) => assert_eq!(name, expected, "{components} and {heads}"),
+            other => panic!("{components} and {heads}: {other:?}"),
+        }
     }
-    let (mut late_a, mut late_b) = (a, b);
-    (late_a[7], late_b[3]) = (1e-300, 1e-300);
-    assert_eq!(refused(&mut list, &late_a, &b, &c), "lag");
-    assert_eq!(refused(&mut list, &a, &late_b, &c), "lag");
-    assert_eq!(list, before);
-    list.push(level(1.0), true, NodeTerms { a: &a, b: &b, c: &c }).unwrap();
-    list.push(level(0.5), true, NodeTerms { a: &late_a, b: &late_b, c: &c }).unwrap();
-    assert_eq!(list.nodes().len(), 3);
 }
 
 /// A problem needs a list that ends with a step.
 #[test]
 fn unfinished_lists_are_refused() {
-    let start = Discretisation::empty(level(2.0), 1, 1, 1).unwrap();
+    let start = Discretisation::empty(level(2.0));
     let mut stage = start.clone();
-    let terms = NodeTerms { a: &[1.0], b: &[0.1], c: &[0.0] };
-    stage.push(level(1.5), true, terms).unwrap();
-    stage.push(level(1.0), false, terms).unwrap();
+    let terms = NodeTerms::new().a(1, [0, 0], 1.0).b(1, [0, 0], 0.1);
+    stage.push(level(1.5), true, &terms).unwrap();
+    stage.push(level(1.0), false, &terms).unwrap();
     for list in [start, stage] {
         let problem = Problem::from_list(Cpu::new(), list, (1, 1));
         let solution = Sequential.sample(&problem, &mut network());

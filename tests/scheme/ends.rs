@@ -9,10 +9,11 @@ use piadm::{
     DdpmVariance, Discrete, Discretisation, Edm, Error, Flow, Form, NoiseSchedule, Ou, Prediction, Rows, Scheme,
     TimeGrid, VpCosine, score_fn,
 };
+use std::sync::Arc;
 
 /// Every schedule with a grid that ends at sigma = 0.
-fn to_data() -> Vec<(Box<dyn NoiseSchedule>, TimeGrid)> {
-    let end = |(schedule, grid): (Box<dyn NoiseSchedule>, TimeGrid)| {
+fn to_data() -> Vec<(Arc<dyn NoiseSchedule>, TimeGrid)> {
+    let end = |(schedule, grid): (Arc<dyn NoiseSchedule>, TimeGrid)| {
         let grid = grid.then_data(&*schedule).unwrap();
         (schedule, grid)
     };
@@ -31,7 +32,7 @@ fn the_last_step_is_the_data_prediction_to_the_bit() {
             assert_eq!((node.level.sigma, node.level.alpha), (0.0, 1.0));
             assert!(!node.evaluate && node.posterior_std == 0.0);
             assert_eq!(row(&list, last), [0.0, 1.0, 0.0], "{scheme:?}, {schedule:?}");
-            assert_eq!((list.a(last, 2, 0, 0), list.b(last, 2, 0)), (0.0, 0.0));
+            assert_eq!((list.a(last, 2, 0, 0), list.b(last, 2, 0, 0)), (0.0, 0.0));
 
             let mut predicted = Array2::zeros((3, 1));
             let mut score = score_fn(
@@ -42,7 +43,7 @@ fn the_last_step_is_the_data_prediction_to_the_bit() {
                     Ok(())
                 },
             );
-            let samples = run(&*schedule, &grid, &scheme, &mut score, &x, &noise).samples;
+            let samples = run(&schedule, &grid, &scheme, &mut score, &x, &noise).samples;
             drop(score);
             let bits = |x: &Array2<f64>| x.mapv(f64::to_bits);
             assert_eq!(bits(&samples), bits(&predicted), "{scheme:?}, {schedule:?}");
@@ -135,7 +136,7 @@ fn the_2m_falls_back_to_first_order() {
             {
                 let (two, one) = (new(&sde_two_m(eta, lower), grid), new(&one, grid));
                 for j in 1..=grid.steps() {
-                    let same = row(&two, j) == row(&one, j) && two.b(j, 2, 0) == 0.0;
+                    let same = row(&two, j) == row(&one, j) && two.b(j, 2, 0, 0) == 0.0;
                     assert_eq!(same, first_order.contains(&j), "{schedule:?}, step {j}");
                 }
             }
@@ -167,12 +168,12 @@ fn heun_asks_twice_a_step_and_once_into_sigma_zero() {
 }
 
 /// Schedules that start at alpha = 0.
-fn from_pure_noise() -> Vec<(Box<dyn NoiseSchedule>, TimeGrid)> {
+fn from_pure_noise() -> Vec<(Arc<dyn NoiseSchedule>, TimeGrid)> {
     let table = Discrete::new([0.95, 0.8, 0.5, 0.2, 0.05, 0.0]).unwrap();
     vec![
-        (Box::new(Flow), TimeGrid::uniform(1.0, 0.0, 20).unwrap()),
-        (Box::<VpCosine>::default(), TimeGrid::uniform(1.0, 0.0, 20).unwrap()),
-        (Box::new(table), TimeGrid::uniform(5.0, -1.0, 6).unwrap()),
+        (Arc::new(Flow), TimeGrid::uniform(1.0, 0.0, 20).unwrap()),
+        (Arc::new(VpCosine::default()), TimeGrid::uniform(1.0, 0.0, 20).unwrap()),
+        (Arc::new(table), TimeGrid::uniform(5.0, -1.0, 6).unwrap()),
     ]
 }
 
@@ -206,7 +207,7 @@ fn data_form_starts_at_pure_noise() {
             let mut ends = Vec::new();
             for kind in REGULAR {
                 let mut score = oracle(kind, MODES);
-                let solution = run(&*schedule, &grid, &scheme, &mut score, &x, &noise);
+                let solution = run(&schedule, &grid, &scheme, &mut score, &x, &noise);
                 let what = format!("{scheme:?}, {schedule:?}, {kind:?}");
                 for (i, x) in x.iter().enumerate() {
                     let expected = a * x + b * mean + c * noise[[0, i, 0]];
@@ -231,8 +232,8 @@ fn the_2m_recovers_from_an_infinite_step() {
         let new = |s: Scheme| Discretisation::new(&*schedule, &grid, &s, Prediction::Data).unwrap();
         let (two, one) = (new(two_m(false)), new(Scheme::Ddim { eta: 0.0 }));
         assert_row(row(&two, 2), row(&one, 2), 1e-14, "second step");
-        assert_eq!((two.a(2, 2, 0, 0), two.b(2, 2, 0)), (0.0, 0.0));
-        assert!(two.b(3, 2, 0) < 0.0);
+        assert_eq!((two.a(2, 2, 0, 0), two.b(2, 2, 0, 0)), (0.0, 0.0));
+        assert!(two.b(3, 2, 0, 0) < 0.0);
     }
 }
 

@@ -76,7 +76,7 @@ fn variance_preserving_schedules_are_ornstein_uhlenbeck() {
                 for j in 1..own.nodes().len() {
                     let what = format!("{scheme:?}, {schedule:?}, {kind:?}, node {j}");
                     assert_like(row(&own, j), row(&ou, j), 1e-12, &what);
-                    let second = |l: &Discretisation| [l.a(j, 2, 0, 0), l.b(j, 2, 0), 0.0];
+                    let second = |l: &Discretisation| [l.a(j, 2, 0, 0), l.b(j, 2, 0, 0), 0.0];
                     assert_like(second(&own), second(&ou), 1e-11, &format!("{what}, second lag"));
                     compared += 1;
                 }
@@ -144,7 +144,7 @@ fn frozen_last_step(list: &Discretisation) -> [f64; 3] {
         for lag in 1..=list.lookback().min(j) {
             let a = list.a(j, lag, 0, 0);
             x[j] += a * x[j - lag];
-            f[j] += a * f[j - lag] + list.b(j, lag, 0);
+            f[j] += a * f[j - lag] + list.b(j, lag, 0, 0);
         }
     }
     [x[last], f[last], list.c(last, 0, 0)]

@@ -5,6 +5,7 @@ use piadm::{
     Cpu, DdpmVariance, Discrete, Discretisation, Edm, Flow, Form, NoiseSchedule, Ou, Prediction, Problem, Rows,
     Sampler, Save, Scheme, ScoreFn, Sequential, Solution, TimeGrid, Ve, VpCosine, VpLinear, score_fn,
 };
+use std::sync::Arc;
 
 pub const KINDS: [Prediction; 5] =
     [Prediction::Score, Prediction::Noise, Prediction::Data, Prediction::Velocity, Prediction::Flow];
@@ -67,7 +68,7 @@ pub fn oracle(kind: Prediction, data: Modes) -> impl ScoreFn<Cpu<f64>> {
 
 /// Runs the sequential sampler from `x` (samples x dim) with the given normals and keeps every step.
 pub fn run(
-    schedule: &dyn NoiseSchedule,
+    schedule: &(impl NoiseSchedule + Clone + 'static),
     grid: &TimeGrid,
     scheme: &Scheme,
     score: &mut dyn ScoreFn<Cpu<f64>>,
@@ -75,9 +76,9 @@ pub fn run(
     noise: &Array3<f64>,
 ) -> Solution<Cpu<f64>> {
     let cpu = Cpu::<f64>::new();
-    let problem = Problem::new(cpu, schedule, grid.clone(), scheme.clone(), x.dim())
-        .with_init(x.view())
-        .with_noise(noise.view())
+    let problem = Problem::new(cpu, schedule.clone(), grid.clone(), scheme.clone(), x.dim())
+        .with_init(x.clone())
+        .with_noise(noise.clone())
         .with_save(Save::All);
     Sequential.sample(&problem, score).unwrap()
 }
@@ -94,20 +95,20 @@ pub fn normals(steps: usize, samples: usize) -> Array3<f64> {
 }
 
 /// Every schedule with an ordinary grid that stays off both ends.
-pub fn schedules() -> Vec<(Box<dyn NoiseSchedule>, TimeGrid)> {
+pub fn schedules() -> Vec<(Arc<dyn NoiseSchedule>, TimeGrid)> {
     let table = Discrete::linear(100, 1e-3, 0.2).unwrap();
-    let on = |schedule: Box<dyn NoiseSchedule>, t_max: f64, t_min: f64| {
+    let on = |schedule: Arc<dyn NoiseSchedule>, t_max: f64, t_min: f64| {
         let grid = TimeGrid::log_snr(&*schedule, t_max, t_min, 12).unwrap();
         (schedule, grid)
     };
     vec![
-        on(Box::new(Ou), 5.0, 0.02),
-        on(Box::<VpLinear>::default(), 0.9, 0.01),
-        on(Box::<VpCosine>::default(), 0.95, 0.02),
-        (Box::new(table), TimeGrid::linspace(100, 12).unwrap()),
-        on(Box::new(Ve), 100.0, 0.01),
-        on(Box::new(Edm), 10.0, 0.05),
-        on(Box::new(Flow), 0.97, 0.03),
+        on(Arc::new(Ou), 5.0, 0.02),
+        on(Arc::new(VpLinear::default()), 0.9, 0.01),
+        on(Arc::new(VpCosine::default()), 0.95, 0.02),
+        (Arc::new(table), TimeGrid::linspace(100, 12).unwrap()),
+        on(Arc::new(Ve), 100.0, 0.01),
+        on(Arc::new(Edm), 10.0, 0.05),
+        on(Arc::new(Flow), 0.97, 0.03),
     ]
 }
 
@@ -164,7 +165,7 @@ pub fn own_kind(form: Form) -> Prediction {
 
 /// (a, b, c) of a node at the first lag.
 pub fn row(list: &Discretisation, node: usize) -> [f64; 3] {
-    [list.a(node, 1, 0, 0), list.b(node, 1, 0), list.c(node, 0, 0)]
+    [list.a(node, 1, 0, 0), list.b(node, 1, 0, 0), list.c(node, 0, 0)]
 }
 
 /// (a, b, c) of one step from `t` to `u`.

@@ -8,6 +8,7 @@ use crate::oracle::{
 use ndarray::{Array2, Array3, Axis};
 use piadm::{DdpmVariance, Discretisation, Edm, Flow, Form, Level, NoiseSchedule, Ou, Prediction, Scheme, TimeGrid};
 use rand::{Rng, SeedableRng};
+use std::sync::Arc;
 
 /// A node as an affine function of the start's and the steps' standard normals.
 #[derive(Clone, Debug)]
@@ -40,7 +41,7 @@ fn propagate(list: &Discretisation, kind: Prediction, mean: f64, variance: f64) 
         }
         for lag in 1..=list.lookback().min(j) {
             let (from, level) = (&nodes[j - lag], list.nodes()[j - lag].level);
-            let (a, b) = (list.a(j, lag, 0, 0), list.b(j, lag, 0));
+            let (a, b) = (list.a(j, lag, 0, 0), list.b(j, lag, 0, 0));
             let slope = level.alpha * variance / marginal(&level, variance);
             let offset = mean - slope * level.alpha * mean;
             let on_state = a + b * output(kind, level.alpha, level.sigma, 1.0, slope);
@@ -76,7 +77,7 @@ fn the_sampler_walks_the_list() {
             let (z, noise) = (starts(3, 1.0), normals(grid.steps(), 3));
             let x = z.mapv(|z| law[0].at(z, std::iter::empty()));
             let data = gaussian(mean, variance);
-            let solution = run(&*schedule, &grid, &scheme, &mut oracle(kind, data), &x, &noise);
+            let solution = run(&schedule, &grid, &scheme, &mut oracle(kind, data), &x, &noise);
             let ends = list.nodes().iter().zip(&law).filter(|(node, _)| node.solution);
             for (node, law) in ends {
                 for (i, z) in z.iter().enumerate() {
@@ -98,7 +99,7 @@ fn nodes_do_not_depend_on_the_kind_of_output() {
         let noise = normals(grid.steps(), 5);
         for scheme in data_form().into_iter().chain(other_forms()) {
             let states = |kind| {
-                let solution = run(&*schedule, &grid, &scheme, &mut oracle(kind, MODES), &x, &noise);
+                let solution = run(&schedule, &grid, &scheme, &mut oracle(kind, MODES), &x, &noise);
                 solution.path.states().clone()
             };
             let reference = states(Prediction::Data);
@@ -243,7 +244,7 @@ fn deterministic() -> Vec<Scheme> {
 
 /// The states at every fifth of a run without noise from `x`.
 fn flow(
-    schedule: &dyn NoiseSchedule,
+    schedule: &(impl NoiseSchedule + Clone + 'static),
     grid: &TimeGrid,
     scheme: &Scheme,
     data: Modes,
@@ -280,7 +281,7 @@ fn paths_of_the_gaussian_flow_converge_with_their_order() {
                     x.mapv(|x| mean * u.alpha + stretch * (x - mean * t.alpha))
                 };
                 let exact: Vec<_> = (1..=5).map(|k| exact(level(k))).collect();
-                let found = flow(&*schedule, &grid, &scheme, gaussian(mean, variance), &x);
+                let found = flow(&schedule, &grid, &scheme, gaussian(mean, variance), &x);
                 largest_difference(&found, &exact)
             });
             let what = format!("{scheme:?}, {schedule:?}");
@@ -291,14 +292,15 @@ fn paths_of_the_gaussian_flow_converge_with_their_order() {
 
 #[test]
 fn paths_of_a_mixture_converge_with_their_order() {
-    let cases: [(&dyn NoiseSchedule, f64, f64); 3] = [(&Ou, 4.0, 0.05), (&Flow, 0.9, 0.05), (&Edm, 10.0, 0.1)];
+    let cases: [(Arc<dyn NoiseSchedule>, f64, f64); 3] =
+        [(Arc::new(Ou), 4.0, 0.05), (Arc::new(Flow), 0.9, 0.05), (Arc::new(Edm), 10.0, 0.1)];
     for (schedule, t_max, t_min) in cases {
-        let grid = |steps| TimeGrid::log_snr(schedule, t_max, t_min, steps).unwrap();
+        let grid = |steps| TimeGrid::log_snr(&schedule, t_max, t_min, steps).unwrap();
         let x = starts(9, schedule.prior_std(t_max));
-        let reference = flow(schedule, &grid(6000), &Scheme::Heun {}, MODES, &x);
+        let reference = flow(&schedule, &grid(6000), &Scheme::Heun {}, MODES, &x);
         for scheme in deterministic() {
             let errors = [400, 800]
-                .map(|steps| largest_difference(&flow(schedule, &grid(steps), &scheme, MODES, &x), &reference));
+                .map(|steps| largest_difference(&flow(&schedule, &grid(steps), &scheme, MODES, &x), &reference));
             let what = format!("{scheme:?}, {schedule:?}");
             assert_order(errors, expected_order(&scheme), &what);
         }

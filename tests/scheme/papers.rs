@@ -8,12 +8,13 @@ use ndarray::Axis;
 use piadm::{
     DdpmVariance, Discrete, Edm, Flow, Form, NoiseSchedule, Ou, Prediction, Scheme, TimeGrid, VpCosine, VpLinear,
 };
+use std::sync::Arc;
 
 const SAMPLES: usize = 7;
 
 /// Compares a run with `algorithm`, which gets a start and the normals of its steps and returns the states at all grid points.
 fn assert_run(
-    schedule: &dyn NoiseSchedule,
+    schedule: &(impl NoiseSchedule + Clone + 'static),
     grid: &TimeGrid,
     scheme: &Scheme,
     kind: Prediction,
@@ -107,14 +108,14 @@ fn ddim_is_equation_12_of_its_paper() {
 fn euler_maruyama_is_made_of_f_and_g() {
     type Rates = fn(f64) -> (f64, f64);
     let beta = |t: f64| 0.1 + t * 19.9;
-    let cases: [(&dyn NoiseSchedule, [f64; 2], Rates); 4] = [
-        (&Ou, [3.0, 0.1], |_| (-0.5, 1.0)),
-        (&VpLinear::default(), [0.9, 0.01], |t| {
+    let cases: [(Arc<dyn NoiseSchedule>, [f64; 2], Rates); 4] = [
+        (Arc::new(Ou), [3.0, 0.1], |_| (-0.5, 1.0)),
+        (Arc::new(VpLinear::default()), [0.9, 0.01], |t| {
             let beta = 0.1 + t * 19.9;
             (-0.5 * beta, beta)
         }),
-        (&Edm, [5.0, 0.2], |t| (0.0, 2.0 * t)),
-        (&Flow, [0.9, 0.05], |t| (-1.0 / (1.0 - t), 2.0 * t / (1.0 - t))),
+        (Arc::new(Edm), [5.0, 0.2], |t| (0.0, 2.0 * t)),
+        (Arc::new(Flow), [0.9, 0.05], |t| (-1.0 / (1.0 - t), 2.0 * t / (1.0 - t))),
     ];
     assert_eq!(beta(1.0), 20.0);
     for (schedule, [t_max, t_min], rates) in cases {
@@ -134,7 +135,7 @@ fn euler_maruyama_is_made_of_f_and_g() {
             };
             let scheme = Scheme::EulerMaruyama { stochasticity: ups };
             for kind in [Prediction::Score, Prediction::Velocity] {
-                assert_run(schedule, &grid, &scheme, kind, algorithm);
+                assert_run(&schedule, &grid, &scheme, kind, algorithm);
             }
         }
     }
@@ -164,17 +165,18 @@ fn heun_is_algorithm_1_of_karras() {
     for kind in [Prediction::Data, Prediction::Noise] {
         assert_run(&Edm, &grid, &heun, kind, algorithm);
     }
-    let cases: [(&dyn NoiseSchedule, f64); 3] = [(&Ou, 4.0), (&Flow, 0.95), (&VpCosine::default(), 0.9)];
+    let cases: [(Arc<dyn NoiseSchedule>, f64); 3] =
+        [(Arc::new(Ou), 4.0), (Arc::new(Flow), 0.95), (Arc::new(VpCosine::default()), 0.9)];
     for (schedule, t_max) in cases {
-        let grid = TimeGrid::log_snr(schedule, t_max, 0.02, 16).unwrap();
-        let grid = grid.then_data(schedule).unwrap();
+        let grid = TimeGrid::log_snr(&schedule, t_max, 0.02, 16).unwrap();
+        let grid = grid.then_data(&schedule).unwrap();
         let alpha = |m: usize| schedule.alpha(grid.times()[m]);
         let ratios: Vec<f64> = grid.times().iter().map(|&t| schedule.sigma(t) / schedule.alpha(t)).collect();
         let algorithm = |x: f64, _: &[f64]| {
             let path = karras_heun(x / alpha(0), &ratios);
             path.into_iter().enumerate().map(|(m, x)| alpha(m) * x).collect()
         };
-        assert_run(schedule, &grid, &heun, Prediction::Flow, algorithm);
+        assert_run(&schedule, &grid, &heun, Prediction::Flow, algorithm);
     }
 }
 
@@ -205,7 +207,7 @@ fn dpm_solver_pp_2m_is_algorithm_2_of_its_paper() {
                 path
             };
             let scheme = two_m(lower_order_final);
-            assert_run(&*schedule, &grid, &scheme, Prediction::Noise, algorithm);
+            assert_run(&schedule, &grid, &scheme, Prediction::Noise, algorithm);
         }
     }
 }
@@ -262,7 +264,7 @@ fn the_first_order_stochastic_solver_is_that_of_its_paper() {
             path
         };
         let scheme = Scheme::SdeDpmSolverPp1 { eta: 1.0 };
-        assert_run(&*schedule, &grid, &scheme, Prediction::Flow, algorithm);
+        assert_run(&schedule, &grid, &scheme, Prediction::Flow, algorithm);
     }
 }
 

@@ -230,8 +230,8 @@ fn multistep_weights_of_short_steps() {
     let list = Discretisation::new(&Edm, &grid, &two_m(false), Prediction::Data).unwrap();
     // h = 2e, r = 1/2: weights 2 and -1 on b = 1 - e^{-h}. The times themselves are rounded to 1e-16 / 1e-9.
     let b = -(-2.0 * e).exp_m1();
-    assert_close(list.b(2, 1, 0) / b, 2.0, 1e-6, "newer data prediction");
-    assert_close(list.b(2, 2, 0) / b, -1.0, 1e-6, "older data prediction");
+    assert_close(list.b(2, 1, 0, 0) / b, 2.0, 1e-6, "newer data prediction");
+    assert_close(list.b(2, 2, 0, 0) / b, -1.0, 1e-6, "older data prediction");
 }
 
 /// A step from pure noise to almost clean data stays finite and lands on the data prediction.

@@ -1,10 +1,11 @@
 //! Settings outside their range, grids outside the schedule, runs from inside a grid.
 
+use crate::common::push;
 use crate::oracle::{MODES, data_form, exponential, normals, oracle, other_forms, row, run, schedules, sde_two_m};
 use ndarray::Array2;
 use piadm::{
-    Cpu, Discretisation, Error, Flow, Form, Level, NodeTerms, NoiseSchedule, Ou, Prediction, Problem, Sampler, Scheme,
-    Sequential, TimeGrid,
+    Cpu, Discretisation, Error, Flow, Form, Level, NoiseSchedule, Ou, Prediction, Problem, Sampler, Scheme, Sequential,
+    TimeGrid,
 };
 
 fn refused(scheme: Scheme) -> (&'static str, String) {
@@ -113,11 +114,11 @@ fn a_multistep_list_restarts_with_first_order() {
     let scheme = sde_two_m(1.0, false);
     let from = |first| Discretisation::for_steps(&Ou, &grid, &scheme, Prediction::Noise, first..grid.steps()).unwrap();
     let (whole, tail) = (from(0), from(4));
-    assert_eq!(tail.b(1, 2, 0), 0.0);
+    assert_eq!(tail.b(1, 2, 0, 0), 0.0);
     assert_ne!(row(&tail, 1), row(&whole, 5));
     for j in 2..=6 {
         assert_eq!(row(&tail, j), row(&whole, 4 + j));
-        assert_eq!(tail.b(j, 2, 0), whole.b(4 + j, 2, 0));
+        assert_eq!(tail.b(j, 2, 0, 0), whole.b(4 + j, 2, 0, 0));
     }
 }
 
@@ -142,15 +143,15 @@ fn a_run_can_be_taken_up_in_the_middle() {
         let mut score = oracle(Prediction::Noise, MODES);
         let whole = run(&schedule, &grid, &scheme, &mut score, &x, &noise);
         let middle = whole.path.at(first).unwrap().to_owned();
-        let problem = || Problem::new(Cpu::<f64>::new(), &schedule, grid.clone(), scheme.clone(), (3, 1));
-        let given = problem().with_noise(noise.view()).with_init_at(first, middle.view());
+        let problem = || Problem::new(Cpu::<f64>::new(), schedule, grid.clone(), scheme.clone(), (3, 1));
+        let given = problem().with_noise(noise.clone()).with_init_at(first, middle.clone());
         let rest = Sequential.sample(&given, &mut score).unwrap();
         assert_eq!(bits(&rest.samples), bits(&whole.samples), "{scheme:?}");
 
         let addressed = problem().seed(3).with_save(piadm::Save::Steps(vec![first]));
         let whole = Sequential.sample(&addressed, &mut score).unwrap();
         let middle = whole.path.at(first).unwrap().to_owned();
-        let rest = problem().seed(3).with_init_at(first, middle.view());
+        let rest = problem().seed(3).with_init_at(first, middle.clone());
         let rest = Sequential.sample(&rest, &mut score).unwrap();
         assert_eq!(bits(&rest.samples), bits(&whole.samples), "{scheme:?}");
     }
@@ -182,8 +183,8 @@ fn nodes_know_the_posterior() {
         }
         // A list of one's own knows it as well.
         let level = |m: usize| ddpm.nodes()[m].level;
-        let mut own = Discretisation::empty(level(0), 1, 1, 1).unwrap();
-        own.push(level(1), true, NodeTerms { a: &[1.0], b: &[0.0], c: &[0.0] }).unwrap();
+        let mut own = Discretisation::empty(level(0));
+        push(&mut own, level(1), true, (&[1.0], &[0.0], &[0.0])).unwrap();
         assert_eq!(own.nodes()[1].posterior_std, ddpm.nodes()[1].posterior_std);
     }
 }

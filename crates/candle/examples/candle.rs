@@ -28,7 +28,7 @@ fn main() -> Result<(), BoxError> {
     });
 
     let grid = TimeGrid::log_snr(&Ou, 6.0, 0.02, 200)?;
-    let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::default(), (4, DIM)).seed(1);
+    let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (4, DIM)).seed(1);
     let reference = Sequential.sample(&problem, &mut score)?;
     println!("{}\n", reference.report);
     let solution = Picard::default().sample(&problem, &mut score)?;

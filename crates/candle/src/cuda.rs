@@ -5,7 +5,7 @@ use candle_core::cuda_backend::{CudaDType, WrapErr};
 use candle_core::op::BackpropOp;
 use candle_core::{CudaStorage, Device, Storage, Tensor, WithDType};
 use piadm::cuda::{DeviceArray, DeviceElem, DeviceRows, DeviceRowsMut};
-use piadm::{BoxError, Cuda, Prediction, Rows, ScoreFn};
+use piadm::{BoxError, Cuda, Rows, ScoreFn};
 
 /// The sampler's backend on the device and the stream of candle, so that neither waits for the other.
 ///
@@ -36,10 +36,6 @@ impl<T: DeviceElem + WithDType + CudaDType, F> ScoreFn<Cuda<T>> for CandleScore<
 where
     F: FnMut(&Tensor, &Rows<'_>) -> Result<Tensor, BoxError>,
 {
-    fn prediction(&self) -> Prediction {
-        self.prediction
-    }
-
     fn eval(&mut self, x: DeviceRows<'_, T>, rows: &Rows<'_>, mut out: DeviceRowsMut<'_, T>) -> Result<(), BoxError> {
         let (shape, stream) = ((x.rows(), x.dim()), x.stream());
         if shape.0 * shape.1 == 0 {
@@ -62,13 +58,5 @@ where
         let values = memory.as_cuda_slice::<T>()?.slice(first..first + shape.0 * shape.1);
         stream.memcpy_dtod(&values, &mut out.view_mut()).w()?;
         Ok(())
-    }
-
-    fn max_rows(&self) -> Option<usize> {
-        self.max_rows
-    }
-
-    fn time_range(&self) -> Option<(f64, f64)> {
-        self.time_range
     }
 }

@@ -22,7 +22,7 @@ pub use error::Error;
 
 use candle_core::{Device, Storage, Tensor, WithDType};
 use piadm::ndarray::{ArrayView2, ArrayViewMut2};
-use piadm::{BoxError, Cpu, Prediction, Real, Rows, ScoreFn};
+use piadm::{BoxError, Cpu, Model, Prediction, Real, Rows, ScoreFn};
 use std::fmt::{Debug, Formatter};
 
 /// A model of candle as a score.
@@ -42,7 +42,7 @@ use std::fmt::{Debug, Formatter};
 ///     Ok(x.broadcast_div(&variance)?.neg()?)
 /// });
 /// let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 100)?;
-/// let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::default(), (4, 2));
+/// let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (4, 2));
 /// let samples = Picard::default().sample(&problem, &mut score)?.samples;
 /// assert_eq!(samples.dim(), (4, 2));
 /// # Ok::<(), piadm::Error>(())
@@ -67,13 +67,13 @@ impl<F: FnMut(&Tensor, &Rows<'_>) -> Result<Tensor, BoxError>> CandleScore<F> {
         CandleScore { prediction, device: device.clone(), network, max_rows: None, time_range: None }
     }
 
-    /// Bounds the rows of a call, for models bounded by memory: see [`ScoreFn::max_rows`].
+    /// Bounds the rows of a call, for models bounded by memory: see [`Model::max_rows`].
     pub fn max_rows(mut self, rows: usize) -> Self {
         self.max_rows = Some(rows);
         self
     }
 
-    /// States the times (smallest, largest) that the model was trained on: see [`ScoreFn::time_range`].
+    /// States the times (smallest, largest) that the model was trained on: see [`Model::time_range`].
     pub fn time_range(mut self, smallest: f64, largest: f64) -> Self {
         self.time_range = Some((smallest, largest));
         self
@@ -96,14 +96,24 @@ impl<F: FnMut(&Tensor, &Rows<'_>) -> Result<Tensor, BoxError>> CandleScore<F> {
     }
 }
 
-impl<T: Real + WithDType, F> ScoreFn<Cpu<T>> for CandleScore<F>
-where
-    F: FnMut(&Tensor, &Rows<'_>) -> Result<Tensor, BoxError>,
-{
+impl<F> Model for CandleScore<F> {
     fn prediction(&self) -> Prediction {
         self.prediction
     }
 
+    fn max_rows(&self) -> Option<usize> {
+        self.max_rows
+    }
+
+    fn time_range(&self) -> Option<(f64, f64)> {
+        self.time_range
+    }
+}
+
+impl<T: Real + WithDType, F> ScoreFn<Cpu<T>> for CandleScore<F>
+where
+    F: FnMut(&Tensor, &Rows<'_>) -> Result<Tensor, BoxError>,
+{
     fn eval(&mut self, x: ArrayView2<'_, T>, rows: &Rows<'_>, mut out: ArrayViewMut2<'_, T>) -> Result<(), BoxError> {
         // the sampler's rows are contiguous, and then nothing is copied here
         let contiguous = x.as_standard_layout();
@@ -117,14 +127,6 @@ where
         let values = T::cpu_storage_as_slice(memory)?.get(layout.start_offset()..).unwrap_or(&[]);
         out.assign(&ArrayView2::from_shape(x.dim(), values)?);
         Ok(())
-    }
-
-    fn max_rows(&self) -> Option<usize> {
-        self.max_rows
-    }
-
-    fn time_range(&self) -> Option<(f64, f64)> {
-        self.time_range
     }
 }
 

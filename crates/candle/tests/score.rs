@@ -3,8 +3,8 @@
 use candle_core::{DType, Device, Tensor, WithDType};
 use piadm::ndarray::{Array2, ArrayView2, array};
 use piadm::{
-    BoxError, Cpu, Ou, Picard, Prediction, Problem, Real, Rows, Sampler, Scheme, ScoreFn, Sequential, TimeGrid,
-    Tolerance, score_map,
+    Acceptance, BoxError, Cpu, Ou, Picard, Prediction, Problem, Real, Rows, Sampler, Scheme, ScoreFn, Sequential,
+    TimeGrid, score_map,
 };
 use piadm_candle::{CandleScore, Error, column};
 
@@ -66,9 +66,9 @@ fn network<T: Real + WithDType>(layout: Layout) -> impl FnMut(&Tensor, &Rows<'_>
     }
 }
 
-fn problem<T: Real>(samples: usize) -> Problem<'static, Cpu<T>> {
+fn problem<T: Real>(samples: usize) -> Problem<Cpu<T>> {
     let grid = TimeGrid::log_snr(&Ou, 6.0, 0.02, 60).unwrap();
-    Problem::new(Cpu::new(), &Ou, grid, Scheme::default(), (samples, DIM)).seed(3)
+    Problem::new(Cpu::new(), Ou, grid, Scheme::default(), (samples, DIM)).seed(3)
 }
 
 /// The largest difference, in units of the largest element of `a`.
@@ -112,7 +112,7 @@ fn parallel_has_the_bits_of_sequential<T: Real + WithDType>() {
     let mut score = CandleScore::new(Prediction::Noise, &Device::Cpu, network::<T>(Layout::Contiguous));
     let problem = problem::<T>(5);
     let expected = Sequential.sample(&problem, &mut score).unwrap().samples;
-    let exact = Picard { tolerance: Tolerance::ZERO, ..Picard::default() };
+    let exact = Picard { acceptance: Acceptance::Exact, ..Picard::default() };
     let found = exact.sample(&problem, &mut score).unwrap().samples;
     assert!(expected.iter().zip(&found).all(|(a, b)| a.same_bits(*b)), "{}", difference(&expected, &found));
 }

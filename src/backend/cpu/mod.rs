@@ -9,7 +9,7 @@ mod program;
 
 use super::sum::LEAF;
 use super::{Backend, Change, NoiseRow, Planes, Program, Real, Vector, array_size, clamp};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, reserve};
 use crate::noise::NoiseKey;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, Slice};
 use program::{Block, Shared};
@@ -35,7 +35,7 @@ fn is_much(rows: usize, columns: usize) -> bool {
 ///
 /// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
 /// let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 100)?;
-/// let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::default(), (4, 784));
+/// let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (4, 784));
 /// let solution = rayon::scope(|_| Picard::default().sample(&problem, &mut score))?;
 /// assert_eq!(solution.samples.dim(), (4, 784));
 /// # Ok::<(), piadm::Error>(())
@@ -113,6 +113,18 @@ impl<T: Real> Backend for Cpu<T> {
         Ok(host)
     }
 
+    fn read(&self, src: &Array2<T>, mut out: ArrayViewMut2<'_, T>) -> Result<()> {
+        if out.dim() != src.dim() {
+            return Err(Error::Shape {
+                what: "rows to copy",
+                found: out.shape().to_vec(),
+                expected: src.shape().to_vec(),
+            });
+        }
+        out.assign(src);
+        Ok(())
+    }
+
     fn gather(&self, src: &Array2<T>, rows: &[u32], dst: &mut Array2<T>, first: usize) -> Result<()> {
         gather(src.view(), rows, self.view_mut(dst, first..first.saturating_add(rows.len())));
         Ok(())
@@ -123,29 +135,38 @@ impl<T: Real> Backend for Cpu<T> {
         Ok(())
     }
 
+    fn reserve(&self, scratch: &mut CpuScratch<T>, targets: usize, sums: usize, dim: usize) -> Result<()> {
+        let leaves = dim.div_ceil(LEAF);
+        reserve("row statistics", &mut scratch.leaves, targets.saturating_mul(leaves))?;
+        reserve("sums of products", &mut scratch.sums, sums.saturating_mul(leaves))
+    }
+
     fn run(
         &self,
         program: &Program<T>,
-        planes: Planes<'_, Self>,
+        planes: &mut Planes<Self>,
         scratch: &mut CpuScratch<T>,
         changes: &mut Vec<Change>,
     ) -> Result<()> {
-        let leaves = planes.state.ncols().div_ceil(LEAF);
+        let (state_rows, memory_rows) = (planes.state_rows, planes.memory_rows);
+        let [state, memory, point, output, noise, earlier_point, earlier_output, variances] = &mut planes.arrays;
+        let leaves = state.ncols().div_ceil(LEAF);
         scratch.leaves.clear();
+        reserve("row statistics", &mut scratch.leaves, leaves * program.targets.len())?;
         scratch.leaves.resize(leaves * program.targets.len(), LeafChange::default());
         let shared = Shared {
             program,
-            dim: planes.state.ncols(),
-            point: elements(planes.point),
-            output: elements(planes.output),
-            noise: elements(planes.noise),
-            variances: elements(planes.variances),
-            earlier_point: elements(planes.earlier_point),
-            earlier_output: elements(planes.earlier_output),
-            state_rows: planes.state_rows,
-            memory_rows: planes.memory_rows,
+            dim: state.ncols(),
+            point: elements(point),
+            output: elements(output),
+            noise: elements(noise),
+            variances: elements(variances),
+            earlier_point: elements(earlier_point),
+            earlier_output: elements(earlier_output),
+            state_rows,
+            memory_rows,
         };
-        let block = Block { slot: 0, column: 0, state: planes.state.view_mut(), memory: planes.memory.view_mut() };
+        let block = Block { slot: 0, column: 0, state: state.view_mut(), memory: memory.view_mut() };
         let statistics = ArrayViewMut2::from_shape((program.targets.len(), leaves), &mut scratch.leaves)
             .map_err(|_| Error::TooLarge { what: "row statistics", why: "shape overflow".into() })?;
         shared.split(&program.segments, block, statistics);
@@ -163,12 +184,11 @@ impl<T: Real> Backend for Cpu<T> {
         vectors: &[Vector],
         width: usize,
         pairs: &[(usize, usize)],
-        planes: Planes<'_, Self>,
+        planes: &Planes<Self>,
         scratch: &mut CpuScratch<T>,
         products: &mut Vec<f64>,
     ) -> Result<()> {
-        products::products(vectors, width, pairs, &planes, &mut scratch.sums, products);
-        Ok(())
+        products::products(vectors, width, pairs, planes, &mut scratch.sums, products)
     }
 
     fn first_not_finite(&self, array: &Array2<T>, rows: Range<usize>) -> Result<Option<usize>> {

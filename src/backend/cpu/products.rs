@@ -3,6 +3,7 @@
 use super::{GRAIN, elements, join};
 use crate::backend::sum::{self, LEAF};
 use crate::backend::{Cpu, Plane, Planes, Real, RowRef, Vector};
+use crate::error::{Result, reserve};
 
 /// The most vectors of a group.
 const WIDTH: usize = 8;
@@ -27,6 +28,7 @@ struct Shared<'a, T> {
     noise: &'a [T],
     earlier_point: &'a [T],
     earlier_output: &'a [T],
+    variances: &'a [T],
 }
 
 /// Fills `sums` with the sum of every pair of every leaf, group after group, and `products` with their totals.
@@ -34,11 +36,11 @@ pub(super) fn products<T: Real>(
     vectors: &[Vector],
     width: usize,
     pairs: &[(usize, usize)],
-    planes: &Planes<'_, Cpu<T>>,
+    planes: &Planes<Cpu<T>>,
     sums: &mut Vec<T>,
     products: &mut Vec<f64>,
-) {
-    let dim = planes.state.ncols();
+) -> Result<()> {
+    let dim = planes[Plane::State].ncols();
     let leaves = dim.div_ceil(LEAF);
     let groups = vectors.len() / width.max(1);
     let shared = Shared {
@@ -47,22 +49,26 @@ pub(super) fn products<T: Real>(
         pairs,
         dim,
         leaves,
-        state: elements(planes.state),
-        memory: elements(planes.memory),
-        point: elements(planes.point),
-        output: elements(planes.output),
-        noise: elements(planes.noise),
-        earlier_point: elements(planes.earlier_point),
-        earlier_output: elements(planes.earlier_output),
+        state: elements(&planes[Plane::State]),
+        memory: elements(&planes[Plane::Memory]),
+        point: elements(&planes[Plane::Point]),
+        output: elements(&planes[Plane::Output]),
+        noise: elements(&planes[Plane::Noise]),
+        earlier_point: elements(&planes[Plane::EarlierPoint]),
+        earlier_output: elements(&planes[Plane::EarlierOutput]),
+        variances: elements(&planes[Plane::Variances]),
     };
     sums.clear();
+    products.clear();
+    reserve("sums of products", sums, groups * leaves * pairs.len())?;
+    reserve("products", products, groups * pairs.len())?;
     sums.resize(groups * leaves * pairs.len(), T::zero());
     shared.split(0, sums);
-    products.clear();
     for group in sums.chunks((leaves * pairs.len()).max(1)) {
         let total = |pair: usize| group.iter().skip(pair).step_by(pairs.len()).fold(0.0, |sum, s| sum + s.wide());
         products.extend((0..pairs.len()).map(total));
     }
+    Ok(())
 }
 
 impl<T: Real> Shared<'_, T> {
@@ -173,6 +179,7 @@ impl<T: Real> Shared<'_, T> {
             Plane::Noise => self.noise,
             Plane::EarlierPoint => self.earlier_point,
             Plane::EarlierOutput => self.earlier_output,
+            Plane::Variances => self.variances,
         };
         let first = r.row as usize * self.dim;
         plane.get(first..first + self.dim).unwrap_or(&[])

@@ -132,6 +132,7 @@ impl<T: Real> Sources<'_, '_, T> {
             Plane::Noise => self.shared.noise,
             Plane::EarlierPoint => self.shared.earlier_point,
             Plane::EarlierOutput => self.shared.earlier_output,
+            Plane::Variances => self.shared.variances,
         };
         let first = row * self.shared.dim;
         Some(&array[first + self.columns.start..first + self.columns.end])
@@ -239,21 +240,13 @@ mod tests {
         point: &Array2<T>,
         rows: usize,
     ) -> Vec<Change> {
-        let none = Array2::zeros((0, state.ncols()));
-        let planes = Planes::<Cpu<T>> {
-            state,
-            memory,
-            point,
-            output: &none,
-            earlier_point: &none,
-            earlier_output: &none,
-            noise: &none,
-            variances: &none,
-            state_rows: rows,
-            memory_rows: rows,
-        };
+        let none = || Array2::zeros((0, state.ncols()));
+        let arrays = [state.clone(), memory.clone(), point.clone(), none(), none(), none(), none(), none()];
+        let mut planes = Planes::<Cpu<T>>::new(arrays, rows, rows);
         let mut changes = Vec::new();
-        Cpu::new().run(program, planes, &mut Default::default(), &mut changes).unwrap();
+        Cpu::new().run(program, &mut planes, &mut Default::default(), &mut changes).unwrap();
+        state.assign(&planes[Plane::State]);
+        memory.assign(&planes[Plane::Memory]);
         changes
     }
 

@@ -1,8 +1,8 @@
 //! A device with its stream and kernels. Nothing here panics on a machine without CUDA.
 
-use super::error::{Answer, DeviceError, out_of_memory};
+use super::error::{Answer, out_of_memory};
 use super::staging::{Queue, Staging};
-use crate::error::{Error, Result};
+use crate::error::{DeviceError, Error, Result};
 use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DeviceRepr, result, sys};
 use cudarc::nvrtc::Ptx;
 use std::ffi::c_void;
@@ -27,7 +27,7 @@ pub const PTX: &str = include_str!("kernels/piadm.ptx");
 macro_rules! kernels {
     ($($name:ident),*) => {
         /// The kernels for one element type.
-        pub(super) struct Kernels {
+        pub(crate) struct Kernels {
             $(pub $name: CudaFunction,)*
         }
 
@@ -54,7 +54,7 @@ kernels!(
 );
 
 /// What every array, view and score of a backend shares.
-pub(super) struct Device {
+pub(crate) struct Device {
     stream: Arc<CudaStream>,
     pub kernels: Kernels,
     /// Normals with all 53 bits.
@@ -172,10 +172,10 @@ macro_rules! launch {
         $device.launch($kernel, $blocks, $threads, &mut [$((&raw const $argument).cast_mut().cast::<std::ffi::c_void>()),+])
     };
 }
-pub(super) use launch;
+pub(crate) use launch;
 
 /// How many devices the driver has.
-pub(super) fn count() -> Result<usize> {
+pub(crate) fn count() -> Result<usize> {
     load_driver()?;
     match result::init() {
         Err(e) if e.0 == sys::CUresult::CUDA_ERROR_NO_DEVICE => Ok(0),
@@ -192,7 +192,7 @@ fn driver_version() -> i32 {
 }
 
 /// Loads the driver's library, which stays loaded; cudarc itself panics where there is none.
-pub(super) fn load_driver() -> Result<()> {
+pub(crate) fn load_driver() -> Result<()> {
     static ANSWER: OnceLock<std::result::Result<(), String>> = OnceLock::new();
     let names: &[&str] = if cfg!(windows) { &["nvcuda.dll"] } else { &["libcuda.so", "libcuda.so.1"] };
     let load = || {

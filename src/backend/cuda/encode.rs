@@ -5,7 +5,7 @@ use crate::backend::{NoiseRow, Plane, Program, Real, RowRef, Vector};
 
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub(super) struct TermWord<T> {
+pub(crate) struct TermWord<T> {
     row: u64,
     /// 0 where nothing is subtracted.
     minus: u64,
@@ -17,7 +17,7 @@ pub(super) struct TermWord<T> {
 
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub(super) struct TargetWord {
+pub(crate) struct TargetWord {
     out: u64,
     /// 0 where no other row holds the old value.
     before: u64,
@@ -29,28 +29,28 @@ pub(super) struct TargetWord {
 
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub(super) struct SegmentWord {
+pub(crate) struct SegmentWord {
     first: u32,
     end: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub(super) struct VectorWord {
+pub(crate) struct VectorWord {
     row: u64,
     minus: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub(super) struct PairWord {
+pub(crate) struct PairWord {
     a: u32,
     b: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub(super) struct ChangeWord {
+pub(crate) struct ChangeWord {
     pub sum: f64,
     pub moved: u32,
     pub finite: u32,
@@ -73,35 +73,23 @@ unsafe impl Word for ChangeWord {}
 
 /// Where the planes lie and how many rows they have.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Addresses {
-    pub planes: [(u64, usize); 7],
+pub(crate) struct Addresses {
+    pub planes: [(u64, usize); Plane::ALL.len()],
     pub bytes_of_row: u64,
 }
 
 impl Addresses {
     /// The address of a row; `None` if the plane has no such row.
     fn of(&self, r: RowRef) -> Option<u64> {
-        let (start, rows) = self.planes[index(r.plane)];
+        let (start, rows) = self.planes[r.plane as usize];
         let row = r.row as usize;
         (row < rows).then(|| start + row as u64 * self.bytes_of_row)
     }
 }
 
-fn index(plane: Plane) -> usize {
-    match plane {
-        Plane::State => 0,
-        Plane::Memory => 1,
-        Plane::Point => 2,
-        Plane::Output => 3,
-        Plane::Noise => 4,
-        Plane::EarlierPoint => 5,
-        Plane::EarlierOutput => 6,
-    }
-}
-
 /// The words of a program, kept from round to round.
 #[derive(Debug)]
-pub(super) struct Words<T> {
+pub(crate) struct Words<T> {
     pub terms: Vec<TermWord<T>>,
     pub targets: Vec<TargetWord>,
     pub segments: Vec<SegmentWord>,
@@ -158,7 +146,7 @@ impl<T: Real> Words<T> {
                     dependent: u32::from(self.is_written(target.out)),
                     unused: 0,
                 });
-                *self.written.get_mut(index(target.out.plane))?.get_mut(target.out.row as usize)? = self.segment;
+                *self.written.get_mut(target.out.plane as usize)?.get_mut(target.out.row as usize)? = self.segment;
             }
             self.segments.push(SegmentWord { first, end: self.targets.len() as u32 });
         }
@@ -166,12 +154,12 @@ impl<T: Real> Words<T> {
     }
 
     fn is_written(&self, r: RowRef) -> bool {
-        self.written.get(index(r.plane)).and_then(|w| w.get(r.row as usize)) == Some(&self.segment)
+        self.written.get(r.plane as usize).and_then(|w| w.get(r.row as usize)) == Some(&self.segment)
     }
 }
 
 /// Encodes vectors; `None` if one names a row that is not there.
-pub(super) fn encode_vectors(vectors: &[Vector], addresses: &Addresses, words: &mut Vec<VectorWord>) -> Option<()> {
+pub(crate) fn encode_vectors(vectors: &[Vector], addresses: &Addresses, words: &mut Vec<VectorWord>) -> Option<()> {
     words.clear();
     for v in vectors {
         words.push(VectorWord { row: addresses.of(v.row)?, minus: v.minus.map_or(Some(0), |m| addresses.of(m))? });
@@ -180,7 +168,7 @@ pub(super) fn encode_vectors(vectors: &[Vector], addresses: &Addresses, words: &
 }
 
 /// Encodes pairs of vectors of a group.
-pub(super) fn encode_pairs(pairs: &[(usize, usize)], words: &mut Vec<PairWord>) {
+pub(crate) fn encode_pairs(pairs: &[(usize, usize)], words: &mut Vec<PairWord>) {
     words.clear();
     words.extend(pairs.iter().map(|&(a, b)| PairWord { a: a as u32, b: b as u32 }));
 }

@@ -7,29 +7,27 @@
 //! For a score that itself gives the same bits on both, f32 and f64 samples, rounds, rows and residuals are those of [`Cpu`](super::Cpu), bit
 //! for bit: additions and multiplications are never contracted and every sum has the canonical order.
 
-mod device;
+pub(crate) mod device;
 mod encode;
-mod error;
+pub(crate) mod error;
 mod rows;
-mod scores;
 mod scratch;
-mod staging;
+pub(crate) mod staging;
 
+pub use crate::error::DeviceError;
 pub use device::{PTX, SOURCE};
-pub use error::DeviceError;
 pub use rows::{DeviceArray, DeviceRows, DeviceRowsMut};
-pub use scores::{DeviceMixture, HostScore};
 pub use scratch::CudaScratch;
 
 use super::sum::LEAF;
-use super::{Backend, Change, NoiseRow, Planes, Program, Real, Vector, array_size, clamp};
+use super::{Backend, Change, NoiseRow, Plane, Planes, Program, Real, Vector, array_size, clamp};
 use crate::error::{Error, Result};
 use crate::noise::{NoiseKey, NormalPrecision};
 use cudarc::driver::{CudaStream, DeviceRepr, ValidAsZeroBits};
 use device::{Device, launch};
 use encode::Addresses;
 use error::Answer;
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use staging::{Part, Word};
 use std::fmt::Debug;
 use std::marker::PhantomData;
@@ -83,7 +81,7 @@ impl DeviceElem for f64 {
 /// }
 /// ```
 pub struct Cuda<T> {
-    device: Arc<Device>,
+    pub(crate) device: Arc<Device>,
     element: PhantomData<fn() -> T>,
 }
 
@@ -144,26 +142,19 @@ impl<T: DeviceElem> Cuda<T> {
 }
 
 /// Blocks of threads that take four elements each, for one row.
-fn blocks_of_row(dim: usize, threads: u32) -> usize {
+pub(crate) fn blocks_of_row(dim: usize, threads: u32) -> usize {
     dim.div_ceil(4 * threads as usize)
 }
 
-fn addresses<T: DeviceElem>(device: &Device, planes: &Planes<'_, Cuda<T>>) -> Result<Addresses> {
-    let dim = planes.state.dim;
+fn addresses<T: DeviceElem>(device: &Device, planes: &Planes<Cuda<T>>) -> Result<Addresses> {
+    let dim = planes[Plane::State].dim;
     // rows of another length are none that a program can name
     let of = |a: &DeviceArray<T>| Ok::<_, Error>((a.address(device)?, if a.dim == dim { a.rows } else { 0 }));
-    Ok(Addresses {
-        planes: [
-            of(planes.state)?,
-            of(planes.memory)?,
-            of(planes.point)?,
-            of(planes.output)?,
-            of(planes.noise)?,
-            of(planes.earlier_point)?,
-            of(planes.earlier_output)?,
-        ],
-        bytes_of_row: (dim * size_of::<T>()) as u64,
-    })
+    let mut all = [(0, 0); Plane::ALL.len()];
+    for (at, plane) in all.iter_mut().zip(Plane::ALL) {
+        *at = of(&planes[plane])?;
+    }
+    Ok(Addresses { planes: all, bytes_of_row: (dim * size_of::<T>()) as u64 })
 }
 
 /// A row number that does not fit its array: never from a sampler of this crate.
@@ -224,6 +215,19 @@ impl<T: DeviceElem> Backend for Cuda<T> {
             .map_err(|_| Error::TooLarge { what: "rows on the host", why: "shape overflow".into() })
     }
 
+    fn read(&self, src: &DeviceArray<T>, mut out: ArrayViewMut2<'_, T>) -> Result<()> {
+        let host = self.download(src, 0..src.rows)?;
+        if out.dim() != host.dim() {
+            return Err(Error::Shape {
+                what: "rows to copy",
+                found: out.shape().to_vec(),
+                expected: host.shape().to_vec(),
+            });
+        }
+        out.assign(&host);
+        Ok(())
+    }
+
     fn gather(&self, src: &DeviceArray<T>, rows: &[u32], dst: &mut DeviceArray<T>, first: usize) -> Result<()> {
         let fits = first.checked_add(rows.len()).is_some_and(|end| end <= dst.rows) && src.dim == dst.dim;
         if !fits || rows.iter().any(|r| *r as usize >= src.rows) {
@@ -256,19 +260,20 @@ impl<T: DeviceElem> Backend for Cuda<T> {
     fn run(
         &self,
         program: &Program<T>,
-        planes: Planes<'_, Self>,
+        planes: &mut Planes<Self>,
         scratch: &mut CudaScratch<T>,
         changes: &mut Vec<Change>,
     ) -> Result<()> {
         let words = &mut scratch.words;
-        words.encode(program, &addresses(&self.device, &planes)?).ok_or_else(no_such_row)?;
+        words.encode(program, &addresses(&self.device, planes)?).ok_or_else(no_such_row)?;
         changes.clear();
-        let has_variances = planes.variances.rows > 0 && planes.variances.dim == planes.state.dim;
+        let variances = &planes[Plane::Variances];
+        let has_variances = variances.rows > 0 && variances.dim == planes[Plane::State].dim;
         if words.shifts && !has_variances {
             return Err(no_such_row());
         }
-        let variances = planes.variances.address(&self.device)?;
-        let (count, leaves) = (words.targets.len(), planes.state.dim.div_ceil(LEAF));
+        let variances = planes[Plane::Variances].address(&self.device)?;
+        let (count, leaves) = (words.targets.len(), planes[Plane::State].dim.div_ceil(LEAF));
         if count == 0 {
             return Ok(());
         }
@@ -283,7 +288,7 @@ impl<T: DeviceElem> Backend for Cuda<T> {
         let segment_count = words.segments.len();
         // long windows of few elements leave most of a device idle, unless targets are prepared side by side
         let few = segment_count * leaves <= device.few_leaves && count > 2 * segment_count;
-        let (dim, leaf_count, target_count) = (planes.state.dim as u64, leaves as u32, count as u32);
+        let (dim, leaf_count, target_count) = (planes[Plane::State].dim as u64, leaves as u32, count as u32);
         // SAFETY: the words name rows of the planes, which the sampler's borrow keeps alive and its own; variances are a row where a word has a
         // shift; sums and flags have an entry for every leaf of every target.
         unsafe {
@@ -321,18 +326,18 @@ impl<T: DeviceElem> Backend for Cuda<T> {
         vectors: &[Vector],
         width: usize,
         pairs: &[(usize, usize)],
-        planes: Planes<'_, Self>,
+        planes: &Planes<Self>,
         scratch: &mut CudaScratch<T>,
         products: &mut Vec<f64>,
     ) -> Result<()> {
-        let at = addresses(&self.device, &planes)?;
+        let at = addresses(&self.device, planes)?;
         encode::encode_vectors(vectors, &at, &mut scratch.vectors).ok_or_else(no_such_row)?;
         encode::encode_pairs(pairs, &mut scratch.pairs);
         if width > MOST_VECTORS || pairs.iter().any(|&(a, b)| a.max(b) >= width) {
             return Err(no_such_row());
         }
         products.clear();
-        let (groups, leaves) = (vectors.len() / width.max(1), planes.state.dim.div_ceil(LEAF));
+        let (groups, leaves) = (vectors.len() / width.max(1), planes[Plane::State].dim.div_ceil(LEAF));
         let count = groups * pairs.len();
         if count == 0 {
             return Ok(());
@@ -344,7 +349,7 @@ impl<T: DeviceElem> Backend for Cuda<T> {
         let [vectors, pair_words] = queue.stage([Part::of(&scratch.vectors), Part::of(&scratch.pairs)])?;
         let jobs = groups * leaves;
         let (group_width, pair_count, job_count) = (width as u32, pairs.len() as u32, jobs as u64);
-        let (dim, leaf_count, total_count) = (planes.state.dim as u64, leaves as u32, count as u64);
+        let (dim, leaf_count, total_count) = (planes[Plane::State].dim as u64, leaves as u32, count as u64);
         let kernel = &device.kernels.products;
         // SAFETY: the words name rows of the planes, pairs lie inside a group, sums have an entry for every pair of every leaf.
         unsafe {

@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 /// An array on a device, rows x dim, every row contiguous.
 pub struct DeviceArray<T> {
-    pub(super) slice: CudaSlice<T>,
-    pub(super) rows: usize,
-    pub(super) dim: usize,
+    pub(crate) slice: CudaSlice<T>,
+    pub(crate) rows: usize,
+    pub(crate) dim: usize,
 }
 
 impl<T> DeviceArray<T> {
@@ -40,7 +40,7 @@ impl<T> DeviceArray<T> {
     }
 
     /// Where it lies, for work on the device's stream.
-    pub(super) fn address(&self, device: &Device) -> Result<u64> {
+    pub(crate) fn address(&self, device: &Device) -> Result<u64> {
         device.owns(self.slice.stream())?;
         Ok(self.slice.device_ptr(self.slice.stream()).0)
     }
@@ -75,11 +75,11 @@ impl<T> Debug for DeviceArray<T> {
 /// backend records no events for cudarc: work on another stream must be ordered by the score itself, before and after.
 #[derive(Clone, Copy)]
 pub struct DeviceRows<'a, T> {
-    pub(super) slice: &'a CudaSlice<T>,
+    pub(crate) slice: &'a CudaSlice<T>,
     /// First element.
-    pub(super) start: usize,
-    pub(super) rows: usize,
-    pub(super) dim: usize,
+    pub(crate) start: usize,
+    pub(crate) rows: usize,
+    pub(crate) dim: usize,
 }
 
 impl<'a, T> DeviceRows<'a, T> {
@@ -103,7 +103,7 @@ impl<'a, T> DeviceRows<'a, T> {
         self.slice.slice(self.start..self.start + self.rows * self.dim)
     }
 
-    pub(super) fn address(&self) -> u64 {
+    pub(crate) fn address(&self) -> u64 {
         self.slice.device_ptr(self.slice.stream()).0 + (self.start * size_of::<T>()) as u64
     }
 }
@@ -140,11 +140,11 @@ impl<T> Debug for DeviceRows<'_, T> {
 /// Enqueue the work that writes them on [`stream`](DeviceRowsMut::stream): the sampler reads them there afterwards, and nothing needs to
 /// wait. Work on another stream must be ordered by the score itself, before and after.
 pub struct DeviceRowsMut<'a, T> {
-    pub(super) slice: &'a mut CudaSlice<T>,
+    pub(crate) slice: &'a mut CudaSlice<T>,
     /// First element.
-    pub(super) start: usize,
-    pub(super) rows: usize,
-    pub(super) dim: usize,
+    pub(crate) start: usize,
+    pub(crate) rows: usize,
+    pub(crate) dim: usize,
 }
 
 impl<T> DeviceRowsMut<'_, T> {
@@ -168,7 +168,7 @@ impl<T> DeviceRowsMut<'_, T> {
         self.slice.slice_mut(self.start..self.start + self.rows * self.dim)
     }
 
-    pub(super) fn address(&mut self) -> u64 {
+    pub(crate) fn address(&mut self) -> u64 {
         let stream = self.slice.stream().clone();
         self.slice.device_ptr_mut(&stream).0 + (self.start * size_of::<T>()) as u64
     }

@@ -7,13 +7,13 @@ use super::staging::Buffer;
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct CudaScratch<T> {
-    pub(super) words: Words<T>,
-    pub(super) vectors: Vec<VectorWord>,
-    pub(super) pairs: Vec<PairWord>,
-    pub(super) changes: Vec<ChangeWord>,
-    pub(super) sums: Buffer<T>,
-    pub(super) flags: Buffer<u32>,
-    pub(super) answers: Buffer<f64>,
+    pub(crate) words: Words<T>,
+    pub(crate) vectors: Vec<VectorWord>,
+    pub(crate) pairs: Vec<PairWord>,
+    pub(crate) changes: Vec<ChangeWord>,
+    pub(crate) sums: Buffer<T>,
+    pub(crate) flags: Buffer<u32>,
+    pub(crate) answers: Buffer<f64>,
 }
 
 impl<T> Default for CudaScratch<T> {

@@ -28,11 +28,11 @@ const ALIGNMENT: usize = 16;
 /// Bytes of the first room.
 const FIRST: usize = 1 << 16;
 /// Bytes of host rows that go through pinned memory at once.
-pub(super) const PIECE: usize = 1 << 22;
+pub(crate) const PIECE: usize = 1 << 22;
 
 /// Host memory that the device reads and writes directly.
 #[derive(Debug)]
-pub(super) struct Pinned {
+pub(crate) struct Pinned {
     start: *mut u8,
     len: usize,
     context: Arc<CudaContext>,
@@ -93,7 +93,7 @@ impl Drop for Pinned {
 }
 
 /// The room.
-pub(super) struct Staging {
+pub(crate) struct Staging {
     /// On its way to the device: here, and there.
     up: Option<(Pinned, CudaSlice<u8>)>,
     used: usize,
@@ -108,7 +108,7 @@ impl Staging {
 }
 
 /// A part of a block.
-pub(super) struct Part<'a> {
+pub(crate) struct Part<'a> {
     start: *const u8,
     bytes: usize,
     items: std::marker::PhantomData<&'a [u8]>,
@@ -121,7 +121,7 @@ impl<'a> Part<'a> {
 }
 
 /// The right to enqueue: one operation at a time, from its first staged block to the answer that it reads.
-pub(super) struct Queue<'a> {
+pub(crate) struct Queue<'a> {
     pub device: &'a Device,
     pub staging: MutexGuard<'a, Staging>,
 }
@@ -220,7 +220,7 @@ impl Queue<'_> {
 
 /// A buffer on the device that grows.
 #[derive(Debug)]
-pub(super) struct Buffer<W>(Option<CudaSlice<W>>);
+pub(crate) struct Buffer<W>(Option<CudaSlice<W>>);
 
 impl<W> Default for Buffer<W> {
     fn default() -> Self {

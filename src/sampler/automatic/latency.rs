@@ -1,33 +1,18 @@
-//! What a round costs, given or measured.
+//! What a round costs, measured.
 
-use super::Automatic;
 use crate::backend::Backend;
-use crate::error::{Error, Result};
-use crate::sampler::{Observer, OnStall, Picard, Problem, Round, Sampler, Save, Sequential, Window};
+use crate::engine::accept::acceptance::Sweeps;
+use crate::engine::observer::{Observer, Round};
+use crate::engine::settings::Picard;
+use crate::error::Result;
+use crate::nodes::Window;
+use crate::problem::{Latency, Problem, Save};
+use crate::sampler::automatic::settings::{Automatic, longest_list};
+use crate::sampler::interface::Sampler;
+use crate::sampler::sequential::Sequential;
 use crate::score::ScoreFn;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
-
-/// Seconds that a round of so many rows takes, the solver's own work included.
-///
-/// Between the points it is linear, and so it goes on to twice the rows of the last one; from there it grows in proportion to the rows,
-/// since a network that has not been measured there may be at its limit. Before the first point it is constant. It holds for a network, a dimension and a machine, and for every number of samples and steps.
-///
-/// ```
-/// use piadm::Latency;
-/// let latency = Latency { points: vec![(1, 1e-3), (64, 2e-3)] };
-/// assert_eq!(latency.seconds(1.0), 1e-3);
-/// assert_eq!(latency.seconds(32.5), 1.5e-3);
-/// assert_eq!(latency.seconds(127.0), 3e-3);
-/// assert_eq!(latency.seconds(256.0), 2.0 * latency.seconds(128.0));
-/// ```
-#[derive(Clone, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
-pub struct Latency {
-    /// Rows of a round and its seconds, rows ascending.
-    pub points: Vec<(usize, f64)>,
-}
 
 /// What measuring took.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,7 +28,7 @@ impl Latency {
     /// ```
     /// use piadm::{Automatic, Cpu, Latency, Ou, Prediction, Problem, Sampler, Scheme, TimeGrid, score_fn};
     /// let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 100)?;
-    /// let problem = Problem::new(Cpu::<f32>::new(), &Ou, grid, Scheme::default(), (4, 2));
+    /// let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (4, 2));
     /// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
     /// let latency = Latency::measure(&problem, &mut score, &Automatic::default())?;
     /// let automatic = Automatic { latency: Some(latency), ..Automatic::default() };
@@ -55,49 +40,11 @@ impl Latency {
     /// # Errors
     /// As a run: bad settings, a failing score, numbers that are not finite.
     pub fn measure<B: Backend>(
-        problem: &Problem<'_, B>,
+        problem: &Problem<B>,
         score: &mut dyn ScoreFn<B>,
         settings: &Automatic,
     ) -> Result<Latency> {
         measure(problem, score, settings).map(|(latency, _)| latency)
-    }
-
-    /// Seconds of a round of `rows` rows; 0 where there are no points.
-    pub fn seconds(&self, rows: f64) -> f64 {
-        let Some(&(last, _)) = self.points.last() else { return 0.0 };
-        let known = 2.0 * last as f64;
-        if rows <= known { self.line(rows) } else { self.line(known) * (rows / known) }
-    }
-
-    /// Linear between the points and beyond the last two, constant before the first.
-    fn line(&self, rows: f64) -> f64 {
-        let after = self.points.partition_point(|p| (p.0 as f64) < rows).clamp(1, self.points.len().max(2) - 1);
-        match (self.points.get(after - 1), self.points.get(after)) {
-            (Some(&(m, earlier)), Some(&(n, later))) => {
-                let part = (rows - m as f64) / (n as f64 - m as f64);
-                let rise = later - earlier;
-                if part > 1.0 { later + (part - 1.0) * rise.max(0.0) } else { earlier + part.max(0.0) * rise }
-            }
-            (Some(&(_, only)), None) => only,
-            _ => 0.0,
-        }
-    }
-
-    pub(super) fn check(&self) -> Result<()> {
-        if self.points.is_empty() {
-            return Err(Error::setting("latency", "no points", "seconds for at least one number of rows"));
-        }
-        let mut before = 0;
-        for &(rows, seconds) in &self.points {
-            if rows <= before {
-                return Err(Error::setting("latency rows", rows, "ascending numbers of at least 1 row"));
-            }
-            if !(seconds > 0.0 && seconds.is_finite()) {
-                return Err(Error::setting("latency seconds", seconds, "a finite number above 0"));
-            }
-            before = rows;
-        }
-        Ok(())
     }
 }
 
@@ -107,16 +54,17 @@ const STRIDE: usize = 8;
 const CHEAPER: f64 = 0.9;
 
 pub(super) fn measure<B: Backend>(
-    problem: &Problem<'_, B>,
+    problem: &Problem<B>,
     score: &mut dyn ScoreFn<B>,
     settings: &Automatic,
 ) -> Result<(Latency, Probe)> {
     settings.check()?;
     let started = Instant::now();
-    let list = problem.list(score.prediction())?;
+    let prepared = problem.prepare(&*score)?;
+    let list = longest_list(&prepared);
     let (rounds, steps) = (list.nodes().iter().filter(|n| n.evaluate).count(), list.steps());
-    let longest = settings.longest(&list);
-    drop(list);
+    let longest = settings.longest(list);
+    drop(prepared);
     let problem = problem.clone().with_save(Save::Nothing);
     let mut probe = Probe::default();
     let mut watch = Stopwatch::new(2);
@@ -130,7 +78,9 @@ pub(super) fn measure<B: Backend>(
     // its first two rounds touch memory for the first time
     let mut repeats = 3;
     while window > 1 {
-        let sampler = Picard { window: Window::Steps(window), on_stall: OnStall::Accept, ..settings.base.clone() };
+        // a probe ends before it matters whether a node converges
+        let sweeps = settings.base.sweeps.most().map_or(Sweeps::Unbounded, Sweeps::AtMost);
+        let sampler = Picard { window: Window::Steps(window), sweeps, ..settings.base.clone() };
         let mut watch = Stopwatch { row: seconds / first_rows as f64, ..Stopwatch::new(repeats) };
         sampler.run(&problem, score, &mut watch)?;
         probe.rows += watch.evaluated;

@@ -1,6 +1,5 @@
 //! When which block makes which iteration.
 
-use super::Parareal;
 use crate::error::{Error, Result};
 
 /// Which block makes which iteration when.
@@ -22,18 +21,19 @@ pub(super) struct Part {
 }
 
 impl Plan {
-    pub(super) fn new(settings: &Parareal, steps: usize) -> Result<Self> {
-        let blocks = settings.blocks.unwrap_or_else(|| (steps as f64).sqrt().round().max(1.0) as usize);
+    /// For so many blocks and iterations at the most, or as many as suit the number of steps.
+    pub(super) fn new(blocks: Option<usize>, max_iterations: Option<usize>, steps: usize) -> Result<Self> {
+        let blocks = blocks.unwrap_or_else(|| (steps as f64).sqrt().round().max(1.0) as usize);
         if !(1..=steps).contains(&blocks) {
             return Err(Error::setting("blocks", blocks, "1 to the number of steps"));
         }
-        if settings.max_iterations == Some(0) {
+        if max_iterations == Some(0) {
             return Err(Error::setting("max_iterations", 0, "at least 1 iteration"));
         }
         let end = |n: usize| (n as u128 * steps as u128 / blocks as u128) as usize;
         let nodes = (0..=blocks).map(end).collect();
         let stride = steps.div_ceil(blocks).max(2);
-        Ok(Plan { nodes, stride, most: settings.max_iterations.unwrap_or(blocks).min(blocks) })
+        Ok(Plan { nodes, stride, most: max_iterations.unwrap_or(blocks).min(blocks) })
     }
 
     pub(super) fn blocks(&self) -> usize {

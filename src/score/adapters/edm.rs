@@ -1,11 +1,10 @@
 //! The preconditioning of EDM.
 
-use super::super::check_shapes;
-use super::{Rows, ScoreFn};
 use crate::backend::{Backend, Cpu, Real};
 use crate::error::{BoxError, Error, Result};
 use crate::portable::ln_f64;
-use crate::prediction::Prediction;
+use crate::score::check_shapes;
+use crate::score::{Model, Prediction, Rows, ScoreFn};
 use ndarray::{ArrayView2, ArrayViewMut2, Zip};
 
 /// A raw network F with the preconditioning of EDM (Karras et al., arXiv 2206.00364, table 1 and equation 7):
@@ -51,11 +50,17 @@ impl<S> EdmPrecondition<S> {
     }
 }
 
-impl<T: Real, S: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for EdmPrecondition<S> {
+impl<S: Model> Model for EdmPrecondition<S> {
     fn prediction(&self) -> Prediction {
         Prediction::Data
     }
 
+    fn max_rows(&self) -> Option<usize> {
+        self.inner.max_rows()
+    }
+}
+
+impl<T: Real, S: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for EdmPrecondition<S> {
     fn eval(
         &mut self,
         x: ArrayView2<'_, T>,
@@ -91,9 +96,5 @@ impl<T: Real, S: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for EdmPrecondition<S> {
             Zip::from(out).and(x).for_each(|out, &x| *out = skip * x + scale * *out);
         }
         Ok(())
-    }
-
-    fn max_rows(&self) -> Option<usize> {
-        self.inner.max_rows()
     }
 }

@@ -1,10 +1,9 @@
 //! Classifier-free guidance.
 
-use super::super::check_shapes;
-use super::{Rows, ScoreFn};
 use crate::backend::{Backend, Cpu, Real};
 use crate::error::{BoxError, Error, Result};
-use crate::prediction::Prediction;
+use crate::score::check_shapes;
+use crate::score::{Model, Prediction, Rows, ScoreFn};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Zip, concatenate};
 
 /// Classifier-free guidance (Ho and Salimans, arXiv 2207.12598) with scale w:
@@ -77,11 +76,21 @@ impl<C, U> Guided<Pair<C, U>> {
     }
 }
 
-impl<T: Real, S: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for Guided<S> {
+impl<S: Model> Model for Guided<S> {
     fn prediction(&self) -> Prediction {
         self.inner.prediction()
     }
 
+    fn max_rows(&self) -> Option<usize> {
+        self.inner.max_rows().map(|n| (n / 2).max(1))
+    }
+
+    fn time_range(&self) -> Option<(f64, f64)> {
+        self.inner.time_range()
+    }
+}
+
+impl<T: Real, S: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for Guided<S> {
     fn eval(
         &mut self,
         x: ArrayView2<'_, T>,
@@ -101,21 +110,13 @@ impl<T: Real, S: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for Guided<S> {
         let states = concatenate(Axis(0), &[x, x])?;
         let (t, alpha, sigma) = (rows.t.repeat(2), rows.alpha.repeat(2), rows.sigma.repeat(2));
         let (sample, slot) = (rows.sample.repeat(2), rows.slot.repeat(2));
-        let twice = Rows { t: &t, alpha: &alpha, sigma: &sigma, sample: &sample, slot: &slot };
+        let twice = Rows { t: &t, alpha: &alpha, sigma: &sigma, sample: &sample, slot: &slot, to: Default::default() };
         let mut outputs = Cpu::new().alloc("the outputs of a guided network", 2 * n, x.ncols(), T::zero())?;
         self.inner.eval(states.view(), &twice, outputs.view_mut())?;
         let (conditional, unconditional) = outputs.view().split_at(Axis(0), n);
         let extra = T::of(self.scale - 1.0);
         Zip::from(&mut out).and(conditional).and(unconditional).for_each(|out, &c, &u| *out = c + extra * (c - u));
         Ok(())
-    }
-
-    fn max_rows(&self) -> Option<usize> {
-        self.inner.max_rows().map(|n| (n / 2).max(1))
-    }
-
-    fn time_range(&self) -> Option<(f64, f64)> {
-        self.inner.time_range()
     }
 }
 
@@ -135,11 +136,25 @@ pub struct Pair<C, U> {
     unconditional: U,
 }
 
-impl<T: Real, C: ScoreFn<Cpu<T>>, U: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for Pair<C, U> {
+impl<C: Model, U: Model> Model for Pair<C, U> {
     fn prediction(&self) -> Prediction {
         self.conditional.prediction()
     }
 
+    fn max_rows(&self) -> Option<usize> {
+        let bounds = [self.conditional.max_rows(), self.unconditional.max_rows()];
+        bounds.into_iter().flatten().min().map(|n| n.saturating_mul(2))
+    }
+
+    fn time_range(&self) -> Option<(f64, f64)> {
+        match (self.conditional.time_range(), self.unconditional.time_range()) {
+            (Some(a), Some(b)) => Some((a.0.max(b.0), a.1.min(b.1))),
+            (a, b) => a.or(b),
+        }
+    }
+}
+
+impl<T: Real, C: ScoreFn<Cpu<T>>, U: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for Pair<C, U> {
     fn eval(
         &mut self,
         x: ArrayView2<'_, T>,
@@ -156,17 +171,5 @@ impl<T: Real, C: ScoreFn<Cpu<T>>, U: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for Pair<C
         let ((x0, x1), (out0, out1)) = (x.split_at(Axis(0), n), out.split_at(Axis(0), n));
         self.conditional.eval(x0, &rows.range(0..n), out0)?;
         self.unconditional.eval(x1, &rows.range(n..rows.len()), out1)
-    }
-
-    fn max_rows(&self) -> Option<usize> {
-        let bounds = [self.conditional.max_rows(), self.unconditional.max_rows()];
-        bounds.into_iter().flatten().min().map(|n| n.saturating_mul(2))
-    }
-
-    fn time_range(&self) -> Option<(f64, f64)> {
-        match (self.conditional.time_range(), self.unconditional.time_range()) {
-            (Some(a), Some(b)) => Some((a.0.max(b.0), a.1.min(b.1))),
-            (a, b) => a.or(b),
-        }
     }
 }

@@ -2,26 +2,27 @@
 
 mod edm;
 mod guided;
+mod kernel;
 mod threshold;
 
 pub use edm::EdmPrecondition;
 pub use guided::{Guided, Pair};
+pub use kernel::Kernel;
 pub use threshold::{Clip, Threshold};
 
-use super::{Rows, ScoreFn};
 use crate::backend::Backend;
 use crate::error::{BoxError, Error, Result};
-use crate::prediction::Prediction;
+use crate::score::{Model, Prediction, Rows, ScoreFn};
 
 /// A score with a bound on the rows of one call: a sampler cuts larger rounds into several calls.
 ///
 /// Nothing else changes, and if the result of a row does not depend on the other rows no bit of the samples does.
 ///
 /// ```
-/// use piadm::{Chunked, Cpu, Prediction, ScoreFn, score_map};
+/// use piadm::{Chunked, Model, Prediction, score_map};
 /// let network = score_map(Prediction::Score, |x, _rows| Ok(x.mapv(|v: f32| -v)));
 /// let score = Chunked::new(network, 64)?;
-/// assert_eq!(ScoreFn::<Cpu<f32>>::max_rows(&score), Some(64));
+/// assert_eq!(score.max_rows(), Some(64));
 /// # Ok::<(), piadm::Error>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -43,13 +44,9 @@ impl<S> Chunked<S> {
     }
 }
 
-impl<B: Backend, S: ScoreFn<B>> ScoreFn<B> for Chunked<S> {
+impl<S: Model> Model for Chunked<S> {
     fn prediction(&self) -> Prediction {
         self.inner.prediction()
-    }
-
-    fn eval(&mut self, x: B::View<'_>, rows: &Rows<'_>, out: B::ViewMut<'_>) -> std::result::Result<(), BoxError> {
-        self.inner.eval(x, rows, out)
     }
 
     fn max_rows(&self) -> Option<usize> {
@@ -58,5 +55,27 @@ impl<B: Backend, S: ScoreFn<B>> ScoreFn<B> for Chunked<S> {
 
     fn time_range(&self) -> Option<(f64, f64)> {
         self.inner.time_range()
+    }
+
+    fn components(&self) -> usize {
+        self.inner.components()
+    }
+
+    fn heads(&self) -> usize {
+        self.inner.heads()
+    }
+
+    fn is_continuous(&self) -> bool {
+        self.inner.is_continuous()
+    }
+
+    fn evaluations_per_row(&self) -> usize {
+        self.inner.evaluations_per_row()
+    }
+}
+
+impl<B: Backend, S: ScoreFn<B>> ScoreFn<B> for Chunked<S> {
+    fn eval(&mut self, x: B::View<'_>, rows: &Rows<'_>, out: B::ViewMut<'_>) -> std::result::Result<(), BoxError> {
+        self.inner.eval(x, rows, out)
     }
 }

@@ -1,10 +1,9 @@
 //! Thresholding of the data prediction.
 
-use super::super::check_shapes;
-use super::{Rows, ScoreFn};
 use crate::backend::{Cpu, Real};
 use crate::error::{BoxError, Error, Result};
-use crate::prediction::Prediction;
+use crate::score::check_shapes;
+use crate::score::{Model, Prediction, Rows, ScoreFn};
 use ndarray::{ArrayView2, ArrayViewMut1, ArrayViewMut2, Zip};
 
 /// The maps D = p x + q f and f = (D - p x) / q between output and data prediction of one row, in f64.
@@ -83,11 +82,21 @@ impl<S> Clip<S> {
     }
 }
 
-impl<T: Real, S: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for Clip<S> {
+impl<S: Model> Model for Clip<S> {
     fn prediction(&self) -> Prediction {
         self.inner.prediction()
     }
 
+    fn max_rows(&self) -> Option<usize> {
+        self.inner.max_rows()
+    }
+
+    fn time_range(&self) -> Option<(f64, f64)> {
+        self.inner.time_range()
+    }
+}
+
+impl<T: Real, S: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for Clip<S> {
     fn eval(
         &mut self,
         x: ArrayView2<'_, T>,
@@ -107,14 +116,6 @@ impl<T: Real, S: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for Clip<S> {
             });
         }
         Ok(())
-    }
-
-    fn max_rows(&self) -> Option<usize> {
-        self.inner.max_rows()
-    }
-
-    fn time_range(&self) -> Option<(f64, f64)> {
-        self.inner.time_range()
     }
 }
 
@@ -188,11 +189,21 @@ fn quantile(values: &mut [f64], quantile: f64) -> f64 {
     if above.is_empty() { low } else { low + (place - below) * (high - low) }
 }
 
-impl<T: Real, S: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for Threshold<S> {
+impl<S: Model> Model for Threshold<S> {
     fn prediction(&self) -> Prediction {
         self.inner.prediction()
     }
 
+    fn max_rows(&self) -> Option<usize> {
+        self.inner.max_rows()
+    }
+
+    fn time_range(&self) -> Option<(f64, f64)> {
+        self.inner.time_range()
+    }
+}
+
+impl<T: Real, S: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for Threshold<S> {
     fn eval(
         &mut self,
         x: ArrayView2<'_, T>,
@@ -207,13 +218,5 @@ impl<T: Real, S: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for Threshold<S> {
             self.row(map, x, out, &mut sizes);
         }
         Ok(())
-    }
-
-    fn max_rows(&self) -> Option<usize> {
-        self.inner.max_rows()
-    }
-
-    fn time_range(&self) -> Option<(f64, f64)> {
-        self.inner.time_range()
     }
 }

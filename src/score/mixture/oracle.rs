@@ -5,8 +5,8 @@ use crate::backend::sum::{LEAF, add_squared_distances, from_lanes, lane_places, 
 use crate::backend::{Cpu, Real};
 use crate::error::{BoxError, Error, Result};
 use crate::portable::{exp_f64, ln_f64};
-use crate::prediction::Prediction;
-use crate::score::{Rows, ScoreFn, check_shapes};
+use crate::score::Prediction;
+use crate::score::{Model, Rows, ScoreFn, check_shapes};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 /// Elements times modes below which rows are not worth handing to another thread.
@@ -18,6 +18,9 @@ const FAR: f64 = 1e300;
 impl Mixture {
     /// Refuses levels at which a mode has no finite positive variance.
     pub(crate) fn check_level(&self, alpha: f64, sigma: f64) -> Result<()> {
+        if self.prediction == Prediction::Next {
+            return Err(Error::setting("prediction", "Next", "a kind of output that a mixture has: it is no kernel"));
+        }
         for (name, value) in [("alpha", alpha), ("sigma", sigma)] {
             if !(value >= 0.0 && value.is_finite()) {
                 return Err(Error::setting(name, value, "a finite number, not negative"));
@@ -87,6 +90,7 @@ impl Mixture {
             Prediction::Data => sigma * sigma,
             Prediction::Velocity => -sigma * (alpha * alpha + sigma * sigma),
             Prediction::Flow => -sigma * (alpha + sigma),
+            Prediction::Next => f64::NAN,
         }
     }
 
@@ -183,11 +187,13 @@ impl Element for f64 {
     }
 }
 
-impl<T: Element> ScoreFn<Cpu<T>> for Mixture {
+impl Model for Mixture {
     fn prediction(&self) -> Prediction {
         self.prediction
     }
+}
 
+impl<T: Element> ScoreFn<Cpu<T>> for Mixture {
     fn eval(
         &mut self,
         x: ArrayView2<'_, T>,

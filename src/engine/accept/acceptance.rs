@@ -1,0 +1,197 @@
+//! When a node counts as converged.
+
+use crate::error::{Error, Result};
+use crate::nodes::Node;
+use crate::problem::Guarantee;
+
+/// When a guess is as good as final. Errors and changes are root mean squares over the elements of a node.
+///
+/// A change is not yet an error: a fast iteration is far ahead of its last change, a slow one is not. The estimate takes a
+/// node's last two changes: if they fall by the ratio rho, what is left after the last is change * rho / (1 - rho); it is
+/// never taken to be less than the change itself, since the first ratios are too good. Errors made while the
+/// noise outweighs the signal are amplified by the steps that follow, so there the error allowed is multiplied by sqrt(alpha / sigma).
+///
+/// ```
+/// use piadm::{Acceptance, Picard};
+/// let exact = Picard { acceptance: Acceptance::Exact, ..Picard::default() };
+/// assert_eq!(Picard::default().acceptance, Acceptance::Error(1e-2));
+/// # let _ = exact;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(from = "Numbers", into = "Numbers"))]
+#[non_exhaustive]
+pub enum Acceptance {
+    /// Its elements did not change at all: the result has the bits of sequential sampling.
+    Exact,
+    /// Its estimated error is at most this, in units of the state. On trained networks the difference to the sequential samples (rms) is about
+    /// this large.
+    Error(f64),
+    /// Its last change is at most the largest of these.
+    Change {
+        /// In units of the state.
+        absolute: f64,
+        /// In units of sigma at the node.
+        relative: f64,
+        /// In units of the standard deviation of DDPM's posterior over the node's step: ParaDiGMS's criterion.
+        posterior: f64,
+    },
+    /// Its estimated error is at most `error`, or its last change at most the largest of the others: one that holds is enough.
+    Either {
+        /// As [`Acceptance::Error`].
+        error: f64,
+        /// As in [`Acceptance::Change`].
+        absolute: f64,
+        /// As in [`Acceptance::Change`].
+        relative: f64,
+        /// As in [`Acceptance::Change`].
+        posterior: f64,
+    },
+}
+
+impl Acceptance {
+    /// A bound on the change in units of the state.
+    pub const fn change(absolute: f64) -> Self {
+        Acceptance::Change { absolute, relative: 0.0, posterior: 0.0 }
+    }
+
+    /// Error, absolute, relative and posterior, 0 where nothing is said.
+    pub(crate) fn numbers(&self) -> [f64; 4] {
+        match *self {
+            Acceptance::Exact => [0.0; 4],
+            Acceptance::Error(error) => [error, 0.0, 0.0, 0.0],
+            Acceptance::Change { absolute, relative, posterior } => [0.0, absolute, relative, posterior],
+            Acceptance::Either { error, absolute, relative, posterior } => [error, absolute, relative, posterior],
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        let names = ["tolerance.error", "tolerance.absolute", "tolerance.relative", "tolerance.posterior"];
+        for (name, value) in names.into_iter().zip(self.numbers()) {
+            if !(value >= 0.0 && value.is_finite()) {
+                return Err(Error::setting(name, value, "a finite number that is at least 0"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it accepts nothing but exact nodes.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.numbers() == [0.0; 4]
+    }
+
+    /// Whether a node that has moved by this last change, and `earlier` the one before if there was one, is accepted.
+    pub(crate) fn accepts(&self, node: &Node, change: f64, earlier: Option<f64>) -> bool {
+        let [error, absolute, relative, posterior] = self.numbers();
+        let largest = absolute.max(relative * node.level.sigma).max(posterior * node.posterior_std);
+        // with a tolerance of zero only unchanged elements count: the square of a tiny change is 0
+        if largest > 0.0 && change <= largest {
+            return true;
+        }
+        let ratio = earlier.map_or(0.5, |earlier| (change / earlier).clamp(0.5, 0.95));
+        let weight = (0.5 * node.level.log_snr).exp().min(1.0);
+        // two changes too small to be squared have no ratio
+        error > 0.0 && (change <= 0.0 || change * ratio / (1.0 - ratio) <= error * weight)
+    }
+
+    /// What a run promises whose nodes all met it.
+    pub(crate) fn guarantee(&self) -> Guarantee {
+        match *self {
+            _ if self.is_exact() => Guarantee::Bits,
+            Acceptance::Error(error) => Guarantee::Error(error),
+            _ => Guarantee::None,
+        }
+    }
+}
+
+impl Default for Acceptance {
+    /// An estimated error of 1e-2: on data of unit variance a hundredth of a standard deviation, not visible in an image.
+    fn default() -> Self {
+        Acceptance::Error(1e-2)
+    }
+}
+
+/// How often a node may be swept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Sweeps {
+    /// Until it is accepted.
+    #[default]
+    Unbounded,
+    /// So often; then it is accepted as it is, and the report says [`Stop::Depth`](crate::Stop::Depth). With [`Acceptance::Exact`] this is a
+    /// fixed depth, as in the paper.
+    AtMost(usize),
+    /// So often; if it is not accepted by then the run fails with [`Error::NotConverged`].
+    Within(usize),
+}
+
+impl Sweeps {
+    /// The bound.
+    pub(crate) fn most(self) -> Option<usize> {
+        match self {
+            Sweeps::Unbounded => None,
+            Sweeps::AtMost(most) | Sweeps::Within(most) => Some(most),
+        }
+    }
+}
+
+/// The form in which an acceptance is written: the numbers of a tolerance, all 0 for an exact one.
+#[cfg(feature = "serde")]
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[derive(Default)]
+struct Numbers {
+    error: f64,
+    absolute: f64,
+    relative: f64,
+    posterior: f64,
+}
+
+#[cfg(feature = "serde")]
+impl From<Acceptance> for Numbers {
+    fn from(acceptance: Acceptance) -> Self {
+        let [error, absolute, relative, posterior] = acceptance.numbers();
+        Numbers { error, absolute, relative, posterior }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl From<Numbers> for Acceptance {
+    fn from(numbers: Numbers) -> Self {
+        let Numbers { error, absolute, relative, posterior } = numbers;
+        match (error == 0.0, [absolute, relative, posterior] == [0.0; 3]) {
+            (true, true) => Acceptance::Exact,
+            (false, true) => Acceptance::Error(error),
+            (true, false) => Acceptance::Change { absolute, relative, posterior },
+            (false, false) => Acceptance::Either { error, absolute, relative, posterior },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Acceptance;
+    use crate::nodes::Node;
+    use crate::schedule::{Level, Ou};
+
+    #[test]
+    fn changes_and_their_ratios() {
+        let level = Level::at(&Ou, 0.1);
+        let node =
+            Node { level, step: 1, solution: true, evaluate: true, width: 1, posterior_std: 0.1, prefactor: 1.0 };
+        let accepts = |change, earlier| Acceptance::Error(1e-2).accepts(&node, change, earlier);
+        assert!(accepts(0.9e-2, None) && !accepts(1.1e-2, None));
+        // a ratio of 0.8 leaves four times the change, one of 0.95 or more nineteen times
+        assert!(accepts(0.24e-2, Some(0.3e-2)) && !accepts(0.26e-2, Some(0.325e-2)));
+        assert!(accepts(0.5e-3, Some(0.1e-3)) && !accepts(0.6e-3, Some(0.1e-3)));
+        assert!(accepts(0.9e-2, Some(f64::INFINITY)) && accepts(0.0, Some(0.0)) && accepts(0.0, None));
+        // either of two is enough
+        let either = Acceptance::Either { error: 1e-2, absolute: 0.0, relative: 0.0, posterior: 0.5 };
+        assert!(either.accepts(&node, 0.049, Some(0.05)) && !either.accepts(&node, 0.051, Some(0.05)));
+        assert!(either.accepts(&node, 0.009, None));
+        for earlier in [None, Some(0.0), Some(f64::INFINITY)] {
+            assert!(!accepts(f64::INFINITY, earlier) && !accepts(f64::NAN, earlier));
+            assert!(!Acceptance::Exact.accepts(&node, 0.0, earlier));
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! First guesses of nodes that enter a window.
+
+use crate::error::{Error, Result, check_variance};
+use crate::nodes::Discretisation;
+use crate::schedule::Level;
+use crate::score::Prediction;
+
+/// First guess of a node that enters a window.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case", deny_unknown_fields))]
+#[non_exhaustive]
+pub enum Entry {
+    /// `LinearData` where the node has no noise of its own, `HeldData` where it has, both with variance 0.05: what took the fewest rounds. A
+    /// node at sigma = 0 follows the one before it. For kernels ([`Prediction::Next`]) it is `Copy`.
+    #[default]
+    Auto,
+    /// The newest state, as in PIADM and ParaDiGMS.
+    Copy,
+    /// The recurrence, with its own noise, under the prediction for Gaussian data of this variance around a centre held from the last
+    /// evaluated node: D = (alpha V x + sigma^2 mu) / (alpha^2 V + sigma^2), mu = (y + (alpha^2 V + sigma^2) s) / alpha. V = 0 holds
+    /// the data prediction itself. It costs no score and puts every node on its own noise level.
+    HeldData {
+        /// V, variance of the data per element, at least 0.
+        variance: f64,
+    },
+    /// As `HeldData`, with the centre on the line in log-SNR through those of two evaluated nodes, followed for at most one unit.
+    LinearData {
+        /// V, variance of the data per element, at least 0.
+        variance: f64,
+    },
+}
+
+/// Data variance of the predictions of [`Entry::Auto`].
+const AUTO_VARIANCE: f64 = 0.05;
+
+/// What fills a node that enters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Guess {
+    Copy,
+    /// The recurrence under a held prediction, whose centre may move on.
+    Held(HeldData),
+}
+
+/// A prediction for Gaussian data of this variance, around a centre that stays or moves on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct HeldData {
+    variance: f64,
+    pub follows: bool,
+}
+
+impl Entry {
+    /// What stands for the entry at node `j` of a list.
+    pub(crate) fn at(self, list: &Discretisation, j: usize, prediction: Prediction) -> Guess {
+        match self {
+            Entry::Auto if prediction == Prediction::Next => Guess::Copy,
+            Entry::Auto => {
+                let nodes = list.nodes();
+                let own = if nodes[j].level.sigma == 0.0 { j.saturating_sub(1).max(1) } else { j };
+                let noisy = (0..nodes[own].width).any(|to| !list.noise(own, to).is_empty());
+                Guess::Held(HeldData { variance: AUTO_VARIANCE, follows: !noisy })
+            }
+            Entry::Copy => Guess::Copy,
+            Entry::HeldData { variance } => Guess::Held(HeldData { variance, follows: false }),
+            Entry::LinearData { variance } => Guess::Held(HeldData { variance, follows: true }),
+        }
+    }
+
+    /// The same with a centre that stays where it is: guesses that have not settled are no line to follow far.
+    pub(crate) fn still(self, prediction: Prediction) -> Self {
+        match self {
+            Entry::Auto if prediction != Prediction::Next => Entry::HeldData { variance: AUTO_VARIANCE },
+            Entry::LinearData { variance } => Entry::HeldData { variance },
+            given => given,
+        }
+    }
+
+    /// Whether it makes guesses for a network with this output.
+    pub(crate) fn check(&self, prediction: Prediction) -> Result<()> {
+        match *self {
+            Entry::Auto | Entry::Copy => Ok(()),
+            Entry::HeldData { .. } | Entry::LinearData { .. } if prediction == Prediction::Next => {
+                Err(Error::setting("entry", format!("{self:?}"), "Copy for a kernel, which predicts no data"))
+            }
+            Entry::HeldData { variance } | Entry::LinearData { variance } => check_variance("entry variance", variance),
+        }
+    }
+}
+
+impl HeldData {
+    /// The centre from an evaluated node, mu = u y + v f: (u, v).
+    pub fn centre(&self, level: &Level, prediction: Prediction) -> (f64, f64) {
+        let (alpha, sigma) = (level.alpha, level.sigma);
+        let var = alpha * alpha * self.variance + sigma * sigma;
+        let (p, q) = prediction.score_map(alpha, sigma);
+        let (u, v) = ((1.0 + var * p) / alpha, var * q / alpha);
+        // where the signal has vanished the centre is the data prediction itself
+        if u.is_finite() && v.is_finite() { (u, v) } else { prediction.data_map(alpha, sigma) }
+    }
+
+    /// The output that the held prediction stands for, f = g x + k mu: (g, k).
+    pub fn output(&self, level: &Level, prediction: Prediction) -> (f64, f64) {
+        let (alpha, sigma) = (level.alpha, level.sigma);
+        let var = alpha * alpha * self.variance + sigma * sigma;
+        let (p, q) = prediction.data_map(alpha, sigma);
+        ((alpha * self.variance / var - p) / q, sigma * sigma / var / q)
+    }
+}

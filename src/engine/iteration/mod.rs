@@ -1,0 +1,5 @@
+//! How a change is handed on, and how sweeps are accelerated.
+
+pub(crate) mod anderson;
+pub(crate) mod linearisation;
+pub(crate) mod secant;

@@ -1,0 +1,106 @@
+//! The arrays of a run and what runs on them.
+
+use crate::backend::{Backend, Change, Plane, Planes, Program, Real, Vector};
+use crate::engine::ring::Layout;
+use crate::engine::sizes::{RowCounts, Sizes};
+use crate::error::{Error, Result};
+use crate::problem::{Prepared, Variances};
+use ndarray::{ArrayView1, Axis};
+
+/// Arrays, the program that is being written, and what the last one that ran did.
+#[derive(Debug)]
+pub(crate) struct Machine<B: Backend> {
+    backend: B,
+    /// Elements of a row.
+    pub dim: usize,
+    pub layout: Layout,
+    pub planes: Planes<B>,
+    pub program: Program<B::Elem>,
+    /// Of every target of the last program.
+    pub changes: Vec<Change>,
+    scratch: B::Scratch,
+}
+
+impl<B: Backend> Machine<B> {
+    /// Allocates.
+    pub fn new(prepared: &Prepared<B>, sizes: &Sizes) -> Result<Self> {
+        let (backend, dim) = (prepared.backend(), prepared.dim());
+        let rows = sizes.rows().ok_or_else(|| Error::TooLarge {
+            what: "the window",
+            why: format!("{} places for {} samples do not fit the address space", sizes.layout.unit, sizes.slots),
+        })?;
+        let (zero, nan) = (<B::Elem as Real>::of(0.0), <B::Elem as Real>::of(f64::NAN));
+        let given = prepared.variances();
+        let mut variances = backend.alloc("variances", usize::from(given.is_some()), dim, zero)?;
+        if let Some(row) = given.map(Variances::relative) {
+            backend.upload(ArrayView1::from(&row).insert_axis(Axis(0)), &mut variances, 0)?;
+        }
+        let RowCounts { state, memory, point, output, noise, earlier } = rows;
+        let (earlier_point, earlier_output) = if earlier { (point, output) } else { (0, 0) };
+        let arrays = [
+            backend.alloc("states", state, dim, zero)?,
+            backend.alloc("lookback", memory, dim, zero)?,
+            backend.alloc("evaluation points", point, dim, zero)?,
+            // NaN shows rows that a score forgets to write
+            backend.alloc("network outputs", output, dim, nan)?,
+            backend.alloc("noise", noise, dim, zero)?,
+            backend.alloc("earlier evaluation points", earlier_point, dim, zero)?,
+            backend.alloc("earlier network outputs", earlier_output, dim, nan)?,
+            variances,
+        ];
+        let layout = sizes.layout;
+        let memory_rows = layout.memory_rows().unwrap_or(0);
+        let mut machine = Machine {
+            backend: backend.clone(),
+            dim,
+            layout,
+            planes: Planes::new(arrays, layout.state_rows(), memory_rows),
+            program: Program::default(),
+            changes: Vec::new(),
+            scratch: B::Scratch::default(),
+        };
+        machine.reserve(sizes)?;
+        Ok(machine)
+    }
+
+    /// Makes room for the programs to come, so that nothing is allocated in the rounds.
+    fn reserve(&mut self, sizes: &Sizes) -> Result<()> {
+        let what = "sweeps";
+        let targets = sizes.targets();
+        crate::error::reserve(what, &mut self.program.segments, targets.min(sizes.open()))?;
+        crate::error::reserve(what, &mut self.program.targets, targets)?;
+        crate::error::reserve(what, &mut self.program.terms, targets.saturating_mul(sizes.terms_per_target))?;
+        crate::error::reserve(what, &mut self.changes, targets)?;
+        // of every node two evaluations have three products
+        let measured = if sizes.earlier { targets.min(sizes.places()) } else { 0 };
+        let sums = measured.saturating_mul(3 * sizes.layout.seen);
+        self.backend.reserve(&mut self.scratch, targets, sums, self.dim)
+    }
+
+    pub fn backend(&self) -> &B {
+        &self.backend
+    }
+
+    /// Runs the program, if there is anything in it.
+    pub fn run(&mut self) -> Result<()> {
+        let Machine { backend, planes, program, changes, scratch, .. } = self;
+        backend.run(program, planes, scratch, changes)
+    }
+
+    /// Inner products of every group of `width` vectors.
+    pub fn products(
+        &mut self,
+        vectors: &[Vector],
+        width: usize,
+        pairs: &[(usize, usize)],
+        products: &mut Vec<f64>,
+    ) -> Result<()> {
+        self.backend.products(vectors, width, pairs, &self.planes, &mut self.scratch, products)
+    }
+
+    /// Copies rows of the states to the points, packed from row `first` on.
+    pub fn gather(&mut self, rows: &[u32], first: usize) -> Result<()> {
+        let (states, points) = self.planes.pair(Plane::State, Plane::Point);
+        self.backend.gather(states, rows, points, first)
+    }
+}

@@ -1,0 +1,25 @@
+//! The window engine: guesses of many nodes are evaluated in one batch and corrected by one sweep, round after round. Every parallel sampler
+//! is a list of nodes, an iteration and an acceptance on it.
+//!
+//! Files name each other by their full paths and form no circle (`tests/rooms.rs`). From low to high: ring (rows of arrays), span, sizes, lanes,
+//! machine (arrays and programs), rows (evaluation), iteration, entry, sweep (the recurrence), output, work (a round's parts), accept, settings,
+//! observer, tracks, windows, round, session (the rounds).
+
+pub(crate) mod accept;
+pub(crate) mod entry;
+pub(crate) mod iteration;
+pub(crate) mod lanes;
+pub(crate) mod machine;
+pub(crate) mod observer;
+pub(crate) mod output;
+pub(crate) mod ring;
+pub(crate) mod round;
+pub(crate) mod rows;
+pub(crate) mod session;
+pub(crate) mod settings;
+pub(crate) mod sizes;
+pub(crate) mod span;
+pub(crate) mod sweep;
+pub(crate) mod tracks;
+pub(crate) mod windows;
+pub(crate) mod work;

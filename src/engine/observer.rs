@@ -1,0 +1,64 @@
+//! Who watches a run.
+
+use crate::backend::Backend;
+use std::ops::ControlFlow;
+
+/// What an observer learns after a round.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Round<'a> {
+    /// Number of the round, 1 is the first.
+    pub round: usize,
+    /// Score rows of this round.
+    pub rows: usize,
+    /// Steps each sample has finished, in the order of the batch.
+    pub finished: &'a [usize],
+    /// Steps a sample needs.
+    pub steps: usize,
+    /// Largest rms change among the nodes that left a window in this round.
+    pub residual: f64,
+}
+
+/// Watches a run: progress, cancelling, delivery of samples as they finish. `FnMut(&Round) -> ControlFlow<()>` closures are
+/// observers through [`on_round`].
+pub trait Observer<B: Backend> {
+    /// Called after every round; `Break` cancels the run, which then returns what it has ([`Stop::Cancelled`](crate::Stop::Cancelled)).
+    fn on_round(&mut self, round: &Round<'_>) -> ControlFlow<()> {
+        let _ = round;
+        ControlFlow::Continue(())
+    }
+
+    /// Called once a sample, as soon as it is finished: its place in the batch, its id and its state (1 x dim).
+    fn on_sample(&mut self, slot: usize, id: u32, state: B::View<'_>) {
+        let _ = (slot, id, state);
+    }
+}
+
+pub(crate) struct Silent;
+impl<B: Backend> Observer<B> for Silent {}
+
+struct OnRound<F>(F);
+impl<B: Backend, F: FnMut(&Round<'_>) -> ControlFlow<()>> Observer<B> for OnRound<F> {
+    fn on_round(&mut self, round: &Round<'_>) -> ControlFlow<()> {
+        (self.0)(round)
+    }
+}
+
+/// An observer from a closure that is called after every round.
+///
+/// ```
+/// use piadm::{Cpu, Ou, Picard, Prediction, Problem, Sampler, Scheme, TimeGrid, on_round, score_fn};
+/// use std::ops::ControlFlow;
+/// let mut score = score_fn::<f64>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
+/// let grid = TimeGrid::uniform(4.0, 0.1, 40)?;
+/// let problem = Problem::new(Cpu::<f64>::new(), Ou, grid, Scheme::default(), (2, 3));
+/// let mut rounds = 0;
+/// let mut watch = on_round(|round| { rounds = round.round; ControlFlow::Continue(()) });
+/// let solution = Picard::default().run(&problem, &mut score, &mut watch)?;
+/// drop(watch);
+/// assert_eq!(rounds, solution.report.rounds);
+/// # Ok::<(), piadm::Error>(())
+/// ```
+pub fn on_round<B: Backend>(f: impl FnMut(&Round<'_>) -> ControlFlow<()>) -> impl Observer<B> {
+    OnRound(f)
+}

@@ -1,0 +1,253 @@
+//! A round: the rows of all windows, packed, and the score on them.
+
+use crate::backend::{Backend, Plane};
+use crate::engine::machine::Machine;
+use crate::engine::ring::Ring;
+use crate::engine::sizes::Sizes;
+use crate::engine::span::Span;
+use crate::error::{Error, Result, filled, reserve};
+use crate::nodes::Node;
+use crate::noise::{Address, NoiseKey, stream};
+use crate::problem::{Prepared, Report};
+use crate::score::{Destinations, Rows, ScoreFn};
+use std::time::{Duration, Instant};
+
+const NO_ROW: u32 = u32::MAX;
+
+/// Which node was evaluated in which row, in this round and the one before.
+#[derive(Debug)]
+pub(crate) struct Evaluated {
+    /// Place by place.
+    now: Vec<u32>,
+    /// The same of the round before; empty where nobody asks.
+    before: Vec<u32>,
+    batch: Batch,
+}
+
+/// The rows of the current round.
+#[derive(Debug, Default)]
+struct Batch {
+    slot: Vec<usize>,
+    node: Vec<u32>,
+    sample: Vec<u32>,
+    t: Vec<f64>,
+    alpha: Vec<f64>,
+    sigma: Vec<f64>,
+    /// Where the state's first component lies.
+    state: Vec<u32>,
+    /// Rows to be gathered.
+    wanted: Vec<u32>,
+    to: Made,
+}
+
+/// Where the rows lead, for kernels.
+#[derive(Debug, Default)]
+struct Made {
+    t: Vec<f64>,
+    alpha: Vec<f64>,
+    sigma: Vec<f64>,
+    address: Vec<Address>,
+    key: Vec<NoiseKey>,
+}
+
+impl Made {
+    fn clear(&mut self) {
+        let Made { t, alpha, sigma, address, key } = self;
+        [t, alpha, sigma].into_iter().for_each(Vec::clear);
+        address.clear();
+        key.clear();
+    }
+
+    fn push(&mut self, node: &Node, sample: u32, key: NoiseKey) {
+        self.t.push(node.level.t);
+        self.alpha.push(node.level.alpha);
+        self.sigma.push(node.level.sigma);
+        self.address.push(Address { stream: stream::DYNAMICS, step: node.step as u32, sample });
+        self.key.push(key);
+    }
+}
+
+impl Batch {
+    fn new(rows: usize, seen: usize, kernel: bool) -> Result<Self> {
+        let what = "the rows of a round";
+        let mut batch = Batch::default();
+        let Batch { slot, node, sample, t, alpha, sigma, state, wanted, .. } = &mut batch;
+        reserve(what, slot, rows)?;
+        for numbers in [node, sample, state] {
+            reserve(what, numbers, rows)?;
+        }
+        for levels in [t, alpha, sigma] {
+            reserve(what, levels, rows)?;
+        }
+        reserve(what, wanted, rows.saturating_mul(seen))?;
+        if kernel {
+            let Made { t, alpha, sigma, address, key } = &mut batch.to;
+            for levels in [t, alpha, sigma] {
+                reserve(what, levels, rows)?;
+            }
+            reserve(what, address, rows)?;
+            reserve(what, key, rows)?;
+        }
+        Ok(batch)
+    }
+
+    fn clear(&mut self) {
+        let Batch { slot, node, sample, t, alpha, sigma, state, to, .. } = self;
+        slot.clear();
+        [node, sample, state].into_iter().for_each(Vec::clear);
+        [t, alpha, sigma].into_iter().for_each(Vec::clear);
+        to.clear();
+    }
+
+    fn len(&self) -> usize {
+        self.slot.len()
+    }
+
+    fn push(&mut self, slot: usize, sample: u32, j: usize, node: &Node, state: u32) {
+        self.slot.push(slot);
+        self.node.push(j as u32);
+        self.sample.push(sample);
+        self.t.push(node.level.t);
+        self.alpha.push(node.level.alpha);
+        self.sigma.push(node.level.sigma);
+        self.state.push(state);
+    }
+}
+
+impl Evaluated {
+    /// For windows of these sizes.
+    pub fn new(sizes: &Sizes) -> Result<Self> {
+        let (what, places) = ("the rows of all places", sizes.places());
+        Ok(Evaluated {
+            now: filled(what, places, NO_ROW)?,
+            before: filled(what, if sizes.earlier { places } else { 0 }, NO_ROW)?,
+            batch: Batch::new(sizes.layout.evaluations, sizes.layout.seen, sizes.kernel)?,
+        })
+    }
+
+    /// The row of a node in this round.
+    pub fn row(&self, ring: Ring, node: usize) -> Option<u32> {
+        Some(self.now[ring.place(node)]).filter(|row| *row != NO_ROW)
+    }
+
+    /// The row of a node in the round before.
+    pub fn earlier_row(&self, ring: Ring, node: usize) -> Option<u32> {
+        Some(self.before[ring.place(node)]).filter(|row| *row != NO_ROW)
+    }
+
+    /// A node enters: nothing has been evaluated there.
+    pub fn clear(&mut self, ring: Ring, node: usize) {
+        self.now[ring.place(node)] = NO_ROW;
+    }
+
+    /// A sample enters: nothing of the one before counts.
+    pub fn begin(&mut self, ring: Ring) {
+        self.now[ring.places()].fill(NO_ROW);
+    }
+
+    /// One round: the score on every node of the windows that needs it.
+    pub fn evaluate<B: Backend>(
+        &mut self,
+        prepared: &Prepared<B>,
+        machine: &mut Machine<B>,
+        score: &mut dyn ScoreFn<B>,
+        spans: &[Span],
+        report: &mut Report,
+    ) -> Result<()> {
+        if !self.before.is_empty() {
+            machine.planes.turn();
+            self.before.copy_from_slice(&self.now);
+        }
+        self.now.fill(NO_ROW);
+        self.batch.clear();
+        let layout = machine.layout;
+        for span in spans {
+            let id = prepared.ids()[span.slot];
+            let before = self.batch.len();
+            let nodes = prepared.list(span.slot).nodes();
+            for (j, node) in nodes.iter().enumerate().take(span.hi).skip(span.lo).filter(|(_, n)| n.evaluate) {
+                self.now[span.ring.place(j)] = self.batch.len() as u32;
+                self.batch.push(span.slot, id, j, node, layout.state(span.ring, j, 0).row);
+                if let Some(makes) = prepared.made_by(span.slot, j) {
+                    self.batch.to.push(&nodes[makes], id, prepared.key(span.slot));
+                }
+            }
+            report.sample_rounds[span.slot] += usize::from(self.batch.len() > before);
+        }
+        let rows = self.batch.len();
+        if rows == 0 {
+            return Ok(());
+        }
+        report.rounds += 1;
+        report.score_rows += rows;
+        report.evaluations += rows * prepared.evaluations_per_row();
+        self.gather(machine)?;
+        self.call(prepared, machine, score, report)
+    }
+
+    /// Packs the states that are evaluated: those that the network sees one below the other, then the other components.
+    fn gather<B: Backend>(&mut self, machine: &mut Machine<B>) -> Result<()> {
+        let layout = machine.layout;
+        let Batch { state, wanted, .. } = &mut self.batch;
+        wanted.clear();
+        wanted.extend(state.iter().flat_map(|row| (0..layout.seen as u32).map(move |component| row + component)));
+        machine.gather(wanted, 0)?;
+        for component in layout.seen..layout.components {
+            wanted.clear();
+            wanted.extend(state.iter().map(|row| row + component as u32));
+            machine.gather(wanted, layout.unseen(component))?;
+        }
+        Ok(())
+    }
+
+    /// Calls the score, as often as its bound on rows demands.
+    fn call<B: Backend>(
+        &mut self,
+        prepared: &Prepared<B>,
+        machine: &mut Machine<B>,
+        score: &mut dyn ScoreFn<B>,
+        report: &mut Report,
+    ) -> Result<()> {
+        let Batch { slot, node, sample, t, alpha, sigma, to, .. } = &self.batch;
+        let Made { t: to_t, alpha: to_alpha, sigma: to_sigma, address, key } = to;
+        let to = Destinations { t: to_t, alpha: to_alpha, sigma: to_sigma, address, key };
+        let all = Rows { t, alpha, sigma, sample, slot, to };
+        let rows = all.len();
+        let chunk = score.max_rows().unwrap_or(rows).max(1);
+        let (seen, heads) = (machine.layout.seen, machine.layout.heads);
+        let mut spent = Duration::ZERO;
+        let mut first = 0;
+        while first < rows {
+            let range = first..rows.min(first.saturating_add(chunk));
+            let (points, outputs) = machine.planes.pair(Plane::Point, Plane::Output);
+            let x = prepared.backend().view(points, seen * range.start..seen * range.end);
+            let out = prepared.backend().view_mut(outputs, heads * range.start..heads * range.end);
+            let clock = Instant::now();
+            let answer = score.eval(x, &all.range(range.clone()), out);
+            spent += clock.elapsed();
+            report.score_calls += 1;
+            answer.map_err(|source| Error::Score {
+                round: report.rounds,
+                node: node[first] as usize,
+                sample: sample[first],
+                source,
+            })?;
+            first = range.end;
+        }
+        report.score_time += spent;
+        Ok(())
+    }
+
+    /// An error for the first output of this round that is not finite.
+    pub fn check_outputs<B: Backend>(&self, prepared: &Prepared<B>, machine: &Machine<B>, round: usize) -> Result<()> {
+        let heads = machine.layout.heads;
+        let outputs = &machine.planes[Plane::Output];
+        let Some(row) = prepared.backend().first_not_finite(outputs, 0..self.batch.len() * heads)? else {
+            return Ok(());
+        };
+        let row = row / heads;
+        let (node, slot) = (self.batch.node[row] as usize, self.batch.slot[row]);
+        let time = prepared.list(slot).nodes()[node].level.t;
+        Err(Error::ScoreNotFinite { round, node, time, sample: self.batch.sample[row] })
+    }
+}

@@ -1,0 +1,257 @@
+//! The settings of a parallel run.
+
+use crate::backend::Backend;
+use crate::engine::accept::acceptance::{Acceptance, Sweeps};
+use crate::engine::entry::Entry;
+use crate::engine::iteration::anderson::MOST_MEMORY;
+use crate::engine::iteration::linearisation::Linearisation;
+use crate::engine::sizes::Room;
+use crate::error::{Error, Result};
+use crate::nodes::{Discretisation, Window};
+use crate::problem::Prepared;
+use crate::score::Prediction;
+
+/// Which nodes are swept together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Policy {
+    /// Blocks with a barrier: a block is swept until all its nodes are accepted, then the next one begins (PIADM).
+    Blocks,
+    /// The window slides past every accepted node (ParaDiGMS).
+    #[default]
+    Sliding,
+    /// Blocks without a barrier: a new block begins in every round, up to a number of open ones; sweep j of a block starts from the
+    /// end of the block before it after that one's sweep j (Zhou and Sugiyama, arXiv 2412.07435).
+    Wavefront {
+        /// The most open blocks; 1 is `Blocks`.
+        blocks: usize,
+    },
+}
+
+impl Policy {
+    /// The most open blocks, of policies that have blocks.
+    pub(crate) fn blocks(self) -> Option<usize> {
+        match self {
+            Policy::Blocks => Some(1),
+            Policy::Wavefront { blocks } => Some(blocks),
+            Policy::Sliding => None,
+        }
+    }
+}
+
+/// Whether samples wait for each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum Coupling {
+    /// Each sample moves its own window and leaves the batch when it is done.
+    #[default]
+    PerSample,
+    /// All windows move with the slowest sample (ParaDiGMS; PIADM's barrier for a batch): what a sample is then depends on the others, up to
+    /// the tolerance.
+    WholeBatch,
+}
+
+/// Parallel-in-time sampling: all nodes of a window are guessed, evaluated in one batch and corrected by one sweep, round after round.
+///
+/// After k sweeps the first k nodes of a window are exact, so no window needs more sweeps than it has nodes; usually a few sweeps
+/// bring every node within the tolerance.
+///
+/// ```
+/// use piadm::{Acceptance, Cpu, Ou, Picard, Prediction, Problem, Sampler, Scheme, Sequential, TimeGrid, score_fn};
+/// let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 100)?;
+/// let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (4, 2)).seed(1);
+/// // data N(0, 1): the score is -x at every time
+/// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
+/// let exact = Picard { acceptance: Acceptance::Exact, ..Picard::default() };
+/// let parallel = exact.sample(&problem, &mut score)?;
+/// let sequential = Sequential.sample(&problem, &mut score)?;
+/// assert_eq!(parallel.samples, sequential.samples);
+/// assert!(parallel.report.rounds < sequential.report.rounds);
+/// # Ok::<(), piadm::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(from = "Written", into = "Written"))]
+pub struct Picard {
+    /// Blocks with a barrier, or a sliding window (default).
+    pub policy: Policy,
+    /// Length of a block or window; default 64 steps.
+    pub window: Window,
+    /// What a sweep assumes of the network's slope.
+    pub linearisation: Linearisation,
+    /// First guess of a new node.
+    pub entry: Entry,
+    /// When a node is accepted; default an estimated error of 1e-2.
+    pub acceptance: Acceptance,
+    /// How often a node may be swept; default until it is accepted.
+    pub sweeps: Sweeps,
+    /// Whether samples wait for each other; default no.
+    pub coupling: Coupling,
+    /// The most score rows a round may hold: it takes whole windows of as many samples as fit, those with the most nodes first, and a sample
+    /// that is done makes room for the next, so that a long queue keeps a device full and takes the memory of a few. Results
+    /// do not depend on it: with the secant, which compares rounds in a row, a sample that has begun never waits but keeps the
+    /// rows of the longest window it will still have, so windows of equal length fill a round best. `None` (default) takes all
+    /// samples at once.
+    pub row_budget: Option<usize>,
+    /// Triangular Anderson acceleration over this many past sweeps, at most 6 (ParaTAA); 0 (default) is none. It helps
+    /// slow iterations such as `FrozenScore`, not the secant.
+    pub anderson: usize,
+    /// The most rounds of a run, for robots, which must act in time. Nodes that are left then are filled by first guesses from the last
+    /// evaluation of their sample (samples that waited in that round copy their newest state, samples that have not begun stay at their
+    /// start), and the report says [`Stop::Deadline`](crate::Stop::Deadline). `None` (default) goes on until all samples are done.
+    pub deadline: Option<usize>,
+}
+
+impl Picard {
+    /// Whether the settings are in their ranges and fit what the network's output means.
+    pub(crate) fn check(&self, prediction: Prediction) -> Result<()> {
+        self.acceptance.check()?;
+        self.linearisation.check(prediction)?;
+        self.entry.check(prediction)?;
+        if self.policy.blocks() == Some(0) {
+            return Err(Error::setting("policy.wavefront.blocks", 0, "at least 1 open block"));
+        }
+        if self.anderson > MOST_MEMORY {
+            return Err(Error::setting("anderson", self.anderson, "at most 6 past sweeps"));
+        }
+        for (name, most) in [("max_sweeps", self.sweeps.most()), ("deadline", self.deadline)] {
+            if most == Some(0) {
+                return Err(Error::setting(name, 0, "at least 1"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What windows of at most so many nodes, list by list, need room for.
+    pub(crate) fn room<B: Backend>(&self, prepared: &Prepared<B>, windows: &[usize]) -> Result<Room> {
+        let samples = prepared.samples();
+        let window = windows.iter().copied().max().unwrap_or(1);
+        let each = (0..samples).map(|slot| windows[prepared.list_of(slot)]);
+        // what cannot be allocated is reported there
+        let evaluations = each.fold(0, usize::saturating_add);
+        let history = if self.anderson > 0 { self.anderson + 1 } else { 0 };
+        let all = Room { lanes: samples, evaluations, earlier: self.linearisation.is_measured(), history };
+        match self.row_budget {
+            None => Ok(all),
+            Some(rows) if rows < window => {
+                Err(Error::setting("row_budget", rows, "at least the nodes of one window, or a shorter window"))
+            }
+            Some(rows) if rows >= all.evaluations => Ok(all),
+            Some(_) if self.coupling == Coupling::WholeBatch => {
+                Err(Error::setting("row_budget", "fewer rows than the batch", "none where samples wait for each other"))
+            }
+            // windows shrink at the end of a trajectory, so more may be open than fit as a whole
+            Some(rows) => Ok(Room { lanes: samples.min(2 * (rows / window) + 1), evaluations: rows, ..all }),
+        }
+    }
+
+    /// Unlike requests must not wait for each other, nor share blocks.
+    pub(crate) fn check_lists<B: Backend>(&self, prepared: &Prepared<B>) -> Result<()> {
+        if self.policy.blocks().is_some() {
+            prepared.one_list("policy of blocks")?;
+        }
+        if self.coupling == Coupling::WholeBatch {
+            prepared.one_list("coupling")?;
+        }
+        if !prepared.is_continuous() && !self.acceptance.is_exact() {
+            let expected = "Acceptance::Exact for a kernel that may jump, or Kernel::continuous";
+            return Err(Error::setting("acceptance", format!("{:?}", self.acceptance), expected));
+        }
+        // at a node at the noise level of the one before it the yardstick is 0
+        let still = |list: &Discretisation| {
+            list.nodes().iter().skip(1).any(|node| node.posterior_std == 0.0 && node.level.sigma > 0.0)
+        };
+        let [.., posterior] = self.acceptance.numbers();
+        if posterior > 0.0 && prepared.lists().iter().any(|list| still(list)) {
+            let expected = "another tolerance: some nodes have the noise level of the node before";
+            return Err(Error::setting("tolerance.posterior", posterior, expected));
+        }
+        Ok(())
+    }
+}
+
+/// The form in which the settings are written: acceptance and sweeps as the numbers that they stand for.
+#[cfg(feature = "serde")]
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Written {
+    policy: Policy,
+    window: Window,
+    linearisation: Linearisation,
+    entry: Entry,
+    tolerance: Acceptance,
+    max_sweeps: Option<usize>,
+    on_stall: OnStall,
+    coupling: Coupling,
+    row_budget: Option<usize>,
+    anderson: usize,
+    deadline: Option<usize>,
+}
+
+/// What happens to a node that was swept `max_sweeps` times and is not accepted.
+#[cfg(feature = "serde")]
+#[derive(Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum OnStall {
+    #[default]
+    Error,
+    Accept,
+}
+
+#[cfg(feature = "serde")]
+impl Default for Written {
+    fn default() -> Self {
+        Picard::default().into()
+    }
+}
+
+#[cfg(feature = "serde")]
+impl From<Picard> for Written {
+    fn from(picard: Picard) -> Self {
+        let Picard {
+            policy,
+            window,
+            linearisation,
+            entry,
+            acceptance,
+            sweeps,
+            coupling,
+            row_budget,
+            anderson,
+            deadline,
+        } = picard;
+        let on_stall = if let Sweeps::AtMost(_) = sweeps { OnStall::Accept } else { OnStall::Error };
+        Written {
+            policy,
+            window,
+            linearisation,
+            entry,
+            tolerance: acceptance,
+            max_sweeps: sweeps.most(),
+            on_stall,
+            coupling,
+            row_budget,
+            anderson,
+            deadline,
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl From<Written> for Picard {
+    fn from(written: Written) -> Self {
+        let Written {
+            policy, window, linearisation, entry, tolerance, coupling, row_budget, anderson, deadline, ..
+        } = written;
+        let sweeps = match (written.max_sweeps, written.on_stall) {
+            (None, _) => Sweeps::Unbounded,
+            (Some(most), OnStall::Accept) => Sweeps::AtMost(most),
+            (Some(most), OnStall::Error) => Sweeps::Within(most),
+        };
+        let acceptance = tolerance;
+        Picard { policy, window, linearisation, entry, acceptance, sweeps, coupling, row_budget, anderson, deadline }
+    }
+}

@@ -1,0 +1,326 @@
+//! The recurrence, written once: how sweeps and the entry of nodes become programs for the backend.
+//!
+//! x'_j = sum_l A x_{j-l} + sum_l B f_{j-l} + C xi_j + sum_l W (x'_{j-l} - x_{j-l}), with x the states at which f was evaluated and x' the newest
+//! ones.
+
+use crate::backend::{Backend, Program, Real, RowRef};
+use crate::engine::entry::{Entry, Guess, HeldData};
+use crate::engine::iteration::linearisation::{Linearisation, Place};
+use crate::engine::iteration::secant::Slopes;
+use crate::engine::ring::{Layout, Ring};
+use crate::engine::rows::Evaluated;
+use crate::engine::span::{Move, Span};
+use crate::nodes::{Discretisation, Link};
+use crate::problem::{Prepared, Split};
+use crate::schedule::Level;
+use std::ops::RangeInclusive;
+
+/// Where a node's contribution comes from.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    /// The network is not needed there: the newest state alone.
+    State,
+    /// It was evaluated in this round, at this row.
+    Row(u32),
+    /// It left the window.
+    Left,
+    /// It has not been evaluated yet: a held prediction stands in.
+    Held,
+}
+
+/// The centre of the data at an evaluated node: where it was evaluated, and what multiplies point and output.
+#[derive(Clone, Copy, Debug)]
+struct Centre {
+    row: u32,
+    on_point: f64,
+    on_output: f64,
+    log_snr: f64,
+}
+
+/// The centres that stand in for outputs of nodes that have not been evaluated.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    last: Option<Centre>,
+    first: Option<Centre>,
+}
+
+impl Held {
+    /// The centre at a level: weights and what they multiply.
+    fn centres(&self, level: &Level) -> [Option<(f64, Centre)>; 2] {
+        let (Some(last), Some(first)) = (self.last, self.first) else { return [self.last.map(|c| (1.0, c)), None] };
+        let along = (level.log_snr - last.log_snr).min(1.0) / (last.log_snr - first.log_snr);
+        if along.is_finite() { [Some((1.0 + along, last)), Some((-along, first))] } else { [Some((1.0, last)), None] }
+    }
+}
+
+/// All that a node's new state is made of.
+pub(crate) struct Recurrence<'a, B: Backend> {
+    pub prepared: &'a Prepared<B>,
+    pub layout: &'a Layout,
+    pub evaluated: &'a Evaluated,
+    pub slopes: &'a Slopes,
+    pub linearisation: &'a Linearisation,
+    /// Of every node, the node where its block begins, if changes are not handed on into blocks; else empty.
+    pub barriers: &'a [usize],
+}
+
+impl<B: Backend> Recurrence<'_, B> {
+    fn source(&self, span: &Span, list: &Discretisation, i: usize) -> Source {
+        if !list.nodes()[i].evaluate {
+            return Source::State;
+        }
+        if i >= span.hi {
+            return Source::Held;
+        }
+        if i < span.lo {
+            return Source::Left;
+        }
+        match self.evaluated.row(span.ring, i) {
+            Some(row) => Source::Row(row),
+            // a window that begins: nothing has been evaluated
+            None => Source::Held,
+        }
+    }
+
+    /// A sweep of node `j`.
+    pub fn sweep(&self, span: &Span, j: usize, program: &mut Program<B::Elem>) {
+        let list = self.prepared.list(span.slot);
+        let begins = self.barriers.get(j).copied();
+        // the start of a window is where its score was evaluated: no correction there
+        let hands_on = |i: usize| i < span.lo || (i > span.lo && begins.is_none_or(|b| i > b));
+        for to in 0..list.nodes()[j].width {
+            for link in list.links(j, to).iter().filter(|link| link.a != 0.0) {
+                let i = j - link.lag as usize;
+                let row = match self.source(span, list, i) {
+                    Source::Row(row) => self.layout.point(row, link.from as usize),
+                    Source::Left => self.layout.left_point(span.ring, i, link.from as usize),
+                    Source::State | Source::Held => self.layout.state(span.ring, i, link.from as usize),
+                };
+                program.term(link.a, row);
+            }
+            for link in list.links(j, to).iter().filter(|link| link.b != 0.0) {
+                let i = j - link.lag as usize;
+                match self.source(span, list, i) {
+                    Source::Row(row) => program.term(link.b, self.layout.output(row, link.from as usize)),
+                    Source::Left => program.term(link.b, self.layout.left_output(span.ring, i, link.from as usize)),
+                    Source::State | Source::Held => {}
+                }
+            }
+            self.noise(span.ring, list, (j, to), program);
+            for link in list.links(j, to).iter().filter(|link| hands_on(j - link.lag as usize)) {
+                self.correction(span, list, (j, to), link, program);
+            }
+            // a guess has not changed since its score was evaluated
+            let before = match self.source(span, list, j) {
+                Source::Row(row) => Some(self.layout.point(row, to)),
+                _ => None,
+            };
+            program.target(self.layout.state(span.ring, j, to), before);
+        }
+    }
+
+    fn noise(&self, ring: Ring, list: &Discretisation, (j, to): (usize, usize), program: &mut Program<B::Elem>) {
+        for &(normal, c) in list.noise(j, to) {
+            program.term(c, self.layout.noise(ring, j, normal as usize));
+        }
+    }
+
+    /// W (x' - x) of a link.
+    fn correction(
+        &self,
+        span: &Span,
+        list: &Discretisation,
+        (j, to): (usize, usize),
+        link: &Link,
+        program: &mut Program<B::Elem>,
+    ) {
+        let (i, from) = (j - link.lag as usize, link.from as usize);
+        let (node, source) = (&list.nodes()[j], &list.nodes()[i]);
+        if from >= source.width {
+            return;
+        }
+        let minus = match self.source(span, list, i) {
+            Source::Row(row) => self.layout.point(row, from),
+            Source::Left => self.layout.left_point(span.ring, i, from),
+            Source::State | Source::Held => return,
+        };
+        let nearest = || list.links(j, to).iter().find(|other| other.from as usize == to);
+        let nearest = from == to && nearest().is_some_and(|other| other.lag == link.lag);
+        let place = Place { link, node, source, left: i < span.lo, nearest };
+        let row = self.layout.state(span.ring, i, from);
+        let prediction = self.prepared.prediction();
+        if let Some([rest, gain, shift]) = self.split(&place) {
+            program.correction(rest, row, minus, None);
+            program.correction(gain, row, minus, Some(shift));
+            return;
+        }
+        let measured = self.slopes.at(span.ring.place(i));
+        let weight = self.linearisation.weight(&place, measured, prediction, self.layout.seen);
+        program.correction(<B::Elem as Real>::of(weight), row, minus, None);
+    }
+
+    /// W by element, for Gaussian data of this mean variance; `None` where it is the same for all, or beyond the number format.
+    fn split(&self, place: &Place<'_>) -> Option<[B::Elem; 3]> {
+        let variance = self.linearisation.variance(self.prepared.variances()).filter(|_| place.link.from == 0)?;
+        let weights = (place.link.a, place.link.b);
+        let Split { rest, gain, shift } =
+            Split::new(self.prepared.prediction(), &place.source.level, weights, variance);
+        let split = [rest, gain, shift].map(<B::Elem as Real>::of);
+        let [.., shift] = split;
+        (split.iter().all(|s| num_traits::Float::is_finite(*s)) && shift.wide() > 0.0).then_some(split)
+    }
+
+    /// First guesses of nodes, made from what was evaluated in `span`, or copied from a node before them. With `copies`, elements of predictions that are not finite keep the
+    /// value of the last node before.
+    pub fn enter(
+        &self,
+        span: &Span,
+        (newest, nodes): (usize, RangeInclusive<usize>),
+        entry: &Entry,
+        copies: bool,
+        program: &mut Program<B::Elem>,
+    ) {
+        let list = self.prepared.list(span.slot);
+        let prediction = self.prepared.prediction();
+        let mut held = None;
+        for j in nodes {
+            let guess = entry.at(list, j, prediction);
+            if copies || guess == Guess::Copy {
+                self.copy(span.ring, list, (newest, j), program);
+            }
+            if let Guess::Held(data) = guess {
+                // all guesses of a window are held predictions of the same variance
+                let held = held.get_or_insert_with(|| self.held(span, list, &data));
+                self.predict(span, list, j, (&data, held), program);
+            }
+        }
+    }
+
+    /// The newest state; of a component that it has not, that of the node before if it entered too, or else what its noise makes of it.
+    fn copy(&self, ring: Ring, list: &Discretisation, (from, j): (usize, usize), program: &mut Program<B::Elem>) {
+        let width = |i: usize| list.nodes()[i].width;
+        for component in 0..width(j) {
+            if component < width(from) {
+                program.term(1.0, self.layout.state(ring, from, component));
+            } else if j - 1 > from && component < width(j - 1) {
+                program.term(1.0, self.layout.state(ring, j - 1, component));
+            } else {
+                self.noise(ring, list, (j, component), program);
+            }
+            program.target(self.layout.state(ring, j, component), None);
+        }
+    }
+
+    /// The recurrence of node `j` where nodes that have not been evaluated contribute what the held prediction says of them.
+    fn predict(
+        &self,
+        span: &Span,
+        list: &Discretisation,
+        j: usize,
+        (data, held): (&HeldData, &Held),
+        program: &mut Program<B::Elem>,
+    ) {
+        let prediction = self.prepared.prediction();
+        // the prediction is of what is seen where a network sees data alone; other outputs are held as they are
+        let predicts = |head: u32| head == 0 && self.layout.seen == 1;
+        for to in 0..list.nodes()[j].width {
+            for link in list.links(j, to) {
+                let i = j - link.lag as usize;
+                let from = link.from as usize;
+                match self.source(span, list, i) {
+                    Source::State => program.term(link.a, self.layout.state(span.ring, i, from)),
+                    Source::Row(row) if link.a != 0.0 => program.term(link.a, self.layout.point(row, from)),
+                    Source::Left if link.a != 0.0 => program.term(link.a, self.layout.left_point(span.ring, i, from)),
+                    Source::Held => {
+                        let slope =
+                            if predicts(link.from) { data.output(&list.nodes()[i].level, prediction).0 } else { 0.0 };
+                        let own = if link.b == 0.0 { 0.0 } else { link.b * slope };
+                        program.term(link.a + own, self.layout.state(span.ring, i, from));
+                    }
+                    Source::Row(_) | Source::Left => {}
+                }
+            }
+            for link in list.links(j, to).iter().filter(|link| link.b != 0.0) {
+                let i = j - link.lag as usize;
+                match self.source(span, list, i) {
+                    Source::State => {}
+                    Source::Row(row) => program.term(link.b, self.layout.output(row, link.from as usize)),
+                    Source::Left => program.term(link.b, self.layout.left_output(span.ring, i, link.from as usize)),
+                    Source::Held if predicts(link.from) => {
+                        let level = &list.nodes()[i].level;
+                        let centre = link.b * data.output(level, prediction).1;
+                        let held = if data.follows { *held } else { Held { first: None, ..*held } };
+                        for (weight, c) in held.centres(level).into_iter().flatten() {
+                            program.term(centre * weight * c.on_point, self.layout.point(c.row, 0));
+                            program.term(centre * weight * c.on_output, self.layout.output(c.row, 0));
+                        }
+                    }
+                    Source::Held => {
+                        if let Some(c) = held.last {
+                            program.term(link.b, self.layout.output(c.row, link.from as usize));
+                        }
+                    }
+                }
+            }
+            self.noise(span.ring, list, (j, to), program);
+            for link in list.links(j, to).iter().filter(|link| j - link.lag as usize != span.lo) {
+                self.correction(span, list, (j, to), link, program);
+            }
+            program.target(self.layout.state(span.ring, j, to), None);
+        }
+    }
+
+    /// What the entry's prediction is made of: the centre at the last evaluated node and, to follow its motion, at an earlier one.
+    fn held(&self, span: &Span, list: &Discretisation, data: &HeldData) -> Held {
+        let evaluated = |i: &usize| list.nodes()[*i].evaluate && self.evaluated.row(span.ring, *i).is_some();
+        let centre = |i: usize| {
+            let Source::Row(row) = self.source(span, list, i) else { return None };
+            let level = &list.nodes()[i].level;
+            let (on_point, on_output) = data.centre(level, self.prepared.prediction());
+            Some(Centre { row, on_point, on_output, log_snr: level.log_snr })
+        };
+        let last = (span.lo..span.hi).rev().find(evaluated);
+        let first = last.and_then(|last| {
+            // near enough to be on a line, far enough that the difference is not that of two errors
+            let back = (span.guesses() / 4).max(2);
+            (span.lo.max(last.saturating_sub(back))..last).find(evaluated)
+        });
+        Held { last: last.and_then(centre), first: first.and_then(centre) }
+    }
+
+    /// Keeps point and output of the nodes that leave, as far back as later ones look.
+    pub fn leave(&self, m: &Move, program: &mut Program<B::Elem>) {
+        let list = self.prepared.list(m.from.slot);
+        let back = self.layout.lookback - 1;
+        if back == 0 {
+            return;
+        }
+        let ring = m.from.ring;
+        for i in m.from.lo.max(m.to.lo.saturating_sub(back))..m.to.lo {
+            let Source::Row(row) = self.source(&m.from, list, i) else { continue };
+            for component in 0..list.nodes()[i].width {
+                program.copy(self.layout.point(row, component), self.layout.left_point(ring, i, component));
+            }
+            for head in 0..self.layout.heads {
+                program.copy(self.layout.output(row, head), self.layout.left_output(ring, i, head));
+            }
+        }
+    }
+}
+
+/// One step of another list, of one component and lag 1, from rows that are known: `point` and `output` at its source.
+pub(crate) fn step<E: Real>(
+    list: &Discretisation,
+    j: usize,
+    (point, output, noise): (RowRef, Option<RowRef>, RowRef),
+    out: RowRef,
+    program: &mut Program<E>,
+) {
+    let links = || list.links(j, 0).iter();
+    links().for_each(|link| program.term(link.a, point));
+    if let Some(row) = output {
+        links().for_each(|link| program.term(link.b, row));
+    }
+    list.noise(j, 0).iter().for_each(|(_, c)| program.term(*c, noise));
+    program.target(out, None);
+}

@@ -1,0 +1,79 @@
+//! Where windows end, and the rows that they need.
+
+use crate::backend::Backend;
+use crate::engine::settings::{Picard, Policy};
+use crate::engine::sizes::Sizes;
+use crate::engine::tracks::Track;
+use crate::error::Result;
+use crate::nodes::Extent;
+use crate::problem::Prepared;
+
+/// The windows of a sampler's settings on the lists of a problem.
+#[derive(Debug)]
+pub(crate) struct Windows {
+    /// Of every list.
+    pub extents: Vec<Extent>,
+    /// Nodes where blocks begin and end, of policies that have blocks.
+    pub boundaries: Vec<usize>,
+    /// Of every node, where its block begins, if changes are not handed on into blocks.
+    pub barriers: Vec<usize>,
+    /// The most open blocks, of policies that have blocks.
+    open: Option<usize>,
+    /// Of every list, the rows that a sample keeps from each node on; none where it may wait.
+    kept: Vec<Vec<usize>>,
+}
+
+/// Rooms and rows of a sampler on a prepared problem, and where windows end on its lists.
+pub(crate) fn sizes<B: Backend>(settings: &Picard, prepared: &Prepared<B>) -> Result<(Sizes, Vec<Extent>)> {
+    settings.check(prepared.prediction())?;
+    settings.check_lists(prepared)?;
+    let extents = prepared.lists().iter().map(|list| Extent::new(settings.window, list));
+    let extents = extents.collect::<Result<Vec<_>>>()?;
+    let open = settings.policy.blocks();
+    let longest = |extent: &Extent| Ok(extent.most_nodes(open)?.first().copied().unwrap_or(1));
+    let windows = extents.iter().map(longest).collect::<Result<Vec<usize>>>()?;
+    let room = settings.room(prepared, &windows)?;
+    Ok((Sizes::new(prepared, &windows, room)?, extents))
+}
+
+impl Windows {
+    /// Samples may wait unless slopes are `measured` between two rounds in a row: whether one does must not depend on the others.
+    pub fn new(settings: &Picard, extents: Vec<Extent>, measured: bool) -> Result<Self> {
+        let open = settings.policy.blocks();
+        let boundaries = if open.is_some() { extents[0].boundaries() } else { Vec::new() };
+        let mut barriers = Vec::new();
+        if let Policy::Wavefront { .. } = settings.policy {
+            barriers.push(0);
+            barriers.extend(boundaries.windows(2).flat_map(|block| (block[0]..block[1]).map(move |_| block[0])));
+        }
+        let kept = |extent: &Extent| if measured { extent.most_nodes(open) } else { Ok(Vec::new()) };
+        let kept = extents.iter().map(kept).collect::<Result<_>>()?;
+        Ok(Windows { extents, boundaries, barriers, open, kept })
+    }
+
+    /// Rows that a sample needs in a round.
+    pub fn rows(&self, track: &Track) -> usize {
+        let open = if track.open { track.span.guesses() } else { self.extents[track.list].end(0) };
+        let at = if self.open.is_some() { self.boundaries[track.block] } else { track.span.lo };
+        self.kept[track.list].get(at).map_or(open, |kept| open.max(*kept))
+    }
+
+    /// Counts the blocks that end at `lo` or before as done, and how often each was swept.
+    pub fn end_blocks(&self, block: &mut usize, lo: usize, swept: impl Fn(usize) -> usize, sweeps: &mut Vec<usize>) {
+        while let Some(&end) = self.boundaries.get(*block + 1).filter(|end| **end <= lo) {
+            if sweeps.len() <= *block {
+                sweeps.resize(*block + 1, 0);
+            }
+            sweeps[*block] = sweeps[*block].max(swept(end));
+            *block += 1;
+        }
+    }
+
+    /// The last node of a window that ended at `hi`, after its start has moved to `lo`.
+    pub fn end(&self, track: &Track, hi: usize, lo: usize) -> usize {
+        let Some(open) = self.open else { return self.extents[track.list].end(lo).max(hi) };
+        // one more block, if so many may be open
+        let ends = self.boundaries.iter().skip(track.block + 1).take(open);
+        ends.copied().find(|end| *end > hi).unwrap_or(hi)
+    }
+}

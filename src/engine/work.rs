@@ -1,0 +1,333 @@
+//! What samplers do in a round: evaluate, sweep, let nodes enter and leave.
+//!
+//! Spans and moves come in ascending order of their rings.
+
+use crate::backend::{Backend, Change, NoiseRow, Plane};
+use crate::engine::entry::Entry;
+use crate::engine::iteration::linearisation::Linearisation;
+use crate::engine::iteration::secant::Slopes;
+use crate::engine::machine::Machine;
+use crate::engine::output::Output;
+use crate::engine::ring::Ring;
+use crate::engine::rows::Evaluated;
+use crate::engine::sizes::{PIECE, Sizes};
+use crate::engine::span::{Move, Span, pieces};
+use crate::engine::sweep::Recurrence;
+use crate::error::{Error, Result, reserve};
+use crate::noise::{Address, NoiseKey, stream};
+use crate::problem::Prepared;
+use crate::score::ScoreFn;
+use std::ops::RangeInclusive;
+
+/// A run's machine, what it has evaluated and measured, and what it leaves.
+#[derive(Debug)]
+pub(crate) struct Work<B: Backend> {
+    pub machine: Machine<B>,
+    pub evaluated: Evaluated,
+    pub slopes: Slopes,
+    pub output: Output<B>,
+    noise_rows: Vec<NoiseRow>,
+    keys: Vec<NoiseKey>,
+}
+
+impl<B: Backend> Work<B> {
+    /// Allocates; samples then [`begin`](Self::begin).
+    pub fn new(prepared: &Prepared<B>, sizes: &Sizes, sampler: &str) -> Result<Self> {
+        let mut noise_rows = Vec::new();
+        let most = sizes.targets().saturating_mul(sizes.layout.normals);
+        reserve("addresses of noise", &mut noise_rows, most)?;
+        Ok(Work {
+            machine: Machine::new(prepared, sizes)?,
+            evaluated: Evaluated::new(sizes)?,
+            slopes: Slopes::new(sizes, prepared.samples())?,
+            output: Output::new(prepared, sampler)?,
+            noise_rows,
+            keys: Vec::new(),
+        })
+    }
+
+    /// Places a sample at its start, in a ring that is free.
+    pub fn begin(&mut self, prepared: &Prepared<B>, slot: usize, ring: Ring) -> Result<()> {
+        let Machine { layout, planes, .. } = &mut self.machine;
+        let row = layout.state(ring, 0, 0).row as usize;
+        prepared.backend().upload(prepared.start(slot), &mut planes[Plane::State], row)?;
+        self.evaluated.begin(ring);
+        self.slopes.begin(slot, ring);
+        Ok(())
+    }
+
+    /// Of starts of several components those that noise makes.
+    pub fn begin_further(&mut self, prepared: &Prepared<B>, spans: &[Span]) -> Result<()> {
+        if prepared.lists().iter().all(|list| list.nodes()[0].width == 1) {
+            return Ok(());
+        }
+        self.make_normals(prepared, spans.iter().map(|span| (*span, 0..=0)))?;
+        let Machine { layout, program, .. } = &mut self.machine;
+        program.clear();
+        for span in spans {
+            let list = prepared.list(span.slot);
+            for component in 1..list.nodes()[0].width {
+                for &(normal, c) in list.noise(0, component) {
+                    program.term(c, layout.noise(span.ring, 0, normal as usize));
+                }
+                program.target(layout.state(span.ring, 0, component), None);
+            }
+            program.segment(layout.slot(span.ring));
+        }
+        self.machine.run()?;
+        if self.machine.changes.iter().all(|c| c.finite) {
+            return Ok(());
+        }
+        let sample = spans.first().map_or(0, |span| prepared.ids()[span.slot]);
+        Err(Error::StateNotFinite { round: self.output.report.rounds, node: 0, sample })
+    }
+
+    /// One round: the score on every node of the windows that needs it.
+    pub fn evaluate(&mut self, prepared: &Prepared<B>, score: &mut dyn ScoreFn<B>, spans: &[Span]) -> Result<()> {
+        self.evaluated.evaluate(prepared, &mut self.machine, score, spans, &mut self.output.report)
+    }
+
+    /// One sweep of all windows of a piece; [`change`](Self::change) then tells what every node did.
+    pub fn sweep(
+        &mut self,
+        prepared: &Prepared<B>,
+        spans: &[Span],
+        linearisation: &Linearisation,
+        barriers: &[usize],
+    ) -> Result<()> {
+        let Machine { layout, program, .. } = &mut self.machine;
+        let (evaluated, slopes) = (&self.evaluated, &self.slopes);
+        let recurrence = Recurrence { prepared, layout, evaluated, slopes, linearisation, barriers };
+        program.clear();
+        for span in spans {
+            for j in span.lo + 1..=span.hi {
+                recurrence.sweep(span, j, program);
+            }
+            program.segment(layout.slot(span.ring));
+        }
+        self.machine.run()?;
+        if self.machine.changes.iter().all(|c| c.finite) {
+            return Ok(());
+        }
+        // the cause is either the score, or a state that grew beyond the number format
+        let round = self.output.report.rounds;
+        self.evaluated.check_outputs(prepared, &self.machine, round)?;
+        let mut first = 0;
+        for span in spans {
+            let nodes = prepared.list(span.slot).nodes();
+            if !self.change(first, nodes[span.lo + 1].width).finite {
+                let sample = prepared.ids()[span.slot];
+                return Err(Error::StateNotFinite { round, node: span.lo + 1, sample });
+            }
+            first += nodes[span.lo + 1..=span.hi].iter().map(|n| n.width).sum::<usize>();
+        }
+        Ok(())
+    }
+
+    /// What the last program did to the components of a node, whose targets begin at `first`.
+    pub fn change(&self, first: usize, width: usize) -> Change {
+        let of_node = &self.machine.changes[first..first + width];
+        of_node.iter().fold(Change { sum: 0.0, moved: false, finite: true }, |a, b| Change {
+            sum: a.sum + b.sum,
+            moved: a.moved || b.moved,
+            finite: a.finite && b.finite,
+        })
+    }
+
+    /// Lets windows move: new nodes get their noise and, by `entry`, a first guess; nodes that leave are remembered as far as the
+    /// lookback needs them.
+    pub fn advance(
+        &mut self,
+        prepared: &Prepared<B>,
+        moves: &[Move],
+        entry: Option<&Entry>,
+        linearisation: &Linearisation,
+    ) -> Result<()> {
+        let (components, lookback) = (self.machine.layout.components, self.machine.layout.lookback);
+        let leaving = (lookback - 1) * (components + self.machine.layout.heads);
+        let size = |m: &Move| 2 * (m.to.hi - m.from.hi) * components + leaving;
+        for piece in pieces(moves, PIECE, size) {
+            self.advance_piece(prepared, piece, entry, linearisation)?;
+        }
+        Ok(())
+    }
+
+    fn advance_piece(
+        &mut self,
+        prepared: &Prepared<B>,
+        moves: &[Move],
+        entry: Option<&Entry>,
+        linearisation: &Linearisation,
+    ) -> Result<()> {
+        // before new nodes take the rows of finished ones
+        for m in moves {
+            self.output.save(prepared, &self.machine, m)?;
+        }
+        self.make_normals(prepared, moves.iter().map(|m| (m.from, m.from.hi + 1..=m.to.hi)))?;
+        self.use_noise(prepared, moves)?;
+        // Predictions need something to fall back on where they overflow. That is rare: copies are made then, unless what a second program
+        // would read has already moved on.
+        let late = self.machine.layout.lookback == 1 && entry.is_some_and(|e| *e != Entry::Copy);
+        self.write_entries(prepared, moves, entry, linearisation, !late);
+        if !self.machine.program.targets.is_empty() {
+            self.machine.run()?;
+            if self.machine.changes.iter().any(|c| !c.finite) {
+                // an output that no node of the window used is still remembered for later ones
+                self.evaluated.check_outputs(prepared, &self.machine, self.output.report.rounds)?;
+                if late {
+                    self.write_entries(prepared, moves, entry, linearisation, true);
+                    self.machine.run()?;
+                }
+            }
+        }
+        for m in moves {
+            self.use_guesses(prepared, m)?;
+            // only now: the new nodes take the places of nodes that the program still read
+            for j in m.from.hi + 1..=m.to.hi {
+                self.evaluated.clear(m.from.ring, j);
+                self.slopes.clear(m.from.ring.place(j));
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills all nodes behind a window that has not moved on since its evaluation, by first guesses from that. Nodes are final as they are.
+    pub fn fill(
+        &mut self,
+        prepared: &Prepared<B>,
+        moved: &Move,
+        entry: &Entry,
+        linearisation: &Linearisation,
+    ) -> Result<()> {
+        let Move { from: evaluated_in, to: window } = *moved;
+        let last = prepared.list(window.slot).nodes().len() - 1;
+        // what is left of the window is kept as it is
+        self.output.save(prepared, &self.machine, &Move { from: window, to: Span { lo: window.hi, ..window } })?;
+        let mut reached = window.hi;
+        while reached < last {
+            // as many nodes as the ring has places that nobody looks back to
+            let end = last.min(reached + (window.ring.capacity - self.machine.layout.lookback).max(1));
+            let from = Span { lo: reached, hi: reached, ..window };
+            let to = Span { lo: end, hi: end, ..window };
+            self.make_normals(prepared, std::iter::once((window, reached + 1..=end)))?;
+            self.use_noise(prepared, &[Move { from, to }])?;
+            let Machine { layout, program, .. } = &mut self.machine;
+            let (evaluated, slopes, barriers) = (&self.evaluated, &self.slopes, &[][..]);
+            let recurrence = Recurrence { prepared, layout, evaluated, slopes, linearisation, barriers };
+            program.clear();
+            recurrence.enter(&evaluated_in, (reached, reached + 1..=end), entry, true, program);
+            program.segment(layout.slot(window.ring));
+            self.machine.run()?;
+            if self.machine.changes.iter().any(|c| !c.finite) {
+                self.evaluated.check_outputs(prepared, &self.machine, self.output.report.rounds)?;
+            }
+            self.output.save(prepared, &self.machine, &Move { from, to })?;
+            reached = end;
+        }
+        Ok(())
+    }
+
+    /// First guesses of new nodes and the memory of those that leave.
+    fn write_entries(
+        &mut self,
+        prepared: &Prepared<B>,
+        moves: &[Move],
+        entry: Option<&Entry>,
+        linearisation: &Linearisation,
+        copies: bool,
+    ) {
+        let Machine { layout, program, .. } = &mut self.machine;
+        let (evaluated, slopes, barriers) = (&self.evaluated, &self.slopes, &[][..]);
+        let recurrence = Recurrence { prepared, layout, evaluated, slopes, linearisation, barriers };
+        program.clear();
+        for m in moves {
+            if let Some(entry) = entry {
+                recurrence.enter(&m.from, (m.from.hi, m.from.hi + 1..=m.to.hi), entry, copies, program);
+            }
+            recurrence.leave(m, program);
+            program.segment(layout.slot(m.from.ring));
+        }
+    }
+
+    /// Makes the normals of nodes, but those that are given; samples may have seeds of their own.
+    fn make_normals(
+        &mut self,
+        prepared: &Prepared<B>,
+        wanted: impl Iterator<Item = (Span, RangeInclusive<usize>)> + Clone,
+    ) -> Result<()> {
+        let Work { machine, noise_rows, keys, .. } = self;
+        keys.clear();
+        for (span, _) in wanted.clone() {
+            let key = prepared.key(span.slot);
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        for key in keys {
+            noise_rows.clear();
+            for (span, nodes) in wanted.clone().filter(|(span, _)| prepared.key(span.slot) == *key) {
+                for j in nodes {
+                    push_normals(noise_rows, prepared, machine, &span, j);
+                }
+            }
+            noise_rows.sort_unstable_by_key(|r| r.row);
+            prepared.backend().normals(*key, noise_rows, &mut machine.planes[Plane::Noise])?;
+        }
+        Ok(())
+    }
+
+    /// Given normals take the place of those of the dynamics.
+    fn use_noise(&mut self, prepared: &Prepared<B>, moves: &[Move]) -> Result<()> {
+        if !prepared.has_given_noise() {
+            return Ok(());
+        }
+        let Machine { layout, planes, .. } = &mut self.machine;
+        for m in moves {
+            let Span { slot, ring, .. } = m.from;
+            for j in m.from.hi + 1..=m.to.hi {
+                for (k, normal) in prepared.list(slot).normals(j).iter().enumerate() {
+                    if normal.stream == stream::DYNAMICS {
+                        let given = prepared.given_noise(normal.step as usize, slot);
+                        let row = layout.noise(ring, j, k).row as usize;
+                        prepared.backend().upload(given, &mut planes[Plane::Noise], row)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Overwrites the guesses of new nodes by those of the problem, where it has any.
+    fn use_guesses(&mut self, prepared: &Prepared<B>, m: &Move) -> Result<()> {
+        if !prepared.has_path() {
+            return Ok(());
+        }
+        let Machine { layout, planes, .. } = &mut self.machine;
+        for j in m.from.hi + 1..=m.to.hi {
+            let step = prepared.list(m.from.slot).nodes()[j].step;
+            if let Some(guess) = prepared.guess(step, m.from.slot) {
+                let row = layout.state(m.from.ring, j, 0).row as usize;
+                prepared.backend().upload(guess, &mut planes[Plane::State], row)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The normals of node `j` that are not given.
+fn push_normals<B: Backend>(
+    wanted: &mut Vec<NoiseRow>,
+    prepared: &Prepared<B>,
+    machine: &Machine<B>,
+    span: &Span,
+    j: usize,
+) {
+    let sample = prepared.ids()[span.slot];
+    for (k, normal) in prepared.list(span.slot).normals(j).iter().enumerate() {
+        if prepared.has_given_noise() && normal.stream == stream::DYNAMICS {
+            continue;
+        }
+        let address = Address { stream: normal.stream, step: normal.step, sample };
+        wanted.push(NoiseRow { row: machine.layout.noise(span.ring, j, k).row, address });
+    }
+}

@@ -1,0 +1,93 @@
+//! Lists from the steps of a scheme.
+
+use crate::error::{Error, Result};
+use crate::nodes::list::Discretisation;
+use crate::nodes::step::{Form, Lag};
+use crate::nodes::terms::{NodeTerms, Normal};
+use crate::schedule::Level;
+use crate::score::Prediction;
+
+/// Fills a list from steps in the words of [`Form`], folding the network's kind of output into the coefficients.
+pub(crate) struct Assembler {
+    list: Discretisation,
+    prediction: Prediction,
+    /// Whether stages follow what would be the end of a step.
+    open: bool,
+}
+
+impl Assembler {
+    pub(crate) fn new(start: Level, first_step: usize, prediction: Prediction) -> Result<Self> {
+        Ok(Assembler { list: Discretisation::empty(start).numbered_from(first_step)?, prediction, open: false })
+    }
+
+    pub(crate) fn solution(&mut self, level: Level, lags: &[Lag], c: f64) -> Result<()> {
+        self.add(level, !self.open, lags, c)
+    }
+
+    pub(crate) fn stage(&mut self, level: Level, lags: &[Lag], c: f64) -> Result<()> {
+        self.add(level, false, lags, c)
+    }
+
+    /// Makes room for so many steps.
+    pub(crate) fn reserve(&mut self, steps: usize) -> Result<()> {
+        self.list.reserve(steps)
+    }
+
+    /// Whether the step that follows ends with its own last node (the rule), or is left open for stages.
+    pub(crate) fn leave_open(&mut self, open: bool) {
+        self.open = open;
+    }
+
+    /// A node that is no step of a scheme.
+    pub(crate) fn push(&mut self, level: Level, solution: bool, terms: &NodeTerms) -> Result<()> {
+        self.list.push(level, solution, terms)
+    }
+
+    /// Marks the end of a block.
+    pub(crate) fn mark(&mut self) {
+        self.list.mark();
+    }
+
+    pub(crate) fn finish(self) -> Discretisation {
+        self.list
+    }
+
+    /// With the oracle = P x + Q f at the lag's node, `a x + b oracle` is `(a + b P) x + b Q f`.
+    fn add(&mut self, level: Level, solution: bool, lags: &[Lag], c: f64) -> Result<()> {
+        let mut terms = NodeTerms::new();
+        let nodes = self.list.nodes();
+        let mut from = level;
+        for lag in lags {
+            from = nodes[nodes.len() - lag.lag].level;
+            if !(lag.a.is_finite() && lag.b.is_finite()) {
+                return Err(self.singular(&from, "a scheme in this form"));
+            }
+            let (p, q) = match lag.form {
+                Form::Data => self.prediction.data_map(from.alpha, from.sigma),
+                Form::Score => self.prediction.score_map(from.alpha, from.sigma),
+                Form::Noise => {
+                    let (p, q) = self.prediction.score_map(from.alpha, from.sigma);
+                    (-from.sigma * p, -from.sigma * q)
+                }
+            };
+            // a step that does not use the oracle needs no conversion, even where that is singular
+            let (p, q) = if lag.b == 0.0 { (0.0, 0.0) } else { (p, q) };
+            if !(p.is_finite() && q.is_finite()) {
+                return Err(self.singular(&from, "turning this kind of output into what the scheme needs"));
+            }
+            let (a, b) = (lag.a + lag.b * p, lag.b * q);
+            if !(a.is_finite() && b.is_finite()) {
+                return Err(self.singular(&from, "a scheme in this form"));
+            }
+            terms = terms.a(lag.lag, [0, 0], a).b(lag.lag, [0, 0], b);
+        }
+        if !c.is_finite() {
+            return Err(self.singular(&from, "a scheme in this form"));
+        }
+        self.list.push(level, solution, &terms.c(0, Normal::dynamics(self.list.next_step()), c))
+    }
+
+    fn singular(&self, from: &Level, what: &'static str) -> Error {
+        Error::Singular { step: self.list.next_step(), time: from.t, what }
+    }
+}

@@ -1,0 +1,98 @@
+//! The corrector of PIADM-ODE: Langevin steps between the blocks of a scheme.
+
+use crate::error::{Error, Result};
+use crate::grid::TimeGrid;
+use crate::nodes::builder::Assembler;
+use crate::nodes::langevin::Langevin;
+use crate::nodes::list::Discretisation;
+use crate::nodes::scheme::Scheme;
+use crate::nodes::window::{Extent, Window};
+use crate::schedule::{Level, NoiseSchedule};
+use crate::score::Prediction;
+use std::ops::Range;
+
+/// Langevin correction in units of the noise level: at sigma the friction is `friction`/sigma and a step lasts `step` sigma, since
+/// the score's slope is at most 1/sigma^2.
+///
+/// The paper's orders (arXiv 2405.15986, theorem 3.5), with L = 1/sigma^2: friction O(sqrt L), time O(1/sqrt L), steps of
+/// O(1/sqrt d) of it. A problem takes it by [`Problem::with_correction`](crate::Problem::with_correction).
+///
+/// ```
+/// use piadm::{Correction, Level, Ou};
+/// let langevin = Correction::default().at(&Level::at(&Ou, 0.01));
+/// assert!((langevin.friction - 2.0 / 0.0998).abs() < 0.1);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub struct Correction {
+    /// gamma sigma; default 2, critical damping.
+    pub friction: f64,
+    /// Step length over sigma; default 0.1.
+    pub step: f64,
+    /// Steps per correction; default 10, so a correction lasts sigma.
+    pub steps: usize,
+}
+
+impl Default for Correction {
+    fn default() -> Self {
+        Correction { friction: 2.0, step: 0.1, steps: 10 }
+    }
+}
+
+impl Correction {
+    /// The paper's orders for `dim` elements: steps of min(0.1, 1/sqrt d) over a time of 1.
+    pub fn for_dim(dim: usize) -> Self {
+        let steps = (dim as f64).sqrt().max(10.0).ceil();
+        Correction { friction: 2.0, step: 1.0 / steps, steps: steps as usize }
+    }
+
+    /// The dynamics at a noise level.
+    pub fn at(&self, level: &Level) -> Langevin {
+        Langevin { friction: self.friction / level.sigma, step: self.step * level.sigma, steps: self.steps }
+    }
+}
+
+impl Discretisation {
+    /// The nodes of `scheme` between two grid points ([`for_steps`](Self::for_steps)), cut into blocks of length `block`; after each block
+    /// follow the steps of a Langevin correction at the level that was reached, unless that is sigma = 0. With the probability-flow
+    /// ODE as the scheme this is PIADM-ODE (arXiv 2405.15986, algorithms 2 to 4) as one list.
+    ///
+    /// The end of a block has one component and is not evaluated; a copy of it with a new velocity follows, then the Langevin nodes. All of
+    /// these are stages of the block's last step, which ends with the last of them. Multistep schemes begin anew in every block. Corrector
+    /// steps are counted over the whole run and have noise streams of their own. Ends of blocks and of corrections are
+    /// [marked](Self::mark).
+    ///
+    /// # Errors
+    /// As [`for_steps`](Self::for_steps) and [`Langevin::list`]; [`Error::Setting`] for a block of marks, which are not there yet.
+    pub fn corrected(
+        schedule: &dyn NoiseSchedule,
+        grid: &TimeGrid,
+        scheme: &Scheme,
+        prediction: Prediction,
+        steps: Range<usize>,
+        (block, correction): (Window, &Correction),
+    ) -> Result<Self> {
+        if let Window::Nodes { .. } | Window::Marked { .. } = block {
+            return Err(Error::setting("block", format!("{block:?}"), "a number of steps or a length of OU time"));
+        }
+        let plain = Self::for_steps(schedule, grid, scheme, prediction, steps.clone())?;
+        // also where no block ends above sigma = 0
+        correction.at(&plain.nodes()[0].level).check(0)?;
+        let extent = Extent::new(block, &plain)?;
+        let mut list = Assembler::new(plain.nodes()[0].level, steps.start, prediction)?;
+        let mut corrections = 0;
+        for ends in extent.boundaries().windows(2) {
+            let (begin, end) = (plain.nodes()[ends[0]], plain.nodes()[ends[1]]);
+            let corrects = end.level.sigma > 0.0;
+            scheme.push_steps(&mut list, schedule, grid, begin.step..end.step, corrects)?;
+            list.mark();
+            if corrects {
+                correction.at(&end.level).correct(&mut list, end.level, prediction, corrections)?;
+                corrections += correction.steps;
+                list.mark();
+            }
+        }
+        Ok(list.finish())
+    }
+}

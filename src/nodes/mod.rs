@@ -1,0 +1,29 @@
+//! Schemes: how a step of the time grid becomes affine nodes.
+//!
+//! A discretisation is a list of nodes, `x_j = sum_l A_l x_{j-l} + sum_l B_l f(x_{j-l}) + C xi`, with coefficients in f64 that are
+//! computed once. Every sampler of the crate, sequential or parallel, runs the same list; a scheme only fills it. The kind of
+//! the network's output is folded into A and B, so outputs are never converted.
+
+mod ancestral;
+mod builder;
+mod correction;
+mod dpm_solver;
+mod exponential;
+mod langevin;
+mod list;
+mod presets;
+mod scheme;
+mod step;
+mod terms;
+mod window;
+
+pub use crate::schedule::Level;
+pub use correction::Correction;
+pub use langevin::Langevin;
+pub use list::{Discretisation, Node};
+pub use scheme::{DdpmVariance, Scheme};
+pub use step::Form;
+pub(crate) use terms::Link;
+pub use terms::{NodeTerms, Normal};
+pub(crate) use window::Extent;
+pub use window::Window;

@@ -1,0 +1,63 @@
+//! A step in the words of the literature: what multiplies the state, the oracle and the noise.
+
+use crate::schedule::Level;
+
+/// Which form of the oracle a step is written in: what is frozen over the step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum Form {
+    /// The score is frozen (the paper's integrator).
+    Score,
+    /// The predicted noise is frozen.
+    Noise,
+    /// The data prediction is frozen: SDE-DPM-Solver++(1), DDIM, DDPM.
+    #[default]
+    Data,
+}
+
+/// One lag of a node: `a x + b (oracle)`, both at the node `lag` places before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lag {
+    pub lag: usize,
+    pub form: Form,
+    pub a: f64,
+    pub b: f64,
+}
+
+impl Lag {
+    pub(crate) fn data(lag: usize, a: f64, b: f64) -> Self {
+        Lag { lag, form: Form::Data, a, b }
+    }
+}
+
+/// A step that needs only its own start: a on x, b on the oracle, c on the noise.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OneStep {
+    pub form: Form,
+    pub a: f64,
+    pub b: f64,
+    pub c: f64,
+}
+
+impl OneStep {
+    /// The jump to sigma = 0 of every scheme in data form.
+    pub(crate) fn denoise(u: &Level) -> Self {
+        OneStep { form: Form::Data, a: 0.0, b: u.alpha, c: 0.0 }
+    }
+
+    pub(crate) fn lags(self) -> ([Lag; 1], f64) {
+        ([Lag { lag: 1, form: self.form, a: self.a, b: self.b }], self.c)
+    }
+}
+
+/// The grid points a step may look at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StepEnds {
+    /// Start of the step before, if there is one.
+    pub before: Option<Level>,
+    pub t: Level,
+    pub u: Level,
+    /// Whether this is the grid's last step.
+    pub last: bool,
+}

@@ -1,0 +1,159 @@
+//! How a node is made of earlier ones.
+
+use crate::error::{Error, Result};
+use crate::nodes::list::Node;
+use crate::noise::{STREAMS, stream};
+
+/// The address of a row of normals, but for the sample, which adds its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Normal {
+    /// What it is for, see [`stream`](crate::noise::stream).
+    pub stream: u32,
+    /// Step of the whole run.
+    pub step: u32,
+}
+
+impl Normal {
+    /// The noise of a step of the reverse dynamics.
+    pub fn dynamics(step: usize) -> Self {
+        Normal::new(stream::DYNAMICS, step)
+    }
+
+    /// A row of a stream. A step that no address holds is refused with the node that uses it, and never wraps to another one.
+    pub fn new(stream: u32, step: usize) -> Self {
+        Normal { stream, step: u32::try_from(step).unwrap_or(u32::MAX) }
+    }
+}
+
+/// What a component of a node takes of an earlier node: `a` times its component `from` and `b` times the network's output `from` there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Link {
+    pub lag: u32,
+    pub from: u32,
+    pub a: f64,
+    pub b: f64,
+}
+
+/// The terms of a node for [`Discretisation::push`](crate::Discretisation::push): its components, and which earlier states, outputs of the
+/// network and normals they are made of. A coefficient that is given twice counts twice.
+///
+/// ```
+/// use piadm::nodes::Normal;
+/// use piadm::{Discretisation, Level, NodeTerms, Ou, noise::stream};
+/// // position and velocity: x' = x + 0.1 v, v' = 0.9 v + 0.1 f(x) + 0.4 xi; the velocity starts from N(0, I)
+/// let start = NodeTerms::wide(2).c(1, Normal::new(stream::CORRECTOR_START, 0), 1.0);
+/// let mut list = Discretisation::empty(Level::at(&Ou, 1.0)).with_start(&start)?;
+/// for step in 1..=20 {
+///     let position = NodeTerms::wide(2).a(1, [0, 0], 1.0).a(1, [0, 1], 0.1);
+///     let both = position.a(1, [1, 1], 0.9).b(1, [1, 0], 0.1).c(1, Normal::dynamics(step), 0.4);
+///     list.push(Level::at(&Ou, 1.0), true, &both)?;
+/// }
+/// assert_eq!((list.components(), list.steps()), (2, 20));
+/// # Ok::<(), piadm::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeTerms {
+    pub(crate) width: usize,
+    pub(crate) prefactor: f64,
+    pub(crate) links: Vec<(usize, Link)>,
+    pub(crate) noise: Vec<(usize, Normal, f64)>,
+}
+
+impl Default for NodeTerms {
+    fn default() -> Self {
+        NodeTerms::wide(1)
+    }
+}
+
+impl NodeTerms {
+    /// A node of one component, so far 0.
+    pub fn new() -> Self {
+        NodeTerms::wide(1)
+    }
+
+    /// A node of several components.
+    pub fn wide(components: usize) -> Self {
+        NodeTerms { width: components, prefactor: 1.0, links: Vec::new(), noise: Vec::new() }
+    }
+
+    /// Adds `coef` times component `from` of the node `lag` places before to component `to`.
+    pub fn a(self, lag: usize, [to, from]: [usize; 2], coef: f64) -> Self {
+        self.link(lag, [to, from], coef, 0.0)
+    }
+
+    /// Adds `coef` times the network's output `head` at the node `lag` places before to component `to`.
+    pub fn b(self, lag: usize, [to, head]: [usize; 2], coef: f64) -> Self {
+        self.link(lag, [to, head], 0.0, coef)
+    }
+
+    /// Adds `coef` times a normal to component `to`.
+    pub fn c(mut self, to: usize, normal: Normal, coef: f64) -> Self {
+        match self.noise.iter_mut().find(|(t, n, _)| (*t, *n) == (to, normal)) {
+            Some((.., c)) => *c += coef,
+            None => self.noise.push((to, normal, coef)),
+        }
+        self
+    }
+
+    /// How a kernel that makes this node ([`Prediction::Next`](crate::Prediction::Next)) passes a change of its input on: what sweeps assume
+    /// until they have measured it. 1 if nothing is said.
+    pub fn prefactor(self, prefactor: f64) -> Self {
+        NodeTerms { prefactor, ..self }
+    }
+
+    fn link(mut self, lag: usize, [to, from]: [usize; 2], a: f64, b: f64) -> Self {
+        if a == 0.0 && b == 0.0 {
+            return self;
+        }
+        let (lag, from) = (u32::try_from(lag).unwrap_or(u32::MAX), u32::try_from(from).unwrap_or(u32::MAX));
+        match self.links.iter_mut().find(|(t, link)| (*t, link.lag, link.from) == (to, lag, from)) {
+            Some((_, link)) => (link.a, link.b) = (link.a + a, link.b + b),
+            None => self.links.push((to, Link { lag, from, a, b })),
+        }
+        self
+    }
+
+    /// Whether a node behind `nodes` can be made of these terms.
+    pub(crate) fn check(&self, nodes: &[Node]) -> Result<()> {
+        if self.width == 0 || self.width > MOST_COMPONENTS {
+            return Err(Error::setting("components", self.width, "1 to 16"));
+        }
+        let finite = |value: f64| match value.is_finite() {
+            true => Ok(()),
+            false => Err(Error::setting("coefficient", value, "finite coefficients")),
+        };
+        finite(self.prefactor)?;
+        for (to, link) in &self.links {
+            finite(link.a)?;
+            finite(link.b)?;
+            let lag = link.lag as usize;
+            let Some(source) = nodes.len().checked_sub(lag).filter(|_| lag > 0).and_then(|i| nodes.get(i)) else {
+                return Err(Error::setting("lag", lag, "a node that is not before the start"));
+            };
+            let from = link.from as usize;
+            let seen = if link.a == 0.0 { MOST_COMPONENTS } else { source.width };
+            if *to >= self.width || from >= seen {
+                let value = format!("{from} to {to}");
+                return Err(Error::setting("component", value, "components that both nodes have"));
+            }
+        }
+        for (to, normal, c) in &self.noise {
+            finite(*c)?;
+            if *to >= self.width {
+                return Err(Error::setting("component", to, "a component of the node"));
+            }
+            if normal.stream >= STREAMS || normal.step == u32::MAX {
+                let value = format!("stream {}, step {}", normal.stream, normal.step);
+                return Err(Error::setting(
+                    "address of a normal",
+                    value,
+                    "a stream below 2^30 and a step below 2^32 - 1",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The most components of a state, and outputs of a network.
+pub(crate) const MOST_COMPONENTS: usize = 16;

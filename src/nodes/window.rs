@@ -1,0 +1,129 @@
+//! Lengths on a list of nodes: where windows and blocks end.
+
+use crate::error::{Error, Result, reserved};
+use crate::nodes::list::Discretisation;
+
+/// Length of a window or block.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(untagged, deny_unknown_fields))]
+#[non_exhaustive]
+pub enum Window {
+    /// A number of steps, stages included.
+    Steps(usize),
+    /// As many steps as fit a length of Ornstein-Uhlenbeck time, at least one: PIADM's blocks have length h = O(1). Refused where the
+    /// noise of the list rises.
+    OuTime {
+        /// The length, in log(1 + e^{-2 lambda}).
+        ou_time: f64,
+    },
+    /// A number of nodes: it may end inside a step.
+    Nodes {
+        /// The nodes, at least 1.
+        nodes: usize,
+    },
+    /// As far as the list's next mark ([`Discretisation::mark`]), or to its end.
+    Marked {
+        /// How many marks ahead, at least 1.
+        marks: usize,
+    },
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Window::Steps(64)
+    }
+}
+
+/// Where windows end on a given list of nodes.
+#[derive(Debug)]
+pub(crate) struct Extent {
+    window: Window,
+    /// Index of the solution node that ends each step, the start first.
+    solutions: Vec<usize>,
+    /// OU time of these nodes.
+    times: Vec<f64>,
+    marks: Vec<usize>,
+    last: usize,
+}
+
+impl Extent {
+    pub fn new(window: Window, list: &Discretisation) -> Result<Self> {
+        match window {
+            Window::Steps(0) => return Err(Error::setting("window", 0, "at least 1 step")),
+            Window::Nodes { nodes: 0 } => return Err(Error::setting("window.nodes", 0, "at least 1 node")),
+            Window::Marked { marks: 0 } => return Err(Error::setting("window.marks", 0, "at least 1 mark")),
+            Window::OuTime { ou_time } if ou_time.is_nan() || ou_time <= 0.0 => {
+                return Err(Error::setting("window.ou_time", ou_time, "a number above 0"));
+            }
+            _ => {}
+        }
+        let mut solutions = reserved("the steps of a list", list.steps() + 1)?;
+        solutions.extend(list.nodes().iter().enumerate().filter(|(_, n)| n.solution).map(|(j, _)| j));
+        let mut times = Vec::new();
+        if let Window::OuTime { ou_time } = window {
+            times = reserved("the times of a list", solutions.len())?;
+            times.extend(solutions.iter().map(|j| list.nodes()[*j].level.ou_time()));
+            if !times.is_sorted_by(|before, after| before >= after) {
+                let expected = "a list whose noise never rises, or a window of steps";
+                return Err(Error::setting("window.ou_time", ou_time, expected));
+            }
+        }
+        let marks = if matches!(window, Window::Marked { .. }) { list.marks().to_vec() } else { Vec::new() };
+        Ok(Extent { window, solutions, times, marks, last: list.nodes().len() - 1 })
+    }
+
+    /// The last node of a window whose final node is `lo`.
+    pub fn end(&self, lo: usize) -> usize {
+        // index of the last finished solution node
+        let at = || self.solutions.partition_point(|node| *node <= lo) - 1;
+        let solution = |i: usize| self.solutions[i.min(self.solutions.len() - 1)];
+        match self.window {
+            Window::Steps(p) => solution(at().saturating_add(p)),
+            Window::OuTime { ou_time } => {
+                let at = at();
+                let limit = self.times[at] - ou_time * (1.0 + 1e-9);
+                // times fall: the window ends at the last one that is not below the limit
+                solution(self.times.partition_point(|t| *t >= limit).saturating_sub(1).max(at + 1))
+            }
+            Window::Nodes { nodes } => lo.saturating_add(nodes).min(self.last),
+            Window::Marked { marks } => {
+                let next = self.marks.partition_point(|mark| *mark <= lo);
+                self.marks.get(next.saturating_add(marks - 1)).copied().unwrap_or(self.last)
+            }
+        }
+    }
+
+    /// The nodes where blocks begin and, last, where they end.
+    pub fn boundaries(&self) -> Vec<usize> {
+        let mut nodes = vec![0];
+        let mut at = 0;
+        while at < self.last {
+            at = self.end(at);
+            nodes.push(at);
+        }
+        nodes
+    }
+
+    /// The most guesses that are open at once from each node on, where so many blocks may be open, or, without blocks, where the window slides.
+    pub fn most_nodes(&self, open_blocks: Option<usize>) -> Result<Vec<usize>> {
+        let mut most = reserved("the windows of a list", self.last.max(1))?;
+        match open_blocks {
+            Some(open) => {
+                let nodes = self.boundaries();
+                let last = nodes.len() - 1;
+                for (i, block) in nodes.windows(2).enumerate() {
+                    let end = nodes[last.min(i.saturating_add(open))];
+                    most.extend((block[0]..block[1]).map(|_| end - block[0]));
+                }
+            }
+            None => most.extend((0..self.last).map(|lo| self.end(lo) - lo)),
+        }
+        // windows that come later may be longer
+        most.iter_mut().rev().fold(1, |after, nodes| {
+            *nodes = after.max(*nodes);
+            *nodes
+        });
+        Ok(most)
+    }
+}

@@ -1,0 +1,192 @@
+//! What a sampler that chooses says of its choice, and the models that it chose by.
+
+use crate::error::{Error, Result};
+use std::fmt;
+
+/// Why a sampler was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Reason {
+    /// The window saves more rounds than its rows cost: parallel sampling.
+    FewerRounds,
+    /// No window does: sequential sampling.
+    RowCost,
+    /// A tolerance of zero without a depth accepts a node only when it is exact, which may take as many rounds as steps: sequential
+    /// sampling. An [`Automatic::effort`](crate::Automatic::effort) overrules this.
+    ZeroTolerance,
+    /// There is a single step, or a single one is allowed: sequential sampling.
+    OneStep,
+    /// No node needs the network: sequential sampling.
+    NoEvaluation,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Reason::FewerRounds => "it saves more rounds than its rows cost",
+            Reason::RowCost => "no window saves more rounds than its rows cost",
+            Reason::ZeroTolerance => "a tolerance of zero may take as many rounds as steps",
+            Reason::OneStep => "there is no window of more than one step",
+            Reason::NoEvaluation => "no node needs the network",
+        })
+    }
+}
+
+/// What [`Automatic`](crate::Automatic) chose.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Choice {
+    /// The window in steps; `None` is sequential sampling.
+    pub window: Option<usize>,
+    /// Why.
+    pub reason: Reason,
+    /// Predicted seconds of sequential sampling; `None` where there was nothing to compare.
+    pub sequential_seconds: Option<f64>,
+    /// The best window, chosen or not; `None` where none was compared.
+    pub best: Option<Forecast>,
+    /// The latency it was chosen by, for later runs; `None` where none was needed.
+    pub latency: Option<Latency>,
+    /// The model it was chosen by, after a parallel run corrected by the rounds that it took: for later runs of the same kind.
+    pub effort: Option<Effort>,
+}
+
+/// What is predicted of a window.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Forecast {
+    /// Steps of the window.
+    pub window: usize,
+    /// Rounds of the run.
+    pub rounds: f64,
+    /// Its seconds.
+    pub seconds: f64,
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.window {
+            Some(window) => write!(f, "window {window}")?,
+            None => write!(f, "sequential")?,
+        }
+        write!(f, ": {}", self.reason)?;
+        if let (Some(sequential), Some(Forecast { window, rounds, seconds })) = (self.sequential_seconds, self.best) {
+            write!(
+                f,
+                " (predicted: {seconds:.2e} s in {rounds:.0} rounds of window {window}, {sequential:.2e} s sequential)"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// A model of the rounds that a window takes. A window of w steps on a run of n, u = w/n of it, needs
+///
+/// $$R(u) = \frac1u + E(u), \qquad E(u) = E_\infty \frac{u^2}{u^2 + u_0^2}$$
+///
+/// rounds: 1/u to slide past all steps, and E more in which it waits for guesses to converge, none for a window so short that its first
+/// sweeps are good enough. A policy of blocks takes (1 + E)/u, since every block waits.
+///
+/// Measured with the default sampler on a residual network, a U-Net and mixtures, 50 to 1,000 steps, windows of 4 steps to
+/// half of the run and two grids: E depends on u alone, within a round or two.
+///
+/// | u | 0.016 | 0.032 | 0.064 | 0.13 | 0.26 | 0.5 | model |
+/// |---|---|---|---|---|---|---|---|
+/// | SDE, U-Net | 1.3 | 5.3 | 7.9 | 8.9 | 10 | | 9, 0.035 |
+/// | SDE, residual network | 1.3 | 4.3 | 6.9 | 7.9 | 8.9 | 7.8 | |
+/// | SDE, mixture | 1.8 | 2.5 | 3.9 | 5.4 | 5.1 | 5.0 | |
+/// | ODE, residual network | 0.5 | 0.8 | 1.4 | 2.4 | 4.3 | 5.5 | 6, 0.17 |
+///
+/// ```
+/// use piadm::{Acceptance, Automatic, Effort, Picard};
+/// // the sequential bits where a window is known to pay: a tolerance of zero has no model of its own
+/// let base = Picard { acceptance: Acceptance::Exact, ..Picard::default() };
+/// let effort = Some(Effort { rounds: 40.0, reach: 0.01 });
+/// let automatic = Automatic { base, effort, ..Automatic::default() };
+/// # let _ = automatic;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub struct Effort {
+    /// E_inf, the most rounds of waiting.
+    pub rounds: f64,
+    /// u_0, the window at which half of them are needed, as a part of the run.
+    pub reach: f64,
+}
+
+impl Effort {
+    pub(crate) fn check(&self) -> Result<()> {
+        if !(self.rounds >= 0.0 && self.rounds.is_finite()) {
+            return Err(Error::setting("effort.rounds", self.rounds, "a finite number that is at least 0"));
+        }
+        if !(self.reach > 0.0 && self.reach.is_finite()) {
+            return Err(Error::setting("effort.reach", self.reach, "a finite number above 0"));
+        }
+        Ok(())
+    }
+}
+
+/// Seconds that a round of so many rows takes, the solver's own work included.
+///
+/// Between the points it is linear, and so it goes on to twice the rows of the last one; from there it grows in proportion to the rows,
+/// since a network that has not been measured there may be at its limit. Before the first point it is constant. It holds for a network, a dimension and a machine, and for every number of samples and steps.
+///
+/// ```
+/// use piadm::Latency;
+/// let latency = Latency { points: vec![(1, 1e-3), (64, 2e-3)] };
+/// assert_eq!(latency.seconds(1.0), 1e-3);
+/// assert_eq!(latency.seconds(32.5), 1.5e-3);
+/// assert_eq!(latency.seconds(127.0), 3e-3);
+/// assert_eq!(latency.seconds(256.0), 2.0 * latency.seconds(128.0));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub struct Latency {
+    /// Rows of a round and its seconds, rows ascending.
+    pub points: Vec<(usize, f64)>,
+}
+
+impl Latency {
+    /// Seconds of a round of `rows` rows; 0 where there are no points.
+    pub fn seconds(&self, rows: f64) -> f64 {
+        let Some(&(last, _)) = self.points.last() else { return 0.0 };
+        let known = 2.0 * last as f64;
+        if rows <= known { self.line(rows) } else { self.line(known) * (rows / known) }
+    }
+
+    /// Linear between the points and beyond the last two, constant before the first.
+    pub(crate) fn line(&self, rows: f64) -> f64 {
+        let after = self.points.partition_point(|p| (p.0 as f64) < rows).clamp(1, self.points.len().max(2) - 1);
+        match (self.points.get(after - 1), self.points.get(after)) {
+            (Some(&(m, earlier)), Some(&(n, later))) => {
+                let part = (rows - m as f64) / (n as f64 - m as f64);
+                let rise = later - earlier;
+                if part > 1.0 { later + (part - 1.0) * rise.max(0.0) } else { earlier + part.max(0.0) * rise }
+            }
+            (Some(&(_, only)), None) => only,
+            _ => 0.0,
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.points.is_empty() {
+            return Err(Error::setting("latency", "no points", "seconds for at least one number of rows"));
+        }
+        let mut before = 0;
+        for &(rows, seconds) in &self.points {
+            if rows <= before {
+                return Err(Error::setting("latency rows", rows, "ascending numbers of at least 1 row"));
+            }
+            if !(seconds > 0.0 && seconds.is_finite()) {
+                return Err(Error::setting("latency seconds", seconds, "a finite number above 0"));
+            }
+            before = rows;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,394 @@
+//! A problem, worked out for a model: the nodes of every sample and where it starts.
+
+use crate::backend::{Backend, Real};
+use crate::error::{Error, Result, filled, reserved};
+use crate::nodes::{Discretisation, Normal};
+use crate::noise::{MAX_ELEMENTS, NoiseKey, stream};
+use crate::problem::start::MAX_SAMPLES;
+use crate::problem::{Path, Problem, Save, Source, Variances};
+use crate::score::{Model, Prediction};
+use ndarray::{Array2, ArrayView2, Axis, Slice};
+use std::sync::Arc;
+
+/// A problem whose lists of nodes and starting states have been worked out for a model, ready to be run, and run again.
+///
+/// ```
+/// use piadm::{Cpu, Ou, Picard, Prediction, Problem, Scheme, TimeGrid, score_fn};
+/// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
+/// let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 100)?;
+/// let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (4, 2)).seed(1);
+/// let prepared = problem.prepare(&score)?;
+/// assert_eq!(prepared.samples(), 4);
+/// # let _ = &mut score;
+/// # Ok::<(), piadm::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Prepared<B: Backend> {
+    problem: Problem<B>,
+    prediction: Prediction,
+    components: usize,
+    heads: usize,
+    continuous: bool,
+    evaluations_per_row: usize,
+    /// Unlike lists.
+    lists: Vec<Arc<Discretisation>>,
+    /// Of every request, its list.
+    list_of: Vec<usize>,
+    /// Of every sample, its request and its id.
+    request_of: Vec<u32>,
+    ids: Vec<u32>,
+    starts: Array2<B::Elem>,
+    /// Of every list and evaluated node, the node that a kernel makes of it; empty for networks.
+    makes: Vec<Vec<u32>>,
+}
+
+impl<B: Backend> Problem<B> {
+    /// Works out nodes and starts for a model.
+    ///
+    /// # Errors
+    /// Everything that can be wrong with a problem: [`Error::Setting`], [`Error::Shape`], [`Error::GridRange`], [`Error::Singular`],
+    /// [`Error::TimeRange`], [`Error::OutOfMemory`].
+    pub fn prepare(&self, model: &(impl Model + ?Sized)) -> Result<Prepared<B>> {
+        let mut prepared = self.outline(model)?;
+        let (samples, dim) = (self.samples(), self.dim);
+        let zeros = filled("the initial state", samples.saturating_mul(dim), <B::Elem as Real>::of(0.0))?;
+        prepared.starts = Array2::from_shape_vec((samples, dim), zeros)
+            .map_err(|_| Error::TooLarge { what: "the initial state", why: "its size overflows".into() })?;
+        prepared.fill_starts();
+        Ok(prepared)
+    }
+
+    /// The same without the starts: what the sizes of a run depend on.
+    pub(crate) fn outline(&self, model: &(impl Model + ?Sized)) -> Result<Prepared<B>> {
+        let prediction = model.prediction();
+        let mut lists: Vec<Arc<Discretisation>> = Vec::new();
+        let mut list_of = reserved("requests", self.requests.len())?;
+        for request in &self.requests {
+            let list = request.list(prediction)?;
+            let known = lists.iter().position(|known| Arc::ptr_eq(known, &list) || **known == *list);
+            list_of.push(known.unwrap_or(lists.len()));
+            if known.is_none() {
+                lists.push(list);
+            }
+        }
+        self.check(&lists)?;
+        for list in &lists {
+            check_model(list, model)?;
+        }
+        let samples = self.samples();
+        let (mut request_of, mut ids) = (reserved("samples", samples)?, reserved("sample ids", samples)?);
+        for (i, request) in self.requests.iter().enumerate() {
+            request_of.extend((0..request.ids.len()).map(|_| i as u32));
+            ids.extend((0..request.ids.len()).map(|place| request.ids.id(place)));
+        }
+        let makes = match prediction {
+            Prediction::Next => lists.iter().map(|list| made_by(list)).collect::<Result<_>>()?,
+            _ => Vec::new(),
+        };
+        if prediction == Prediction::Next && self.noise.is_some() {
+            return Err(Error::setting(
+                "the given noise",
+                "of a kernel",
+                "none: it takes its random numbers by their addresses",
+            ));
+        }
+        Ok(Prepared {
+            problem: self.clone(),
+            prediction,
+            components: model.components(),
+            heads: model.heads(),
+            continuous: model.is_continuous(),
+            evaluations_per_row: model.evaluations_per_row(),
+            lists,
+            list_of,
+            request_of,
+            ids,
+            starts: Array2::default((0, 0)),
+            makes,
+        })
+    }
+
+    /// Sizes and shapes, before anything is allocated.
+    fn check(&self, lists: &[Arc<Discretisation>]) -> Result<()> {
+        let (samples, dim) = (self.samples(), self.dim);
+        if dim == 0 || dim > MAX_ELEMENTS {
+            return Err(Error::setting("dim", dim, "1 to 2^33 elements"));
+        }
+        if samples == 0 || samples > MAX_SAMPLES {
+            return Err(Error::setting("samples", samples, "1 to 2^24 samples"));
+        }
+        for request in &self.requests {
+            if request.ids.len() != request.samples {
+                let (found, expected) = (vec![request.ids.len()], vec![request.samples]);
+                return Err(Error::Shape { what: "the sample ids of a request", found, expected });
+            }
+            request.check_start(dim)?;
+        }
+        if let Some(noise) = &self.noise {
+            let what = "the given noise";
+            let (request, list) = (self.request(what)?, &lists[0]);
+            // a part of a longer run has the noise of the whole
+            let steps = match &request.source {
+                Source::Scheme { grid, .. } => grid.steps(),
+                Source::List(_) => list.last_step().max(noise.len_of(Axis(0))),
+            };
+            let expected = vec![steps, samples, dim];
+            if noise.shape() != expected.as_slice() {
+                return Err(Error::Shape { what, found: noise.shape().to_vec(), expected });
+            }
+            if let Some(bad) = noise.iter().find(|v| !num_traits::Float::is_finite(**v)) {
+                return Err(Error::setting(what, bad, "finite numbers"));
+            }
+            let all = || (1..list.nodes().len()).flat_map(|j| list.normals(j));
+            let given = |normal: &&Normal| normal.stream == stream::DYNAMICS;
+            if list.has_noise() && !all().any(|normal| given(&normal)) {
+                let expected = "noise of the dynamics: it takes the place of no other";
+                return Err(Error::setting(what, "for other streams", expected));
+            }
+            let lacks = |normal: &&Normal| given(normal) && !(1..=steps).contains(&(normal.step as usize));
+            if let Some(normal) = list.normals(0).iter().find(given).or_else(|| all().find(lacks)) {
+                return Err(Error::setting(
+                    what,
+                    format!("without step {}", normal.step),
+                    "noise for every step that takes it",
+                ));
+            }
+        }
+        if let Some(variances) = self.variances.as_ref().map(|v| v.values()).filter(|v| v.len() != dim) {
+            let what = "the variances of the data";
+            return Err(Error::Shape { what, found: vec![variances.len()], expected: vec![dim] });
+        }
+        if let Some(path) = &self.path {
+            path.check(samples, dim)?;
+        }
+        if let Save::Steps(steps) = &self.save {
+            let has = |step: usize| lists.iter().any(|list| (list.first_step()..=list.last_step()).contains(&step));
+            if let Some(step) = steps.iter().find(|step| !has(**step)) {
+                return Err(Error::setting("saved step", step, "a step of the run, the start included"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<B: Backend> Prepared<B> {
+    /// Another seed for all samples: other starts and other noise, the same nodes. Nothing is allocated.
+    pub fn reseed(&mut self, seed: u64) {
+        for request in &mut self.problem.requests {
+            request.key = NoiseKey::new(seed).with_precision(request.key.precision());
+        }
+        self.fill_starts();
+    }
+
+    /// Other states to start from (samples x dim), at the same steps. Nothing is allocated.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another shape, [`Error::Setting`] for numbers that are not finite.
+    pub fn restart(&mut self, x: ArrayView2<'_, B::Elem>) -> Result<()> {
+        let what = "the initial state";
+        if x.dim() != self.starts.dim() {
+            return Err(Error::Shape { what, found: x.shape().to_vec(), expected: self.starts.shape().to_vec() });
+        }
+        if let Some(bad) = x.iter().find(|v| !num_traits::Float::is_finite(**v)) {
+            return Err(Error::setting(what, bad, "finite numbers"));
+        }
+        self.starts.assign(&x);
+        Ok(())
+    }
+
+    fn fill_starts(&mut self) {
+        let mut first = 0;
+        for (request, list) in self.problem.requests.iter().zip(&self.list_of) {
+            let end = first + request.ids.len();
+            request.fill_start(&self.lists[*list], self.starts.slice_axis_mut(Axis(0), Slice::from(first..end)));
+            first = end;
+        }
+    }
+
+    /// Batch size.
+    pub fn samples(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Elements of a sample.
+    pub fn dim(&self) -> usize {
+        self.problem.dim
+    }
+
+    /// Sample ids, in the order of the batch.
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    /// The backend.
+    pub fn backend(&self) -> &B {
+        &self.problem.backend
+    }
+
+    /// The nodes of a sample.
+    pub fn list(&self, slot: usize) -> &Discretisation {
+        &self.lists[self.list_of(slot)]
+    }
+
+    /// What the network's output means.
+    pub fn prediction(&self) -> Prediction {
+        self.prediction
+    }
+
+    /// Whether small changes of states are small changes of outputs.
+    pub(crate) fn is_continuous(&self) -> bool {
+        self.continuous
+    }
+
+    /// Evaluations of a network per row.
+    pub(crate) fn evaluations_per_row(&self) -> usize {
+        self.evaluations_per_row
+    }
+
+    /// Components that the network sees, and rows that it answers.
+    pub(crate) fn shape(&self) -> (usize, usize) {
+        (self.components, self.heads)
+    }
+
+    /// Unlike lists.
+    pub(crate) fn lists(&self) -> &[Arc<Discretisation>] {
+        &self.lists
+    }
+
+    /// Which of them a sample has.
+    pub(crate) fn list_of(&self, slot: usize) -> usize {
+        self.list_of[self.request_of[slot] as usize]
+    }
+
+    /// The only list, where a feature is not for unlike ones.
+    pub(crate) fn one_list(&self, what: &'static str) -> Result<&Discretisation> {
+        match &self.lists[..] {
+            [list] => Ok(list),
+            lists => {
+                Err(Error::setting(what, format!("{} unlike requests", lists.len()), "requests with the same nodes"))
+            }
+        }
+    }
+
+    /// The seed of a sample's noise.
+    pub(crate) fn key(&self, slot: usize) -> NoiseKey {
+        self.problem.requests[self.request_of[slot] as usize].key
+    }
+
+    /// Where a sample starts (1 x dim).
+    pub(crate) fn start(&self, slot: usize) -> ArrayView2<'_, B::Elem> {
+        self.starts.slice_axis(Axis(0), Slice::from(slot..slot + 1))
+    }
+
+    /// The node that a kernel makes of its answer at node `j`.
+    pub(crate) fn made_by(&self, slot: usize, j: usize) -> Option<usize> {
+        self.makes.get(self.list_of(slot)).map(|makes| makes[j] as usize)
+    }
+
+    pub(crate) fn variances(&self) -> Option<&Variances> {
+        self.problem.variances.as_deref()
+    }
+
+    /// Whether noise was given.
+    pub(crate) fn has_given_noise(&self) -> bool {
+        self.problem.noise.is_some()
+    }
+
+    /// Whether first guesses were given.
+    pub(crate) fn has_path(&self) -> bool {
+        self.problem.path.is_some()
+    }
+
+    /// The given noise of a step and slot, where noise was given: for every step that takes it.
+    pub(crate) fn given_noise(&self, step: usize, slot: usize) -> ArrayView2<'_, B::Elem> {
+        let given = self.problem.given_noise(step, slot);
+        assert!(given.is_some(), "step {step} has no noise");
+        given.unwrap_or_else(|| self.start(slot))
+    }
+
+    /// The first guess of a step and slot, if a path was given.
+    pub(crate) fn guess(&self, step: usize, slot: usize) -> Option<ArrayView2<'_, B::Elem>> {
+        self.problem.path.as_ref().and_then(|path| path.at_or_before(step, slot))
+    }
+
+    /// Room for the states that are to be kept, with the starts in it.
+    pub(crate) fn path(&self) -> Result<Path<B::Elem>> {
+        let steps = match &self.problem.save {
+            Save::Nothing => Vec::new(),
+            Save::All => {
+                let first = self.lists.iter().map(|list| list.first_step()).min().unwrap_or(0);
+                let last = self.lists.iter().map(|list| list.last_step()).max().unwrap_or(0);
+                (first..=last).collect()
+            }
+            Save::Steps(steps) => {
+                let mut steps = steps.clone();
+                steps.sort_unstable();
+                steps.dedup();
+                steps
+            }
+        };
+        let fill = if self.lists.len() > 1 { f64::NAN } else { 0.0 };
+        let mut path = Path::for_steps(steps, self.samples(), self.dim(), <B::Elem as Real>::of(fill))?;
+        for slot in 0..self.samples() {
+            if let Some(place) = path.place(self.list(slot).first_step()) {
+                path.row_mut(place, slot).assign(&self.start(slot).row(0));
+            }
+        }
+        Ok(path)
+    }
+}
+
+/// The model must answer what the nodes use, and have been trained at every time that it is asked for.
+fn check_model(list: &Discretisation, model: &(impl Model + ?Sized)) -> Result<()> {
+    let (components, heads) = (model.components(), model.heads());
+    if model.max_rows() == Some(0) {
+        return Err(Error::setting("max_rows", 0, "at least 1 row per call"));
+    }
+    if components == 0 || heads < components {
+        let value = format!("{components} components, {heads} heads");
+        return Err(Error::setting("model", value, "at least 1 component, and a head for each of them"));
+    }
+    if list.heads() > heads {
+        return Err(Error::setting("heads", heads, "as many outputs of the network as the nodes use"));
+    }
+    let evaluated = || list.nodes().iter().filter(|n| n.evaluate);
+    if let Some(node) = evaluated().find(|n| n.width < components) {
+        return Err(Error::setting("components of a node", node.width, "as many as the network sees"));
+    }
+    let Some((min, max)) = model.time_range() else { return Ok(()) };
+    if min.is_nan() || max.is_nan() || min > max {
+        return Err(Error::setting("time_range", format!("({min}, {max})"), "(smallest, largest)"));
+    }
+    // a time grid that ends on the border may miss it by rounding
+    let slack = 1e-9 * (max - min).min(max.abs());
+    let outside = |t: f64| t < min - slack || t > max + slack;
+    match evaluated().find(|n| outside(n.level.t)) {
+        Some(node) => Err(Error::TimeRange { time: node.level.t, min, max }),
+        None => Ok(()),
+    }
+}
+
+/// The node that each evaluated node's answer makes.
+fn made_by(list: &Discretisation) -> Result<Vec<u32>> {
+    let mut made = filled("the nodes that a kernel makes", list.nodes().len(), u32::MAX)?;
+    let mut made_last = None;
+    for (j, node) in list.nodes().iter().enumerate() {
+        for link in (0..node.width).flat_map(|to| list.links(j, to)).filter(|link| link.b != 0.0) {
+            let of_source = &mut made[j - link.lag as usize];
+            let shares_step = |other: u32| other != j as u32 && list.nodes()[other as usize].step == node.step;
+            if made_last.replace(j as u32).is_some_and(shares_step) {
+                let expected = "one per step: they would take the same random numbers";
+                return Err(Error::setting("list", "several nodes of a step made by a kernel", expected));
+            }
+            if *of_source != u32::MAX && *of_source != j as u32 {
+                return Err(Error::setting(
+                    "list",
+                    "an output that makes several nodes",
+                    "one node per answer of a kernel",
+                ));
+            }
+            *of_source = j as u32;
+        }
+    }
+    Ok(made)
+}

@@ -1,0 +1,149 @@
+//! What a run tells.
+
+use crate::problem::Choice;
+use std::fmt;
+use std::time::Duration;
+
+/// Why a run ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Stop {
+    /// Every node met the tolerance, or is exact.
+    #[default]
+    Converged,
+    /// Some nodes were accepted because they had been swept as often as allowed.
+    Depth,
+    /// The observer cancelled the run.
+    Cancelled,
+    /// The rounds that were allowed had passed: the nodes that were left are first guesses.
+    Deadline,
+}
+
+/// What a run promises of its samples, for a score whose rows do not depend on each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Guarantee {
+    /// The bits of sequential sampling.
+    Bits,
+    /// An estimated error of the last state, in units of the state.
+    Error(f64),
+    /// Nothing: nodes were accepted by how little they changed, because they had been swept as often as allowed, or because the run was
+    /// cancelled or ran out of rounds.
+    #[default]
+    None,
+}
+
+impl fmt::Display for Guarantee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Guarantee::Bits => f.write_str("the sequential bits"),
+            Guarantee::Error(error) => write!(f, "an estimated error of {error:e}"),
+            Guarantee::None => f.write_str("none"),
+        }
+    }
+}
+
+/// Rounds, rows, residuals and times of a run.
+///
+/// A round is one evaluation of all active rows, however many calls it is cut into; a row is one state of one sample at one node.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Report {
+    /// Name of the sampler.
+    pub sampler: String,
+    /// Steps of the run, of the longest request where requests are unlike.
+    pub steps: usize,
+    /// Steps of each sample.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub sample_steps: Vec<usize>,
+    /// Samples of the batch.
+    pub samples: usize,
+    /// Rounds until the last sample was done: the sequential depth.
+    pub rounds: usize,
+    /// Rounds of each sample.
+    pub sample_rounds: Vec<usize>,
+    /// Calls of the score; more than rounds only where `max_rows` cuts a round.
+    pub score_calls: usize,
+    /// Rows given to the score.
+    pub score_rows: usize,
+    /// Evaluations of a network: as many as rows, but for kernels that make several per row.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub evaluations: usize,
+    /// Sweeps of each block, the most over samples; empty for other policies.
+    pub sweeps: Vec<usize>,
+    /// Last rms change of each sample's last node.
+    pub residuals: Vec<f64>,
+    /// Largest rms change with which any node was accepted without being exact.
+    pub max_residual: f64,
+    /// Why the run ended.
+    pub stop: Stop,
+    /// What that means for the samples.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub guarantee: Guarantee,
+    /// Time inside the score.
+    pub score_time: Duration,
+    /// Time outside the score.
+    pub solver_time: Duration,
+    /// What [`Automatic`](crate::Automatic) chose and why.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub choice: Option<Choice>,
+    /// Rows that were evaluated to measure the score before the run; not part of `score_rows`.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub probe_rows: usize,
+    /// Time that took; not part of the other times.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub probe_time: Duration,
+}
+
+impl Report {
+    /// Score rows a step and sample; 1 for a sequential one-stage scheme.
+    pub fn rows_per_step(&self) -> f64 {
+        let steps = self.sample_steps.iter().map(|n| *n as f64).sum::<f64>();
+        self.score_rows as f64 / steps.max(1.0)
+    }
+
+    /// Whether all nodes met the tolerance.
+    pub fn converged(&self) -> bool {
+        self.stop == Stop::Converged
+    }
+
+    /// Time of the whole run, without [`probe_time`](Report::probe_time).
+    pub fn total_time(&self) -> Duration {
+        self.score_time + self.solver_time
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = |name: &str, value: String| writeln!(f, "{name:<16}{value}");
+        line("sampler", self.sampler.clone())?;
+        line("steps", format!("{} for {} samples", self.steps, self.samples))?;
+        let mean = self.sample_rounds.iter().sum::<usize>() as f64 / self.sample_rounds.len().max(1) as f64;
+        line("rounds", format!("{} (mean over samples {mean:.1})", self.rounds))?;
+        line(
+            "score rows",
+            format!("{} in {} calls, {:.2} a step", self.score_rows, self.score_calls, self.rows_per_step()),
+        )?;
+        if !self.sweeps.is_empty() {
+            let most = self.sweeps.iter().max().copied().unwrap_or(0);
+            let mean = self.sweeps.iter().sum::<usize>() as f64 / self.sweeps.len() as f64;
+            line("blocks", format!("{}, {mean:.1} sweeps each, at most {most}", self.sweeps.len()))?;
+        }
+        line("residual", format!("{:.2e}", self.max_residual))?;
+        line("stop", format!("{:?}", self.stop).to_lowercase())?;
+        line("guarantee", self.guarantee.to_string())?;
+        line(
+            "seconds",
+            format!("{:.3} score + {:.3} solver", self.score_time.as_secs_f64(), self.solver_time.as_secs_f64()),
+        )?;
+        if self.probe_rows > 0 {
+            line("probe", format!("{} rows, {:.3} seconds", self.probe_rows, self.probe_time.as_secs_f64()))?;
+        }
+        self.choice.as_ref().map_or(Ok(()), |choice| line("choice", choice.to_string()))
+    }
+}

@@ -1,0 +1,71 @@
+//! Measures, chooses and samples.
+
+use crate::backend::Backend;
+use crate::engine::observer::Observer;
+use crate::engine::settings::Picard;
+use crate::engine::windows;
+use crate::error::Result;
+use crate::nodes::Window;
+use crate::problem::{Choice, Problem, Solution, Stop};
+use crate::sampler::automatic::latency::{Probe, measure};
+use crate::sampler::automatic::settings::{Automatic, longest_list};
+use crate::sampler::interface::Sampler;
+use crate::sampler::sequential::Sequential;
+use crate::score::ScoreFn;
+
+impl<B: Backend> Sampler<B> for Automatic {
+    fn run(
+        &self,
+        problem: &Problem<B>,
+        score: &mut dyn ScoreFn<B>,
+        observer: &mut dyn Observer<B>,
+    ) -> Result<Solution<B>> {
+        self.check()?;
+        let prepared = problem.prepare(&*score)?;
+        let list = longest_list(&prepared);
+        // bad settings are told even where the base does not run
+        windows::sizes(&Picard { window: Window::Steps(1), ..self.base.clone() }, &prepared)?;
+        let mut probe = Probe::default();
+        let mut choice = match self.compares(list) {
+            Err(reason) => Choice {
+                window: None,
+                reason,
+                sequential_seconds: None,
+                best: None,
+                latency: self.latency.clone(),
+                effort: None,
+            },
+            Ok((longest, effort)) => {
+                let latency = match &self.latency {
+                    Some(latency) => latency.clone(),
+                    None => {
+                        let (latency, cost) = measure(problem, score, self)?;
+                        probe = cost;
+                        latency
+                    }
+                };
+                self.choose(list, problem.samples(), longest, effort, latency)
+            }
+        };
+        drop(prepared);
+        let mut solution = match choice.window {
+            Some(window) => {
+                Picard { window: Window::Steps(window), ..self.base.clone() }.run(problem, score, observer)?
+            }
+            // a window of one step gives the sequential bits and keeps to these
+            None if self.base.deadline.is_some() || self.base.row_budget.is_some() => {
+                Picard { window: Window::Steps(1), ..self.base.clone() }.run(problem, score, observer)?
+            }
+            None => Sequential.run(problem, score, observer)?,
+        };
+        let report = &mut solution.report;
+        "automatic".clone_into(&mut report.sampler);
+        if let (Some(effort), Some(window), Stop::Converged) = (&mut choice.effort, choice.window, report.stop) {
+            let mean = report.sample_rounds.iter().sum::<usize>() as f64 / report.samples as f64;
+            *effort = effort.corrected(&self.base, window, report.steps, mean);
+        }
+        report.choice = Some(choice);
+        (report.probe_rows, report.probe_time) = (probe.rows, probe.time);
+        Ok(solution)
+    }
+}

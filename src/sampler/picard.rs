@@ -1,0 +1,114 @@
+//! The parallel sampler: one engine for every published iteration, told apart by plain values.
+
+use crate::backend::Backend;
+use crate::engine::accept::acceptance::{Acceptance, Sweeps};
+use crate::engine::entry::Entry;
+use crate::engine::iteration::linearisation::Linearisation;
+use crate::engine::observer::Observer;
+use crate::engine::session::Session;
+use crate::engine::settings::{Coupling, Picard, Policy};
+use crate::engine::windows;
+use crate::error::{Error, Result};
+use crate::nodes::Window;
+use crate::problem::{Prepared, Problem, Solution};
+use crate::sampler::interface::Sampler;
+use crate::score::{Model, ScoreFn};
+use std::time::Instant;
+
+impl Picard {
+    /// PIADM's iteration (arXiv 2405.15986, algorithms 1 and 2) with blocks of Ornstein-Uhlenbeck length `h`, swept `depth` times, or, for
+    /// `None`, until every node of every sample changes by at most 1e-2.
+    pub fn piadm(h: f64, depth: Option<usize>) -> Self {
+        Picard {
+            policy: Policy::Blocks,
+            window: Window::OuTime { ou_time: h },
+            linearisation: Linearisation::FrozenScore,
+            entry: Entry::Copy,
+            acceptance: if depth.is_some() { Acceptance::Exact } else { Acceptance::change(1e-2) },
+            sweeps: depth.map_or(Sweeps::Unbounded, Sweeps::AtMost),
+            coupling: Coupling::WholeBatch,
+            row_budget: None,
+            anderson: 0,
+            deadline: None,
+        }
+    }
+
+    /// ParaDiGMS (arXiv 2305.16317): identity, sliding window, copied entry, the batch moves with its slowest sample; `tolerance` in
+    /// units of the posterior's standard deviation (published: 0.1 for DDPM).
+    pub fn paradigms(window: usize, tolerance: f64) -> Self {
+        Picard {
+            policy: Policy::Sliding,
+            window: Window::Steps(window),
+            linearisation: Linearisation::Identity,
+            entry: Entry::Copy,
+            acceptance: Acceptance::Change { absolute: 0.0, relative: 0.0, posterior: tolerance },
+            coupling: Coupling::WholeBatch,
+            ..Picard::default()
+        }
+    }
+
+    /// ParaTAA (arXiv 2402.09970): J = 0, triangular Anderson acceleration over `memory` sweeps (published: 2 to 3), a sliding window with
+    /// copied entry; `tolerance` bounds the change in units of the state.
+    pub fn parataa(window: usize, memory: usize, tolerance: f64) -> Self {
+        Picard {
+            policy: Policy::Sliding,
+            window: Window::Steps(window),
+            linearisation: Linearisation::FrozenScore,
+            entry: Entry::Copy,
+            acceptance: Acceptance::change(tolerance),
+            anderson: memory,
+            ..Picard::default()
+        }
+    }
+
+    /// The wavefront of Zhou and Sugiyama (arXiv 2412.07435): PIADM's blocks of Ornstein-Uhlenbeck length `h`, each swept `depth`
+    /// times, but without a barrier: every round begins a block, so that N blocks take N + `depth` - 1 rounds.
+    pub fn zhou_sugiyama(h: f64, depth: usize) -> Self {
+        Picard {
+            policy: Policy::Wavefront { blocks: depth },
+            coupling: Coupling::PerSample,
+            ..Picard::piadm(h, Some(depth))
+        }
+    }
+
+    /// This sampler with its arrays, for many runs of one shape.
+    ///
+    /// # Errors
+    /// As a run, for bad settings and for memory that cannot be had.
+    pub fn session<B: Backend>(&self, prepared: &Prepared<B>) -> Result<Session<B>> {
+        Session::new(self, prepared, "picard")
+    }
+}
+
+impl<B: Backend> Sampler<B> for Picard {
+    fn run(
+        &self,
+        problem: &Problem<B>,
+        score: &mut dyn ScoreFn<B>,
+        observer: &mut dyn Observer<B>,
+    ) -> Result<Solution<B>> {
+        let started = Instant::now();
+        let prepared = problem.prepare(&*score)?;
+        let mut session = self.session(&prepared)?;
+        session.observe(&prepared, score, observer)?;
+        let mut solution = session.into_solution();
+        // here arrays are part of the run
+        solution.report.solver_time = started.elapsed().saturating_sub(solution.report.score_time);
+        Ok(solution)
+    }
+}
+
+impl<B: Backend> Problem<B> {
+    /// Bytes of memory that a parallel run takes: arrays, which depend on the window and not on the number of steps, starts and samples, lists of
+    /// nodes, and what is noted of every node of the windows. Saved states and the score's own memory come on top.
+    ///
+    /// # Errors
+    /// As the run itself, but for the lack of memory.
+    pub fn memory_estimate(&self, sampler: &Picard, model: &(impl Model + ?Sized)) -> Result<usize> {
+        let outline = self.outline(model)?;
+        let (sizes, _) = windows::sizes(sampler, &outline)?;
+        sizes
+            .bytes::<B::Elem>()
+            .ok_or_else(|| Error::TooLarge { what: "working memory", why: "more bytes than can be addressed".into() })
+    }
+}

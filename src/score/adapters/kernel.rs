@@ -1,0 +1,74 @@
+//! What a kernel says of itself.
+
+use crate::backend::Backend;
+use crate::error::BoxError;
+use crate::score::{Model, Prediction, Rows, ScoreFn};
+
+/// A kernel ([`Prediction::Next`]) with what it says of itself: whether it is continuous and what a row costs. Everything else is that of the
+/// score inside.
+///
+/// ```
+/// use piadm::{Kernel, Model, Prediction, score_map};
+/// let step = score_map(Prediction::Next, |x, _rows| Ok(x.mapv(|v: f32| 0.9 * v.sin())));
+/// let kernel = Kernel::new(step).continuous().evaluations(3);
+/// assert!(kernel.is_continuous() && kernel.evaluations_per_row() == 3);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Kernel<S> {
+    inner: S,
+    continuous: bool,
+    evaluations: usize,
+}
+
+impl<S> Kernel<S> {
+    /// A kernel that may jump, with one evaluation per row.
+    pub fn new(inner: S) -> Self {
+        Kernel { inner, continuous: false, evaluations: 1 }
+    }
+
+    /// Its answer moves little where its input does: estimated errors and changes mean something.
+    pub fn continuous(self) -> Self {
+        Kernel { continuous: true, ..self }
+    }
+
+    /// A row costs so many evaluations of a network.
+    pub fn evaluations(self, evaluations: usize) -> Self {
+        Kernel { evaluations, ..self }
+    }
+}
+
+impl<S: Model> Model for Kernel<S> {
+    fn prediction(&self) -> Prediction {
+        self.inner.prediction()
+    }
+
+    fn max_rows(&self) -> Option<usize> {
+        self.inner.max_rows()
+    }
+
+    fn time_range(&self) -> Option<(f64, f64)> {
+        self.inner.time_range()
+    }
+
+    fn components(&self) -> usize {
+        self.inner.components()
+    }
+
+    fn heads(&self) -> usize {
+        self.inner.heads()
+    }
+
+    fn is_continuous(&self) -> bool {
+        self.continuous
+    }
+
+    fn evaluations_per_row(&self) -> usize {
+        self.evaluations
+    }
+}
+
+impl<B: Backend, S: ScoreFn<B>> ScoreFn<B> for Kernel<S> {
+    fn eval(&mut self, x: B::View<'_>, rows: &Rows<'_>, out: B::ViewMut<'_>) -> Result<(), BoxError> {
+        self.inner.eval(x, rows, out)
+    }
+}
