@@ -26,7 +26,11 @@ fn same<T: DeviceElem, S: ScoreFn<Cpu<T>>>(
         assert_same(&a.to_owned(), &b.to_owned(), what);
     }
     let (a, b) = (&host.report, &device.report);
-    assert_eq!((a.rounds, a.score_rows, a.stop, &a.sample_rounds), (b.rounds, b.score_rows, b.stop, &b.sample_rounds), "{what}");
+    assert_eq!(
+        (a.rounds, a.score_rows, a.stop, &a.sample_rounds),
+        (b.rounds, b.score_rows, b.stop, &b.sample_rounds),
+        "{what}"
+    );
     assert_eq!((&a.residuals, a.max_residual), (&b.residuals, b.max_residual), "{what}");
 }
 
@@ -34,7 +38,12 @@ fn samplers() -> [Picard; 4] {
     let window = Picard { window: Window::Steps(7), ..Picard::default() };
     [
         window.clone(),
-        Picard { acceptance: Acceptance::Exact, linearisation: Linearisation::FrozenScore, anderson: 2, ..window.clone() },
+        Picard {
+            acceptance: Acceptance::Exact,
+            linearisation: Linearisation::FrozenScore,
+            anderson: 2,
+            ..window.clone()
+        },
         Picard { row_budget: Some(400), window: Window::Nodes { nodes: 11 }, ..window.clone() },
         Picard { deadline: Some(3), ..window },
     ]

@@ -11,6 +11,7 @@ mod child;
 mod common;
 mod device;
 mod failures;
+mod lists;
 mod mutants;
 mod operations;
 mod orders;
