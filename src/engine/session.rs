@@ -21,8 +21,8 @@ use crate::problem::{Guarantee, Path, Prepared, Report, Solution, Stop, Variance
 use crate::score::ScoreFn;
 use std::sync::Arc;
 
-/// A parallel sampler with its arrays, for problems of one shape: the first run allocates nothing more, and neither do later ones (but for
-/// states that are to be saved).
+/// A parallel sampler with its arrays, for problems of one shape: they are used again by every run, so that later runs take no new memory (but
+/// for states that are to be saved).
 ///
 /// ```
 /// use piadm::{Cpu, Ou, Picard, Prediction, Problem, Scheme, TimeGrid, score_fn};
