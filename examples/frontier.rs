@@ -1,6 +1,6 @@
 //! Error against sequential rounds: few steps one after another, or many steps in parallel.
 //!
-//! `cargo run --release --example frontier` (see `--help` and docs/frontier.md)
+//! `cargo run --release --example frontier` (see `--help` and results/frontier.md)
 
 #[path = "support/format.rs"]
 mod format;

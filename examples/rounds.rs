@@ -1,6 +1,6 @@
 //! Rounds of the parallel samplers at equal error: same problems, same noise, same steps.
 //!
-//! `cargo run --release --example rounds` (see `--help` and docs/rounds.md)
+//! `cargo run --release --example rounds` (see `--help` and results/rounds.md)
 
 #[path = "support/boundary.rs"]
 mod boundary;

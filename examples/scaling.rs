@@ -1,6 +1,6 @@
 //! The paper's scaling law: sequential steps and rounds of PIADM against the dimension.
 //!
-//! `cargo run --release --example scaling` (see `--help` and docs/scaling.md)
+//! `cargo run --release --example scaling` (see `--help` and results/scaling.md)
 
 #[path = "support/fit.rs"]
 mod fit;

@@ -1,6 +1,6 @@
 //! Seconds of sequential and of parallel sampling: who is faster, and by how much.
 //!
-//! `cargo run --release --example wallclock` (see `--help` and docs/wallclock.md)
+//! `cargo run --release --example wallclock` (see `--help` and results/wallclock.md)
 
 #[path = "support/boundary.rs"]
 mod boundary;
