@@ -136,7 +136,7 @@ fn correction_brings_the_samples_of_a_network_closer_to_its_law() {
     }
 }
 
-/// The table of docs/numerics.md.
+/// The first table of results/corrector.md.
 #[test]
 #[ignore = "prints a table, takes minutes: cargo test --release --test corrector_network -- --ignored --nocapture"]
 fn table() {

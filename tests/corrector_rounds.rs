@@ -15,7 +15,7 @@ const SIDE: usize = 28;
 const SAMPLES: usize = 8;
 const T_MIN: f64 = 0.01;
 
-/// A row of the corrector's table of docs/numerics.md.
+/// A row of the second table of results/corrector.md.
 struct Setting {
     name: &'static str,
     grid: TimeGrid,
@@ -98,7 +98,7 @@ fn a_sliding_window_needs_fewer_rounds_than_blocks() {
     assert!(2 * window < blocks + 2, "{window} of {blocks} rounds");
 }
 
-/// The table of docs/numerics.md.
+/// The second table of results/corrector.md.
 #[test]
 #[ignore = "prints a table: cargo test --release --test corrector_rounds -- --ignored --nocapture"]
 fn table() {
