@@ -8,8 +8,8 @@ mod network;
 
 use ndarray::Array2;
 use piadm::{
-    Automatic, BoxError, Cpu, Dynamics, Mixture, Model, Ou, Piadm, Picard, Prediction, Problem, Report, Sampler,
-    ScoreFn, Sequential, Window, score_fn,
+    Automatic, BoxError, Cpu, Model, Ou, Piadm, Picard, Prediction, Problem, Report, Sampler, ScoreFn, Sequential,
+    Window, sampler::Dynamics, score::Mixture, score_fn,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -90,9 +90,9 @@ fn timed(
 
 fn measure(case: &mut Case, repeats: usize) -> Result<Value, BoxError> {
     let Case { name, score, samples, dim, steps, dynamics } = case;
-    let piadm = Piadm { steps: Some(*steps), t_min: Some(0.01), ..Piadm::new(*dim, 0.01, *dynamics) };
+    let piadm = Piadm::new(*dim, 0.01, *dynamics).steps(*steps).t_min(0.01);
     let recipe = piadm.recipe(&Ou, score.time_range())?;
-    let problem = Problem::new(Cpu::<f32>::new(), Ou, recipe.grid, recipe.scheme, (*samples, *dim));
+    let problem = Problem::new(Ou, recipe.grid, recipe.scheme).samples(*samples).shape([*dim]);
     let windows: Vec<usize> = WINDOWS.into_iter().filter(|w| *w <= *steps).collect();
     let mut fixed = vec![Vec::new(); windows.len()];
     let (mut sequential, mut automatic, mut probed) = (Vec::new(), Vec::new(), Vec::new());
@@ -102,7 +102,7 @@ fn measure(case: &mut Case, repeats: usize) -> Result<Value, BoxError> {
         let problem = problem.clone().seed(repeat as u64);
         sequential.push(timed(&Sequential, &problem, score)?.0);
         for (window, times) in windows.iter().zip(&mut fixed) {
-            let sampler = Picard { window: Window::Steps(*window), ..Picard::default() };
+            let sampler = Picard::default().window(Window::Steps(*window));
             times.push(timed(&sampler, &problem, score)?.0);
         }
         let (seconds, report) = timed(&Automatic::default(), &problem, score)?;

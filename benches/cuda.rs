@@ -9,8 +9,8 @@ use piadm::backend::{NoiseRow, Plane, Planes, Program, RowRef, Vector};
 use piadm::cuda::{DeviceMixture, SOURCE};
 use piadm::noise::{Address, NoiseKey};
 use piadm::{
-    Backend, BoxError, Cuda, Linearisation, Mixture, Ou, Picard, Prediction, Problem, Sampler, Scheme, Sequential,
-    TimeGrid, Window,
+    Backend, BoxError, Cuda, Grid, Ou, Picard, Prediction, Problem, Sampler, Scheme, Sequential, Window,
+    sampler::Linearisation, score::Mixture,
 };
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -133,9 +133,9 @@ fn samplers(device: &Device, steps: usize, samples: usize, dim: usize) -> piadm:
     let sign = |(k, i): (usize, usize)| if (k * 31 + i * 17 + k * i) % 13 > 6 { 1.0 } else { -1.0 };
     let mixture = Mixture::new(vec![1.0; 8], Array2::from_shape_fn((8, dim), sign), vec![0.3; 8])?;
     let mut score = DeviceMixture::new(device, &mixture.predicting(Prediction::Data))?;
-    let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, steps)?;
-    let problem = Problem::new(device.clone(), Ou, grid, Scheme::default(), (samples, dim)).seed(1);
-    let parallel = |linearisation| Picard { linearisation, window: Window::Steps(64), ..Picard::default() };
+    let grid = Grid::log_snr(steps).between(8.0, 0.01);
+    let problem = Problem::on(device.clone(), Ou, grid, Scheme::default()).samples(samples).shape([dim]).seed(1);
+    let parallel = |linearisation| Picard::default().linearisation(linearisation).window(Window::Steps(64));
     let runs: [(&str, Box<dyn Sampler<Device>>); 3] = [
         ("sequential", Box::new(Sequential)),
         ("secant, window 64", Box::new(parallel(Linearisation::Secant))),

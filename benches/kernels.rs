@@ -11,7 +11,7 @@ use fit::median;
 use ndarray::Array2;
 use piadm::backend::{NoiseRow, Plane, Planes, Program, RowRef, Vector};
 use piadm::noise::{Address, stream};
-use piadm::{Backend, BoxError, Cpu, NoiseKey, Real};
+use piadm::{Backend, BoxError, Cpu, backend::Real, noise::NoiseKey};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use rand_distr::StandardNormal;

@@ -7,8 +7,11 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 use ndarray::Array2;
 use piadm::noise::{Address, stream};
 use piadm::{
-    Acceptance, Cpu, Entry, Linearisation, Mixture, NoiseKey, Ou, Picard, Policy, Prediction, Problem, Rows, Sampler,
-    Scheme, ScoreFn, Sweeps, TimeGrid, Window, score_fn,
+    Acceptance, Cpu, Grid, Ou, Picard, Prediction, Problem, Rows, Sampler, Scheme, ScoreFn, Sweeps, Window,
+    noise::NoiseKey,
+    sampler::{Entry, Linearisation, Policy},
+    score::Mixture,
+    score_fn,
 };
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -23,17 +26,15 @@ fn sweeps(c: &mut Criterion) {
                 out.assign(&x);
                 Ok(())
             });
-            let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 256).expect("a good grid");
-            let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (samples, dim)).seed(1);
-            let sampler = Picard {
-                policy: Policy::Blocks,
-                window: Window::Steps(64),
-                linearisation,
-                entry: Entry::Copy,
-                acceptance: Acceptance::Exact,
-                sweeps: Sweeps::AtMost(6),
-                ..Picard::default()
-            };
+            let grid = Grid::log_snr(256).between(8.0, 0.01);
+            let problem = Problem::new(Ou, grid, Scheme::default()).samples(samples).shape([dim]).seed(1);
+            let sampler = Picard::default()
+                .policy(Policy::Blocks)
+                .window(Window::Steps(64))
+                .linearisation(linearisation)
+                .entry(Entry::Copy)
+                .acceptance(Acceptance::Exact)
+                .sweeps(Sweeps::AtMost(6));
             let rows = sampler.sample(&problem, &mut copy).expect("a run").report.score_rows;
             group.throughput(Throughput::Elements((rows * dim) as u64));
             group.bench_function(BenchmarkId::new(name, format!("{samples}x{dim}")), |b| {
@@ -75,9 +76,8 @@ fn mixture(c: &mut Criterion) {
 /// a case, `host_ns_per_node SAMPLESxWINDOWxELEMENTS[-blocks] NANOSECONDS fastest NANOSECONDS nodes NODES`: the time outside the score,
 /// median and least over runs, divided by the nodes that are swept in a run. Two builds do the same work if their nodes are equal.
 fn host(least: Duration) {
-    let sliding = Picard { window: Window::Steps(64), ..Picard::default() };
-    let blocks =
-        Picard { policy: Policy::Blocks, acceptance: Acceptance::Exact, sweeps: Sweeps::AtMost(6), ..sliding.clone() };
+    let sliding = Picard::default().window(Window::Steps(64));
+    let blocks = sliding.clone().policy(Policy::Blocks).acceptance(Acceptance::Exact).sweeps(Sweeps::AtMost(6));
     // not affine, or the secant would be done after two rounds and the entry of new nodes be most of what is measured
     let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| {
         out.zip_mut_with(&x, |f, x| *f = -x - x / (1.0 + x * x));
@@ -85,8 +85,8 @@ fn host(least: Duration) {
     });
     for (samples, dim) in [(64, 2), (1, 784)] {
         // few steps: the shorter a run, the more likely one that no other load disturbs
-        let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 128).expect("a good grid");
-        let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (samples, dim)).seed(1);
+        let grid = Grid::log_snr(128).between(8.0, 0.01);
+        let problem = Problem::new(Ou, grid, Scheme::default()).samples(samples).shape([dim]).seed(1);
         for (suffix, sampler) in [("", &sliding), ("-blocks", &blocks)] {
             // the first run finds the memory not yet mapped
             let nodes = sampler.sample(&problem, &mut score).expect("a run").report.score_rows;

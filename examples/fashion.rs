@@ -12,8 +12,8 @@ mod picture;
 
 use ndarray::Array2;
 use piadm::{
-    Acceptance, BoxError, Coupling, Cpu, Dynamics, Entry, Linearisation, Model, Observer, Ou, Piadm, Picard, Problem,
-    Recipe, Round, Sampler, Sequential, Solution, Window,
+    Acceptance, BoxError, Cpu, Model, Observer, Ou, Piadm, Picard, Problem, Sampler, Sequential, Solution, Window,
+    sampler::{Coupling, Dynamics, Entry, Linearisation, Recipe, Round},
 };
 use picture::Picture;
 use std::io::{IsTerminal, Write};
@@ -139,24 +139,20 @@ impl Observer<Cpu<f32>> for Progress<'_> {
 }
 
 fn sampler(name: &str, o: &Options, recipe: &Recipe) -> Result<Box<dyn Sampler<Cpu<f32>>>, BoxError> {
-    let sliding = Picard {
-        window: Window::Steps(o.window),
-        acceptance: o.tolerance.map_or(Acceptance::default(), Acceptance::Error),
-        ..Picard::default()
-    };
+    let sliding = Picard::default()
+        .window(Window::Steps(o.window))
+        .acceptance(o.tolerance.map_or(Acceptance::default(), Acceptance::Error));
     Ok(Box::new(match name {
         "sequential" => return Ok(Box::new(Sequential)),
         // the published barrier: before a correction and after it
-        "piadm" if o.corrected => Picard { window: Window::Marked { marks: 1 }, ..recipe.sampler.clone() },
+        "piadm" if o.corrected => recipe.sampler.clone().window(Window::Marked { marks: 1 }),
         "piadm" => recipe.sampler.clone(),
         "sliding" => sliding,
-        "paradigms" => Picard {
-            linearisation: Linearisation::Identity,
-            entry: Entry::Copy,
-            acceptance: Acceptance::change(o.tolerance.unwrap_or(1e-2)),
-            coupling: Coupling::WholeBatch,
-            ..sliding
-        },
+        "paradigms" => sliding
+            .linearisation(Linearisation::Identity)
+            .entry(Entry::Copy)
+            .acceptance(Acceptance::change(o.tolerance.unwrap_or(1e-2)))
+            .coupling(Coupling::WholeBatch),
         other => return Err(format!("--sampler {other}: expected sequential, piadm, sliding or paradigms").into()),
     }))
 }
@@ -186,18 +182,16 @@ fn run() -> Result<(), BoxError> {
     let Some(o) = options()? else { return Ok(()) };
     let mut net = network::load(&o.network, o.weights.as_deref())?;
     let dim = net.dim();
-    let piadm = Piadm {
-        steps: Some(o.steps),
-        t_min: Some(0.01),
-        depth: o.depth,
-        acceptance: o.depth.is_none().then_some(Acceptance::change(o.tolerance.unwrap_or(1e-2))),
-        ..Piadm::new(dim, 0.01, o.dynamics)
-    };
+    let piadm = Piadm::new(dim, 0.01, o.dynamics)
+        .steps(o.steps)
+        .t_min(0.01)
+        .depth(o.depth)
+        .acceptance(o.depth.is_none().then_some(Acceptance::change(o.tolerance.unwrap_or(1e-2))));
     let recipe = piadm.recipe(&Ou, net.time_range())?;
     let (grid, scheme) = (recipe.grid.clone(), recipe.scheme.clone());
-    let mut problem = Problem::new(Cpu::<f32>::new(), Ou, grid, scheme, (o.samples, dim)).seed(o.seed);
+    let mut problem = Problem::new(Ou, grid, scheme).samples(o.samples).shape([dim]).seed(o.seed);
     if let Some((block, correction)) = recipe.correction.filter(|_| o.corrected) {
-        problem = problem.with_correction(block, correction);
+        problem = problem.correction(block, correction);
     }
     std::fs::create_dir_all(&o.output).map_err(|e| format!("{}: {e}", o.output.display()))?;
 

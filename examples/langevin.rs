@@ -4,8 +4,12 @@
 
 use ndarray::{Array2, array};
 use piadm::{
-    Correction, Cpu, Langevin, Level, Linearisation, Mixture, Ou, Picard, Prediction, Problem, Sampler, Scheme,
-    Sequential, TimeGrid, Window, score_fn,
+    Cpu, Grid, Ou, Picard, Prediction, Problem, Sampler, Scheme, Sequential, Window,
+    nodes::{Correction, Langevin},
+    sampler::Linearisation,
+    schedule::Level,
+    score::Mixture,
+    score_fn,
 };
 
 fn main() -> piadm::Result<()> {
@@ -20,8 +24,8 @@ fn main() -> piadm::Result<()> {
     let langevin = Langevin { friction: 3.0, step: 0.05, steps: 400 };
     // the level is what the score would see as its time; a fixed density does not look at it
     let list = langevin.list(Level::at(&Ou, 1.0), Prediction::Score, 0)?;
-    let problem = Problem::from_list(Cpu::<f32>::new(), list, (2000, 2)).seed(1);
-    let sampler = Picard { linearisation: Linearisation::FrozenScore, ..Picard::default() };
+    let problem = Problem::from_nodes(Cpu::<f32>::new(), list).samples(2000).shape([2]).seed(1);
+    let sampler = Picard::default().linearisation(Linearisation::FrozenScore);
     let solution = sampler.sample(&problem, &mut ring)?;
     let radius = solution.samples.rows().into_iter().map(|x| x.dot(&x).sqrt()).collect::<Vec<f32>>();
     let mean = radius.iter().sum::<f32>() / radius.len() as f32;
@@ -31,8 +35,8 @@ fn main() -> piadm::Result<()> {
 
     // 2. few ODE steps leave the wrong spread; corrections at every unit of OU time mend it
     let mut target = Mixture::new(vec![0.5, 0.5], array![[-1.0, 0.5], [1.0, -0.5]], vec![0.3, 0.3])?;
-    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 12)?;
-    let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::Ddim { eta: 0.0 }, (4000, 2)).seed(2);
+    let grid = Grid::log_snr(12).between(6.0, 0.05);
+    let problem = Problem::new(Ou, grid, Scheme::Ddim { eta: 0.0 }).samples(4000).shape([2]).seed(2);
     let level = Level::at(&Ou, 0.05);
     let expected = level.alpha.powi(2) * 0.09 + level.sigma.powi(2);
     // variance around the nearer mode
@@ -45,8 +49,8 @@ fn main() -> piadm::Result<()> {
         x.rows().into_iter().map(square).sum::<f64>() / x.nrows() as f64
     };
     let plain = Sequential.sample(&problem, &mut target)?;
-    let correction = Correction { friction: 2.0, step: 0.05, steps: 40 };
-    let problem = problem.with_correction(Window::OuTime { ou_time: 1.0 }, correction);
+    let correction = Correction::default().friction(2.0).step(0.05).steps(40);
+    let problem = problem.correction(Window::OuTime { ou_time: 1.0 }, correction);
     let corrected = Picard::default().sample(&problem, &mut target)?;
     println!("variance around a mode, exact {expected:.4}:");
     println!("  12 DDIM steps            {:.4}", spread(&plain.samples));

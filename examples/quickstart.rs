@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release --example quickstart`
 
-use piadm::{Cpu, Ou, Picard, Prediction, Problem, Sampler, Scheme, Sequential, TimeGrid, score_fn};
+use piadm::{Grid, Ou, Picard, Prediction, Problem, Sampler, Scheme, Sequential, score_fn};
 
 fn main() -> piadm::Result<()> {
     // two points at -1 and 1 in every coordinate, as a network would see them: E[x_0 | x_t] = tanh(alpha x / sigma^2)
@@ -13,8 +13,8 @@ fn main() -> piadm::Result<()> {
         }
         Ok(())
     });
-    let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 500)?;
-    let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (8, 2)).seed(1);
+    let grid = Grid::log_snr(500).between(8.0, 0.01);
+    let problem = Problem::new(Ou, grid, Scheme::default()).samples(8).shape([2]).seed(1);
     let solution = Picard::default().sample(&problem, &mut score)?;
     println!("{}", solution.report);
 

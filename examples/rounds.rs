@@ -25,7 +25,7 @@ mod study;
 #[path = "support/subject.rs"]
 mod subject;
 
-use piadm::{BoxError, Dynamics};
+use piadm::{BoxError, sampler::Dynamics};
 use std::path::PathBuf;
 use study::{Part, Plan, Results, measure};
 

@@ -13,7 +13,7 @@ mod plot;
 
 use fit::{Fit, median};
 use growth::{Quality, Run, SAMPLES, Setting};
-use piadm::{BoxError, Dynamics};
+use piadm::{BoxError, sampler::Dynamics};
 use plot::{Marker, Plot, Series};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

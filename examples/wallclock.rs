@@ -32,7 +32,7 @@ use equal_error::Setting;
 use few_steps::{Quality, short};
 use fit::median;
 use network::{Network, RowPath};
-use piadm::{Acceptance, Automatic, BoxError, Dynamics, Picard, Sampler, Sequential};
+use piadm::{Acceptance, Automatic, BoxError, Picard, Sampler, Sequential, sampler::Dynamics};
 use presets::OURS;
 use race::{Contender, IMAGES, call, race};
 use rayon::ThreadPoolBuilder;
@@ -229,7 +229,7 @@ fn contenders(
         });
         if preset.name == OURS {
             let acceptance = Acceptance::Error(outcome.tolerance);
-            let sampler = Automatic { base: Picard { acceptance, ..Picard::default() }, ..Automatic::default() };
+            let sampler = Automatic::default().base(Picard::default().acceptance(acceptance));
             let tolerance = Some(outcome.tolerance);
             all.push(Contender { tolerance, ..contender("automatic, with probe", Box::new(sampler)) });
         }

@@ -24,7 +24,7 @@
 //! # A complete program
 //!
 //! ```
-//! use piadm::{Cpu, Ou, Picard, Prediction, Problem, Sampler, Scheme, TimeGrid, score_fn};
+//! use piadm::{Grid, Ou, Picard, Prediction, Problem, Sampler, Scheme, score_fn};
 //!
 //! // your network: one batched call, every row has its own time
 //! let mut network = score_fn::<f32>(Prediction::Noise, |x, rows, mut out| {
@@ -33,8 +33,8 @@
 //!     }
 //!     Ok(())
 //! });
-//! let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 500)?; // 500 steps
-//! let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (4, 784)).seed(7);
+//! let grid = Grid::log_snr(500).between(8.0, 0.01); // 500 steps
+//! let problem = Problem::new(Ou, grid, Scheme::default()).samples(4).shape([784]).seed(7);
 //! let solution = Picard::default().sample(&problem, &mut network)?;
 //! assert_eq!(solution.samples.dim(), (4, 784));
 //! println!("{}", solution.report); // rounds, rows, residuals, times
@@ -51,7 +51,7 @@
 //! | whichever of the two is faster for your network, with its window | [`Automatic`] |
 //! | the sequential samples bit for bit | [`Picard`] with [`Acceptance::Exact`] |
 //! | the paper's grid, integrator and blocks from (d, delta) | [`Piadm::recipe`] |
-//! | PIADM-ODE with its corrector | [`Recipe::correction`], or [`Problem::with_correction`] on any problem |
+//! | PIADM-ODE with its corrector | [`Recipe::correction`], or [`Problem::correction`] on any problem |
 //! | to sample a fixed log density | [`Langevin`] |
 //! | a queue of many samples at a bounded size of a round | [`Picard::row_budget`] |
 //! | unlike requests in one batch | [`Problem::join`] |
@@ -87,11 +87,13 @@ pub mod grid;
 pub mod nodes;
 pub mod noise;
 mod portable;
-mod problem;
+pub mod prelude;
+pub mod problem;
 pub mod quality;
-mod sampler;
+pub mod sampler;
 pub mod schedule;
 pub mod score;
+mod setters;
 mod simd;
 
 /// The CUDA backend and scores on the device.
@@ -103,30 +105,17 @@ pub mod cuda {
 
 #[cfg(feature = "cuda")]
 pub use backend::Cuda;
-pub use backend::{Backend, Cpu, Real};
+pub use backend::{Backend, Cpu};
 #[cfg(feature = "cuda")]
 pub use cudarc;
-pub use engine::accept::acceptance::{Acceptance, Sweeps};
-pub use engine::entry::Entry;
-pub use engine::iteration::linearisation::Linearisation;
-pub use engine::observer::{Observer, Round, on_round};
-pub use engine::session::Session;
-pub use engine::settings::{Coupling, Picard, Policy};
 pub use error::{BoxError, Error, Result};
-pub use grid::{Spacing, TimeGrid};
+pub use grid::Grid;
 pub use ndarray;
-pub use nodes::{Correction, DdpmVariance, Discretisation, Form, Langevin, Node, NodeTerms, Scheme, Window};
-pub use noise::NoiseKey;
-pub use problem::{
-    Choice, Effort, Forecast, Guarantee, Latency, Path, Prepared, Problem, Reason, Report, Save, Solution, Stop,
-    Variances,
-};
-pub use sampler::{Automatic, Dynamics, Parareal, Piadm, Recipe, Sampler, Sequential};
-pub use schedule::{Discrete, Edm, Flow, Level, NoiseSchedule, Ou, Ve, VpCosine, VpLinear};
-pub use score::{
-    Chunked, Clip, Destinations, EdmPrecondition, Guided, Kernel, Mixture, Model, Pair, Prediction, Rows, ScoreFn,
-    Threshold, score_fn, score_map,
-};
+pub use nodes::{Nodes, Scheme, Window};
+pub use problem::{Guarantee, Path, Problem, Report, Save, Solution, Stop};
+pub use sampler::{Acceptance, Automatic, Observer, Parareal, Piadm, Picard, Sampler, Sequential, Session, Sweeps};
+pub use schedule::{Discrete, Edm, Flow, NoiseSchedule, Ou, Ve, VpCosine, VpLinear};
+pub use score::{Model, Prediction, Rows, ScoreFn, score_fn, score_images, score_map};
 
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]

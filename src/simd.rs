@@ -11,10 +11,10 @@
 /// ```
 /// # #[cfg(feature = "rayon")]
 /// # {
-/// use piadm::{Cpu, Ou, Picard, Prediction, Problem, Sampler, Scheme, TimeGrid, score_fn};
+/// use piadm::{Cpu, Grid, Ou, Picard, Prediction, Problem, Sampler, Scheme, score_fn};
 /// let mut score = score_fn::<f64>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
-/// let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 100)?;
-/// let problem = Problem::new(Cpu::<f64>::new(), Ou, grid, Scheme::default(), (2000, 2));
+/// let grid = Grid::log_snr(100).between(8.0, 0.01);
+/// let problem = Problem::on(Cpu::<f64>::new(), Ou, grid, Scheme::default()).samples(2000).shape([2]);
 /// let pool = rayon::ThreadPoolBuilder::new().num_threads(2).stack_size(1 << 19).build()?;
 /// pool.scope(|_| Picard::default().sample(&problem, &mut score))?;
 /// # }

@@ -4,8 +4,8 @@ mod common;
 
 use common::two_modes;
 use piadm::{
-    Acceptance, BoxError, Cpu, Entry, Linearisation, Model, Ou, Picard, Policy, Prediction, Problem, Rows, Sampler,
-    Scheme, ScoreFn, TimeGrid, Window,
+    Acceptance, BoxError, Cpu, Grid, Model, Ou, Picard, Prediction, Problem, Rows, Sampler, Scheme, ScoreFn, Window,
+    sampler::{Entry, Linearisation, Policy},
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -58,16 +58,16 @@ impl<S: ScoreFn<Cpu<f32>>> ScoreFn<Cpu<f32>> for Noting<S> {
 // one test, so that nothing else allocates meanwhile
 #[test]
 fn rounds_allocate_nothing() {
-    let slow = Picard { acceptance: Acceptance::Error(1e-5), window: Window::Steps(16), ..Picard::default() };
-    let frozen = Picard { linearisation: Linearisation::FrozenScore, entry: Entry::Copy, ..slow.clone() };
+    let slow = Picard::default().acceptance(Acceptance::Error(1e-5)).window(Window::Steps(16));
+    let frozen = slow.clone().linearisation(Linearisation::FrozenScore).entry(Entry::Copy);
     let samplers = [
         ("default", slow.clone()),
         ("frozen", frozen.clone()),
-        ("linear entry", Picard { entry: Entry::LinearData { variance: 0.1 }, ..slow.clone() }),
-        ("blocks", Picard { policy: Policy::Blocks, ..frozen.clone() }),
-        ("wavefront", Picard { policy: Policy::Wavefront { blocks: 3 }, ..frozen.clone() }),
-        ("queue", Picard { row_budget: Some(40), ..slow.clone() }),
-        ("Anderson", Picard { anderson: 2, ..frozen }),
+        ("linear entry", slow.clone().entry(Entry::LinearData { variance: 0.1 })),
+        ("blocks", frozen.clone().policy(Policy::Blocks)),
+        ("wavefront", frozen.clone().policy(Policy::Wavefront { blocks: 3 })),
+        ("queue", slow.clone().row_budget(40)),
+        ("Anderson", frozen.anderson(2)),
     ];
     // one thread: a thread pool allocates as it likes
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
@@ -76,8 +76,8 @@ fn rounds_allocate_nothing() {
         for scheme in
             [Scheme::default(), Scheme::Heun {}, Scheme::SdeDpmSolverPp2M { eta: 1.0, lower_order_final: true }]
         {
-            let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 200).unwrap();
-            let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, scheme.clone(), (5, 300)).seed(4);
+            let grid = Grid::log_snr(200).between(6.0, 0.05);
+            let problem = Problem::new(Ou, grid, scheme.clone()).samples(5).shape([300]).seed(4);
             let mut score = Noting { inner: two_modes::<f32>(Prediction::Data), seen: Vec::with_capacity(10_000) };
             pool.install(|| sampler.sample(&problem, &mut score)).unwrap();
             let seen = &score.seen;

@@ -5,15 +5,17 @@ mod common;
 use common::{bits, mixture, two_components, two_modes};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use piadm::{
-    Acceptance, Automatic, BoxError, Choice, Correction, Cpu, Dynamics, Effort, Error, Latency, Linearisation, Model,
-    Ou, Piadm, Picard, Prediction, Problem, Reason, Report, Rows, Sampler, Save, Scheme, ScoreFn, Sequential, Stop,
-    TimeGrid, Window, on_round,
+    Acceptance, Automatic, BoxError, Cpu, Error, Grid, Model, Ou, Piadm, Picard, Prediction, Problem, Report, Rows,
+    Sampler, Save, Scheme, ScoreFn, Sequential, Stop, Window,
+    nodes::Correction,
+    problem::{Choice, Effort, Latency, Reason},
+    sampler::{Dynamics, Linearisation, on_round},
 };
 use std::ops::ControlFlow;
 
 fn problem(steps: usize, samples: usize, scheme: Scheme) -> Problem<Cpu<f32>> {
-    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, steps).unwrap();
-    Problem::new(Cpu::<f32>::new(), Ou, grid, scheme, (samples, 3)).seed(5)
+    let grid = Grid::log_snr(steps).between(6.0, 0.05);
+    Problem::new(Ou, grid, scheme).samples(samples).shape([3]).seed(5)
 }
 
 /// `a` seconds a round and `b` seconds a row.
@@ -22,7 +24,7 @@ fn latency(a: f64, b: f64) -> Latency {
 }
 
 fn given(latency: Latency) -> Automatic {
-    Automatic { latency: Some(latency), ..Automatic::default() }
+    Automatic::default().latency(latency)
 }
 
 fn choice(automatic: &Automatic, problem: &Problem<Cpu<f32>>) -> Choice {
@@ -81,7 +83,7 @@ fn the_window_follows_the_latency() {
     let p = problem(400, 1, Scheme::default());
     let constant = choice(&given(latency(1.0, 0.0)), &p);
     assert_eq!((constant.window, constant.reason), (Some(256), Reason::FewerRounds));
-    let all = Automatic { max_window: usize::MAX, ..given(latency(1.0, 0.0)) };
+    let all = given(latency(1.0, 0.0)).max_window(usize::MAX);
     assert_eq!(choice(&all, &p).window, Some(400));
     let proportional = choice(&given(latency(0.0, 1.0)), &p);
     assert_eq!((proportional.window, proportional.reason), (None, Reason::RowCost));
@@ -122,17 +124,17 @@ fn latency_between_and_beyond_its_points() {
 fn the_chosen_sampler_runs() {
     for scheme in [Scheme::default(), Scheme::Heun {}, Scheme::DpmSolverPp2M { lower_order_final: false }] {
         for (network, tolerance) in [(latency(1.0, 0.01), 1e-2), (latency(1.0, 0.1), 1e-4), (latency(0.0, 1.0), 1e-2)] {
-            let p = problem(60, 3, scheme.clone()).with_save(Save::Steps(vec![0, 7, 60]));
-            let base = Picard { acceptance: Acceptance::Error(tolerance), ..Picard::default() };
-            let cached = Automatic { base: base.clone(), ..given(network) };
-            for automatic in [cached.clone(), Automatic { latency: None, ..cached }] {
+            let p = problem(60, 3, scheme.clone()).save(Save::Steps(vec![0, 7, 60]));
+            let base = Picard::default().acceptance(Acceptance::Error(tolerance));
+            let cached = given(network).base(base.clone());
+            for automatic in [cached.clone(), cached.latency(None)] {
                 let mut score = Watched::default();
                 let found = automatic.sample(&p, &mut score).unwrap();
                 let report: &Report = &found.report;
                 let choice = report.choice.clone().unwrap();
                 let mut again = Watched::default();
                 let expected = match choice.window {
-                    Some(w) => Picard { window: Window::Steps(w), ..base.clone() }.sample(&p, &mut again).unwrap(),
+                    Some(w) => base.clone().window(Window::Steps(w)).sample(&p, &mut again).unwrap(),
                     None => Sequential.sample(&p, &mut again).unwrap(),
                 };
                 assert_eq!(bits(&found.samples), bits(&expected.samples));
@@ -149,21 +151,21 @@ fn the_chosen_sampler_runs() {
 
 #[test]
 fn zero_tolerance() {
-    let base = Picard { acceptance: Acceptance::Exact, ..Picard::default() };
+    let base = Picard::default().acceptance(Acceptance::Exact);
     let p = problem(80, 2, Scheme::default());
     let mut score = Watched::default();
-    let zero = Automatic { base: base.clone(), ..Automatic::default() };
+    let zero = Automatic::default().base(base.clone());
     let solution = zero.sample(&p, &mut score).unwrap();
     let choice = solution.report.choice.unwrap();
     assert_eq!((choice.window, choice.reason, score.calls), (None, Reason::ZeroTolerance, 80));
     // one's own model overrules it, and the bits are the same
     let effort = Some(Effort { rounds: 5.0, reach: 0.1 });
-    let parallel = Automatic { effort, latency: Some(latency(1.0, 1e-3)), ..zero };
+    let parallel = zero.effort(effort).latency(latency(1.0, 1e-3));
     let exact = parallel.sample(&p, &mut Watched::default()).unwrap();
     assert!(exact.report.choice.is_some_and(|c| c.window.is_some()));
     assert_eq!(bits(&exact.samples), bits(&solution.samples));
     // a fixed depth is a known effort
-    let depth = Automatic { base: Picard::piadm(1.0, Some(4)), ..given(latency(1.0, 0.0)) };
+    let depth = given(latency(1.0, 0.0)).base(Picard::piadm(1.0, Some(4)));
     let best = self::choice(&depth, &p).best.unwrap();
     assert_eq!((best.window, best.rounds), (80, 4.0));
 }
@@ -185,23 +187,23 @@ fn bad_settings() {
     for seconds in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         fails(points(&[(1, 1.0), (2, seconds)]), "latency seconds");
     }
-    fails(Automatic { max_window: 0, ..Automatic::default() }, "max_window");
-    fails(Automatic { probe_share: f64::NAN, ..Automatic::default() }, "probe_share");
-    fails(Automatic { probe_share: -0.1, ..Automatic::default() }, "probe_share");
-    fails(Automatic { effort: Some(Effort { rounds: f64::NAN, reach: 1.0 }), ..Automatic::default() }, "effort.rounds");
-    fails(Automatic { effort: Some(Effort { rounds: 1.0, reach: 0.0 }), ..Automatic::default() }, "effort.reach");
-    let base = Picard { acceptance: Acceptance::Error(-1.0), ..Picard::default() };
+    fails(Automatic::default().max_window(0), "max_window");
+    fails(Automatic::default().probe_share(f64::NAN), "probe_share");
+    fails(Automatic::default().probe_share(-0.1), "probe_share");
+    fails(Automatic::default().effort(Effort { rounds: f64::NAN, reach: 1.0 }), "effort.rounds");
+    fails(Automatic::default().effort(Effort { rounds: 1.0, reach: 0.0 }), "effort.reach");
+    let base = Picard::default().acceptance(Acceptance::Error(-1.0));
     assert!(matches!(
-        Automatic { base, ..Automatic::default() }.sample(&p, &mut Watched::default()),
+        Automatic::default().base(base).sample(&p, &mut Watched::default()),
         Err(Error::Setting { name: "tolerance.error", .. })
     ));
     // odd but right
     for odd in [
         points(&[(1, 1e300), (usize::MAX, 1e308)]),
         points(&[(usize::MAX - 1, 1.0), (usize::MAX, 1.0)]),
-        Automatic { max_window: 1, ..Automatic::default() },
-        Automatic { probe_share: 0.0, ..Automatic::default() },
-        Automatic { probe_share: 1e300, max_window: usize::MAX, ..Automatic::default() },
+        Automatic::default().max_window(1),
+        Automatic::default().probe_share(0.0),
+        Automatic::default().probe_share(1e300).max_window(usize::MAX),
     ] {
         assert!(odd.sample(&p, &mut Watched::default()).unwrap().samples.iter().all(|x| x.is_finite()));
     }
@@ -210,7 +212,7 @@ fn bad_settings() {
 #[test]
 fn the_probe_is_a_guest() {
     let p = problem(200, 2, Scheme::default());
-    let automatic = Automatic { probe_share: 1e6, ..Automatic::default() };
+    let automatic = Automatic::default().probe_share(1e6);
     // calls are cut as in a run
     let mut score = Watched { max_rows: Some(5), ..Watched::default() };
     let report = automatic.sample(&p, &mut score).unwrap().report;
@@ -240,7 +242,7 @@ fn the_probe_is_a_guest() {
     // a batch that does not fit is refused before anything is measured
     let x = Array2::<f32>::zeros((1, 3));
     let mut score = Watched::default();
-    assert!(matches!(automatic.sample(&p.clone().with_init(x), &mut score), Err(Error::Shape { .. })));
+    assert!(matches!(automatic.sample(&p.clone().init(x), &mut score), Err(Error::Shape { .. })));
     assert_eq!(score.calls, 0);
 }
 
@@ -250,9 +252,9 @@ fn forecast_of_rounds() {
     let mut score = mixture(4, 16, 0.3, 1.0, 3);
     for dynamics in [Dynamics::Sde, Dynamics::Ode] {
         for steps in [60, 250] {
-            let piadm = Piadm { steps: Some(steps), t_min: Some(0.01), ..Piadm::new(16, 0.01, dynamics) };
+            let piadm = Piadm::new(16, 0.01, dynamics).steps(steps).t_min(0.01);
             let recipe = piadm.recipe(&Ou, None).unwrap();
-            let p = Problem::new(Cpu::<f32>::new(), Ou, recipe.grid, recipe.scheme, (4, 16)).seed(2);
+            let p = Problem::new(Ou, recipe.grid, recipe.scheme).samples(4).shape([16]).seed(2);
             for (a, b) in [(1.0, 0.0), (1.0, 0.02), (1.0, 0.2)] {
                 let report = given(latency(a, b)).sample(&p, &mut score).unwrap().report;
                 let (choice, rounds) = (report.choice.unwrap(), report.rounds as f64);
@@ -276,7 +278,7 @@ fn effort_of_a_run() {
         let first = given(latency(1.0, row));
         let one = first.sample(&p, &mut affine).unwrap().report;
         let effort = one.choice.as_ref().unwrap().effort;
-        let two = Automatic { effort, ..first }.sample(&p, &mut affine).unwrap().report;
+        let two = first.effort(effort).sample(&p, &mut affine).unwrap().report;
         [one, two].map(|report| {
             let choice = report.choice.unwrap();
             (choice.window, choice.best.unwrap().rounds - report.rounds as f64, choice.effort.unwrap())
@@ -301,41 +303,41 @@ fn effort_of_a_run() {
 fn lists_parts_and_other_bases() {
     let mut score = two_modes::<f32>(Prediction::Score);
     // a list of one's own with velocities
-    let p = Problem::from_list(Cpu::<f32>::new(), two_components(40), (2, 3)).seed(1);
-    let zero = Automatic { effort: Some(Effort { rounds: 4.0, reach: 0.1 }), ..given(latency(1.0, 0.0)) };
-    let zero = Automatic { base: Picard { acceptance: Acceptance::Exact, ..Picard::default() }, ..zero };
+    let p = Problem::from_nodes(Cpu::<f32>::new(), two_components(40)).samples(2).shape([3]).seed(1);
+    let zero = given(latency(1.0, 0.0)).effort(Effort { rounds: 4.0, reach: 0.1 });
+    let zero = zero.base(Picard::default().acceptance(Acceptance::Exact));
     let found = zero.sample(&p, &mut score).unwrap();
     assert!(found.report.choice.is_some_and(|c| c.window.is_some()));
     assert_eq!(bits(&found.samples), bits(&Sequential.sample(&p, &mut score).unwrap().samples));
     // blocks and their corrections
-    let grid = TimeGrid::log_snr(&Ou, 5.0, 0.01, 30).unwrap();
-    let p = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::Ddim { eta: 0.0 }, (4, 2)).seed(1);
-    let p = p.with_correction(Window::OuTime { ou_time: 1.0 }, Correction::default());
+    let grid = Grid::log_snr(30).between(5.0, 0.01);
+    let p = Problem::new(Ou, grid, Scheme::Ddim { eta: 0.0 }).samples(4).shape([2]).seed(1);
+    let p = p.correction(Window::OuTime { ou_time: 1.0 }, Correction::default());
     let found = Automatic::default().sample(&p, &mut score).unwrap();
     let sequential = Sequential.sample(&p, &mut score).unwrap();
     assert!(found.report.probe_rows > 0 && sequential.report.rounds > 30 + 10);
     // a window may hold far more nodes than its steps have on average, and the row budget is kept all the same
-    let exact = Picard { acceptance: Acceptance::Exact, ..Picard::default() };
+    let exact = Picard::default().acceptance(Acceptance::Exact);
     let effort = Some(Effort { rounds: 4.0, reach: 0.1 });
     for rows in 12..=64 {
-        let base = Picard { row_budget: Some(rows), ..exact.clone() };
-        let found = Automatic { base, effort, ..given(latency(1.0, 0.0)) }.sample(&p, &mut score);
+        let base = exact.clone().row_budget(rows);
+        let found = given(latency(1.0, 0.0)).base(base).effort(effort).sample(&p, &mut score);
         assert_eq!(found.map(|s| bits(&s.samples)).ok(), Some(bits(&sequential.samples)), "{rows} rows");
     }
     // slower iterations are expected to take more rounds
     let rounds = |base: Picard| {
-        let automatic = Automatic { base, ..given(latency(1.0, 0.0)) };
+        let automatic = given(latency(1.0, 0.0)).base(base);
         choice(&automatic, &problem(100, 1, Scheme::default())).best.unwrap().rounds
     };
     let default = rounds(Picard::default());
-    let identity = rounds(Picard { linearisation: Linearisation::Identity, ..Picard::default() });
-    let precise = rounds(Picard { acceptance: Acceptance::Error(1e-3), ..Picard::default() });
+    let identity = rounds(Picard::default().linearisation(Linearisation::Identity));
+    let precise = rounds(Picard::default().acceptance(Acceptance::Error(1e-3)));
     assert!(default < precise && precise < identity, "{default} {precise} {identity}");
 }
 
 #[test]
 fn settings_and_reports_are_kept() {
-    let automatic = Automatic { max_window: 32, ..given(latency(1.0, 0.25)) };
+    let automatic = given(latency(1.0, 0.25)).max_window(32);
     let text = serde_json::to_string(&automatic).unwrap();
     assert_eq!(serde_json::from_str::<Automatic>(&text).unwrap(), automatic);
     assert_eq!(serde_json::from_str::<Automatic>("{}").unwrap(), Automatic::default());
@@ -354,13 +356,13 @@ fn settings_and_reports_are_kept() {
 
 #[test]
 fn windows_keep_to_the_row_budget() {
-    let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 100).unwrap();
-    let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (6, 2)).seed(1);
+    let grid = Grid::log_snr(100).between(8.0, 0.01);
+    let problem = Problem::new(Ou, grid, Scheme::default()).samples(6).shape([2]).seed(1);
     let constant = Latency { points: vec![(4, 0.02), (1024, 0.02)] };
     let mut score = two_modes::<f32>(Prediction::Score);
     for (latency, budget) in [(Some(constant.clone()), 40), (Some(constant), 1), (None, 24), (None, 1)] {
-        let base = Picard { row_budget: Some(budget), ..Picard::default() };
-        let report = Automatic { base, latency, ..Automatic::default() }.sample(&problem, &mut score).unwrap().report;
+        let base = Picard::default().row_budget(budget);
+        let report = Automatic::default().base(base).latency(latency).sample(&problem, &mut score).unwrap().report;
         let window = report.choice.unwrap().window;
         assert!(window.is_none_or(|w| w <= budget), "{window:?} of {budget}");
         assert!(budget != 1 || window.is_none());

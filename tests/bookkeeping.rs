@@ -3,8 +3,9 @@
 use ndarray::{ArrayView2, ArrayViewMut2};
 use peak_alloc::PeakAlloc;
 use piadm::{
-    Acceptance, Cpu, Linearisation, Ou, Picard, Prediction, Problem, Rows, Sampler, Scheme, ScoreFn, TimeGrid, Window,
-    on_round, score_fn,
+    Acceptance, Cpu, Grid, Ou, Picard, Prediction, Problem, Rows, Sampler, Scheme, ScoreFn, Window,
+    sampler::{Linearisation, on_round},
+    score_fn,
 };
 use std::ops::ControlFlow;
 use std::sync::Mutex;
@@ -24,8 +25,8 @@ fn cubic() -> impl ScoreFn<Cpu<f32>> {
 }
 
 fn problem(samples: usize, dim: usize) -> Problem<Cpu<f32>> {
-    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.02, 100).unwrap();
-    Problem::new(Cpu::new(), Ou, grid, Scheme::default(), (samples, dim)).seed(1)
+    let grid = Grid::log_snr(100).between(6.0, 0.02);
+    Problem::on(Cpu::new(), Ou, grid, Scheme::default()).samples(samples).shape([dim]).seed(1)
 }
 
 /// The most bytes that three rounds take.
@@ -49,7 +50,7 @@ fn at_most_150_bytes_per_node_and_sample() {
     let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
     for (linearisation, secant) in [(Linearisation::Secant, true), (Linearisation::FrozenScore, false)] {
         let (samples, dim, window) = (20_000, 2, 60);
-        let sampler = Picard { linearisation, window: Window::Steps(window), ..Picard::default() };
+        let sampler = Picard::default().linearisation(linearisation).window(Window::Steps(window));
         let taken = peak(&problem(samples, dim), &sampler) - arrays(samples, dim, window, secant);
         let each = taken as f64 / (samples * window) as f64;
         println!("{linearisation:?}: {each:.1} bytes per node and sample");
@@ -70,8 +71,8 @@ fn the_estimate_is_near_what_is_taken() {
         (1, 100_000, 16, Linearisation::Secant),
     ];
     for (samples, dim, window, linearisation) in settings {
-        let sampler = Picard { linearisation, window: Window::Steps(window), ..Picard::default() };
-        for sampler in [sampler.clone(), Picard { row_budget: Some(3 * window), ..sampler }] {
+        let sampler = Picard::default().linearisation(linearisation).window(Window::Steps(window));
+        for sampler in [sampler.clone(), sampler.row_budget(3 * window)] {
             let problem = problem(samples, dim);
             let estimate = problem.memory_estimate(&sampler, &Prediction::Data).unwrap();
             let taken = peak(&problem, &sampler);
@@ -91,6 +92,6 @@ fn what_a_run_refuses_has_no_estimate() {
         let (error, run) = (estimate(samples, dim).unwrap_err(), run.map(|_| ()).unwrap_err());
         assert_eq!(error.to_string(), run.to_string());
     }
-    let negative = Picard { acceptance: Acceptance::Error(-1.0), ..Picard::default() };
+    let negative = Picard::default().acceptance(Acceptance::Error(-1.0));
     assert!(problem(2, 2).memory_estimate(&negative, &Prediction::Data).is_err());
 }

@@ -5,25 +5,27 @@ mod common;
 use common::{bits, push, two_modes};
 use ndarray::Array2;
 use piadm::{
-    Acceptance, Coupling, Cpu, Discretisation, Entry, Error, Flow, Level, Ou, Picard, Policy, Prediction, Problem,
-    Round, Sampler, Save, Scheme, Sequential, TimeGrid, Window, on_round,
+    Acceptance, Cpu, Error, Flow, Grid, Nodes, Ou, Picard, Prediction, Problem, Sampler, Save, Scheme, Sequential,
+    Window,
+    sampler::{Coupling, Entry, Policy, Round, on_round},
+    schedule::Level,
 };
 use std::ops::ControlFlow;
 
 const SAMPLES: usize = 11;
 
 fn problem(scheme: Scheme) -> Problem<Cpu<f32>> {
-    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 40).unwrap();
-    Problem::new(Cpu::new(), Ou, grid, scheme, (SAMPLES, 5)).seed(3)
+    let grid = Grid::log_snr(40).between(6.0, 0.05);
+    Problem::on(Cpu::new(), Ou, grid, scheme).samples(SAMPLES).shape([5]).seed(3)
 }
 
 fn picard(row_budget: Option<usize>) -> Picard {
-    Picard { window: Window::Steps(8), row_budget, ..Picard::default() }
+    Picard::default().window(Window::Steps(8)).row_budget(row_budget)
 }
 
 #[test]
 fn a_sample_does_not_notice_the_queue() {
-    let problem = problem(Scheme::default()).with_save(Save::All);
+    let problem = problem(Scheme::default()).save(Save::All);
     let mut score = two_modes::<f32>(Prediction::Data);
     let all = picard(None).sample(&problem, &mut score).unwrap();
     for budget in [8, 9, 15, 16, 31, 64, 87] {
@@ -66,10 +68,10 @@ fn nor_do_samples_whose_windows_grow() {
         (Policy::Wavefront { blocks: 3 }, Window::Steps(3), Scheme::default()),
     ] {
         let problem = problem(scheme);
-        let all = Picard { policy, window, ..Picard::default() };
+        let all = Picard::default().policy(policy).window(window);
         let free = all.sample(&problem, &mut score).unwrap();
         for budget in 8..70 {
-            let queue = Picard { row_budget: Some(budget), ..all.clone() };
+            let queue = all.clone().row_budget(budget);
             let queued = match queue.sample(&problem, &mut score) {
                 Err(Error::Setting { .. }) => continue,
                 queued => queued.unwrap(),
@@ -85,15 +87,15 @@ fn nor_do_samples_whose_windows_grow() {
 #[test]
 fn guesses_that_overflow_are_not_those_of_another_sample() {
     // the start has no signal: there is no prediction to hold for a score
-    let mut list = Discretisation::empty(Level::at(&Flow, 1.0));
+    let mut list = Nodes::empty(Level::at(&Flow, 1.0));
     for m in 1..=12 {
         let level = Level::at(&Flow, 1.0 - f64::from(m) / 12.5);
         push(&mut list, level, true, (&[0.95], &[0.05], &[0.1])).unwrap();
     }
-    let problem = Problem::from_list(Cpu::<f32>::new(), list, (SAMPLES, 5)).seed(3);
+    let problem = Problem::from_nodes(Cpu::<f32>::new(), list).samples(SAMPLES).shape([5]).seed(3);
     let mut score = two_modes::<f32>(Prediction::Score);
     let entry = Entry::HeldData { variance: 0.05 };
-    let loose = |row_budget| Picard { entry, acceptance: Acceptance::change(0.05), ..picard(row_budget) };
+    let loose = |row_budget| picard(row_budget).entry(entry).acceptance(Acceptance::change(0.05));
     let all = loose(None).sample(&problem, &mut score).unwrap();
     let queued = loose(Some(8)).sample(&problem, &mut score).unwrap();
     assert_eq!(bits(&queued.samples), bits(&all.samples));
@@ -103,17 +105,17 @@ fn guesses_that_overflow_are_not_those_of_another_sample() {
 #[test]
 fn rounds_of_a_sample_are_those_with_its_rows() {
     let level = |m: usize| Level::at(&Ou, 3.0 - 0.14 * m as f64);
-    let mut list = Discretisation::empty(level(0));
+    let mut list = Nodes::empty(level(0));
     for m in 1..=20 {
         let b = if m % 5 < 2 { 0.2 } else { 0.0 };
         push(&mut list, level(m), true, (&[0.9], &[b], &[0.3])).unwrap();
     }
-    let problem = Problem::from_list(Cpu::<f32>::new(), list, (SAMPLES, 5)).seed(3);
+    let problem = Problem::from_nodes(Cpu::<f32>::new(), list).samples(SAMPLES).shape([5]).seed(3);
     let mut score = two_modes::<f32>(Prediction::Score);
-    let sampler = Picard { window: Window::Steps(2), ..Picard::default() };
+    let sampler = Picard::default().window(Window::Steps(2));
     let all = sampler.sample(&problem, &mut score).unwrap().report.sample_rounds;
     let alone = (0..SAMPLES as u32).map(|id| {
-        let problem = problem.clone().with_ids(vec![id]);
+        let problem = problem.clone().samples(1).ids([id]);
         sampler.sample(&problem, &mut score).unwrap().report.rounds
     });
     assert_eq!(all, alone.collect::<Vec<_>>());
@@ -126,7 +128,7 @@ fn exact_with_stages() {
         let problem = problem(scheme);
         let sequential: Array2<f32> = Sequential.sample(&problem, &mut score).unwrap().samples;
         for budget in [16, 17, 23, 40] {
-            let exact = Picard { acceptance: Acceptance::Exact, ..picard(Some(budget)) };
+            let exact = picard(Some(budget)).acceptance(Acceptance::Exact);
             let samples = exact.sample(&problem, &mut score).unwrap().samples;
             assert_eq!(bits(&samples), bits(&sequential), "budget {budget}");
         }
@@ -136,8 +138,8 @@ fn exact_with_stages() {
 #[test]
 fn memory_is_that_of_the_open_windows() {
     // rows so long that they outweigh what is noted of them
-    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 40).unwrap();
-    let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (SAMPLES, 500));
+    let grid = Grid::log_snr(40).between(6.0, 0.05);
+    let problem = Problem::new(Ou, grid, Scheme::default()).samples(SAMPLES).shape([500]);
     let bytes = |budget| problem.memory_estimate(&picard(budget), &Prediction::Data).unwrap();
     assert!(bytes(Some(8)) * 3 < bytes(None));
     assert_eq!(bytes(Some(88)), bytes(None));
@@ -145,10 +147,10 @@ fn memory_is_that_of_the_open_windows() {
 
 #[test]
 fn a_cancelled_queue_is_where_it_was() {
-    let problem = problem(Scheme::default()).with_save(Save::All);
+    let problem = problem(Scheme::default()).save(Save::All);
     let mut score = two_modes::<f32>(Prediction::Data);
     let all = Sequential.sample(&problem, &mut score).unwrap();
-    let exact = Picard { acceptance: Acceptance::Exact, ..picard(Some(16)) };
+    let exact = picard(Some(16)).acceptance(Acceptance::Exact);
     let mut finished = Vec::new();
     let mut observer = on_round(|r: &Round<'_>| {
         finished = r.finished.to_vec();
@@ -168,10 +170,10 @@ fn a_cancelled_queue_is_where_it_was() {
 fn budgets_that_cannot_be_kept_are_typed_errors() {
     let problem = problem(Scheme::default());
     let mut score = two_modes::<f32>(Prediction::Data);
-    let coupled = Picard { coupling: Coupling::WholeBatch, ..picard(Some(80)) };
+    let coupled = picard(Some(80)).coupling(Coupling::WholeBatch);
     for bad in [picard(Some(0)), picard(Some(7)), coupled.clone()] {
         let error = bad.sample(&problem, &mut score).unwrap_err();
         assert!(matches!(error, Error::Setting { .. }) && error.to_string().starts_with("row_budget"), "{error}");
     }
-    Picard { row_budget: Some(88), ..coupled }.sample(&problem, &mut score).unwrap();
+    coupled.row_budget(88).sample(&problem, &mut score).unwrap();
 }

@@ -5,6 +5,9 @@ mod common;
 
 use common::{lv, push, staircase, stairs, start};
 use ndarray::*;
+use piadm::nodes::*;
+use piadm::sampler::*;
+use piadm::score::Chunked;
 use piadm::*;
 use std::ops::ControlFlow;
 
@@ -22,7 +25,7 @@ fn ones() -> impl ScoreFn<Cpu<f32>> {
 fn tolerances_and_residuals_by_hand() {
     let init = Array2::<f32>::zeros((1, 3));
     let list = staircase();
-    let p = Problem::from_list(Cpu::<f32>::new(), list.clone(), (1, 3)).with_init(init);
+    let p = Problem::from_nodes(Cpu::<f32>::new(), list.clone()).shape([3]).init(init);
     let node = list.nodes()[3];
     for [absolute, relative, posterior] in [
         [0.75, 0.0, 0.0],
@@ -65,26 +68,26 @@ fn tolerances_and_residuals_by_hand() {
     }
     let r = stairs(Policy::Blocks, Acceptance::change(1.0)).sample(&p, &mut ones()).unwrap().report;
     assert_eq!((r.rounds, r.max_residual, r.residuals[0]), (1, 1.0, 1.0));
-    let depth = Picard { sweeps: Sweeps::Within(1), ..stairs(Policy::Blocks, Acceptance::change(0.6)) };
+    let depth = stairs(Policy::Blocks, Acceptance::change(0.6)).sweeps(Sweeps::Within(1));
     match depth.sample(&p, &mut ones()) {
         Err(Error::NotConverged { residuals, node: 3, sweeps: 1, residual, sample: 0 }) => {
             assert_eq!((residual, residuals), (0.75, vec![0.75, 1.0]))
         }
         e => panic!("{e:?}"),
     }
-    match (Picard { sweeps: Sweeps::Within(1), ..stairs(Policy::Sliding, Acceptance::change(0.6)) })
-        .sample(&p, &mut ones())
-    {
+    match (stairs(Policy::Sliding, Acceptance::change(0.6)).sweeps(Sweeps::Within(1))).sample(&p, &mut ones()) {
         Err(Error::NotConverged { residuals, .. }) => assert_eq!(residuals.last(), Some(&1.0)),
         e => panic!("{e:?}"),
     }
     // an exact window has no residual, however far its nodes moved
-    let r = Picard { window: Window::Steps(1), ..stairs(Policy::Sliding, Acceptance::change(9.0)) }
+    let r = stairs(Policy::Sliding, Acceptance::change(9.0))
+        .window(Window::Steps(1))
         .sample(&p, &mut ones())
         .unwrap()
         .report;
     assert_eq!((r.rounds, r.max_residual), (4, 0.0));
-    let r = Picard { window: Window::Steps(2), ..stairs(Policy::Blocks, Acceptance::change(0.5)) }
+    let r = stairs(Policy::Blocks, Acceptance::change(0.5))
+        .window(Window::Steps(2))
         .sample(&p, &mut ones())
         .unwrap()
         .report;
@@ -101,8 +104,8 @@ fn tolerances_and_residuals_by_hand() {
 
 #[test]
 fn max_residual_is_the_largest_of_all_rounds() {
-    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 60).unwrap();
-    let p = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (2, 3)).seed(1);
+    let grid = Grid::log_snr(60).between(6.0, 0.05);
+    let p = Problem::new(Ou, grid, Scheme::default()).samples(2).shape([3]).seed(1);
     let mut score = score_fn(Prediction::Score, |x: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
         out.zip_mut_with(&x, |o, x| *o = -x + 0.5 * (3.0 * x).sin());
         Ok(())
@@ -112,7 +115,9 @@ fn max_residual_is_the_largest_of_all_rounds() {
         most = most.max(r.residual);
         ControlFlow::Continue(())
     });
-    let s = Picard { window: Window::Steps(8), acceptance: Acceptance::change(0.05), ..Picard::default() }
+    let s = Picard::default()
+        .window(Window::Steps(8))
+        .acceptance(Acceptance::change(0.05))
         .run(&p, &mut score, &mut w)
         .unwrap();
     drop(w);
@@ -122,24 +127,28 @@ fn max_residual_is_the_largest_of_all_rounds() {
 
 #[test]
 fn the_overflowing_sample_and_node_are_named() {
-    let p = Problem::from_list(Cpu::<f32>::new(), staircase(), (2, 3))
-        .with_ids(vec![4, 9])
-        .with_init(arr2(&[[0.0; 3], [1.0; 3]]));
+    let p = Problem::from_nodes(Cpu::<f32>::new(), staircase())
+        .samples(2)
+        .shape([3])
+        .ids(vec![4, 9])
+        .init(arr2(&[[0.0; 3], [1.0; 3]]));
     let mut list = staircase();
     let t = list.nodes()[2].level.t;
     let _ = &mut list;
     for s in [
         &Sequential as &dyn Sampler<Cpu<f32>>,
         &Picard::default(),
-        &Picard { window: Window::Steps(2), ..stairs(Policy::Blocks, Acceptance::Exact) },
+        &stairs(Policy::Blocks, Acceptance::Exact).window(Window::Steps(2)),
     ] {
-        let mut big = Discretisation::empty(lv(0, 4));
+        let mut big = Nodes::empty(lv(0, 4));
         for m in 1..=4 {
             push(&mut big, lv(m, 4), true, (&[1.0], &[if m == 3 { 1e10 } else { 0.25 }], &[0.0])).unwrap();
         }
-        let q = Problem::from_list(Cpu::<f32>::new(), big, (2, 3))
-            .with_ids(vec![4, 9])
-            .with_init(arr2(&[[0.0; 3], [1.0; 3]]));
+        let q = Problem::from_nodes(Cpu::<f32>::new(), big)
+            .samples(2)
+            .shape([3])
+            .ids(vec![4, 9])
+            .init(arr2(&[[0.0; 3], [1.0; 3]]));
         let mut score = score_fn(Prediction::Score, |_: V<'_>, r: &Rows<'_>, mut out: W<'_>| {
             for (i, mut o) in out.rows_mut().into_iter().enumerate() {
                 o.fill(if r.slot[i] == 1 && r.t[i] == t { 1e35 } else { 0.0 });
@@ -154,7 +163,7 @@ fn the_overflowing_sample_and_node_are_named() {
 
 #[test]
 fn a_failing_chunk_is_named() {
-    let p = Problem::from_list(Cpu::<f32>::new(), staircase(), (2, 3)).with_ids(vec![4, 9]);
+    let p = Problem::from_nodes(Cpu::<f32>::new(), staircase()).samples(2).shape([3]).ids(vec![4, 9]);
     for (call, node, sample) in [(1, 0, 4), (2, 2, 4), (3, 0, 9), (4, 2, 9)] {
         let mut calls = 0;
         let score = score_fn(Prediction::Score, |_: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
@@ -189,17 +198,17 @@ fn a_range_is_met_up_to_rounding() {
             Ok(())
         }
     }
-    let grid = TimeGrid::uniform(6.0, 0.05, 10).unwrap();
-    let p = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (1, 3));
+    let grid = Grid::uniform(10).between(6.0, 0.05);
+    let p = Problem::new(Ou, grid, Scheme::default()).shape([3]);
     assert!(Sequential.sample(&p, &mut T((0.0, 6.0 * (1.0 - 1e-13)))).is_ok());
     assert!(Sequential.sample(&p, &mut T((0.0, 6.0 * (1.0 - 1e-6)))).is_err());
 }
 
 #[test]
 fn sweeps_and_rounds_of_a_batch() {
-    let grid = TimeGrid::uniform(4.0, 0.0 + 0.5, 35).unwrap();
+    let grid = Grid::uniform(35).between(4.0, 0.0 + 0.5);
     let run = |ids: Vec<u32>| {
-        let p = Problem::new(Cpu::<f32>::new(), Ou, grid.clone(), Scheme::default(), (1, 3)).with_ids(ids);
+        let p = Problem::new(Ou, grid.clone(), Scheme::default()).shape([3]).ids(ids);
         // sample 1 is much harder than the others
         let mut score = score_fn(Prediction::Score, |x: V<'_>, r: &Rows<'_>, mut out: W<'_>| {
             for (i, mut o) in out.rows_mut().into_iter().enumerate() {
@@ -208,7 +217,7 @@ fn sweeps_and_rounds_of_a_batch() {
             }
             Ok(())
         });
-        Picard { coupling: Coupling::PerSample, ..Picard::piadm(1.0, None) }.sample(&p, &mut score).unwrap().report
+        Picard::piadm(1.0, None).coupling(Coupling::PerSample).sample(&p, &mut score).unwrap().report
     };
     let (easy, hard) = (run(vec![0]), run(vec![1]));
     assert!(easy.sweeps.iter().zip(&hard.sweeps).all(|(a, b)| a < b), "{:?} {:?}", easy.sweeps, hard.sweeps);
@@ -229,28 +238,28 @@ fn a_normal_that_only_the_velocity_uses() {
         let both = position.a(1, [1, 1], 0.5).b(1, [1, 0], 0.1).c(1, nodes::Normal::dynamics(m), 1.0);
         list.push(lv(m, 4), true, &both).unwrap();
     }
-    let p = Problem::from_list(Cpu::<f32>::new(), list, (1, 3)).seed(2);
+    let p = Problem::from_nodes(Cpu::<f32>::new(), list).shape([3]).seed(2);
     let ones = Array3::<f32>::ones((4, 1, 3));
     let mut score = score_fn(Prediction::Score, |x: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
         out.zip_mut_with(&x, |o, x| *o = -x);
         Ok(())
     });
     let a = Sequential.sample(&p, &mut score).unwrap().samples;
-    let b = Sequential.sample(&p.clone().seed(2).with_noise(ones), &mut score).unwrap().samples;
+    let b = Sequential.sample(&p.clone().seed(2).noise(ones), &mut score).unwrap().samples;
     assert_ne!(a, b);
     let zero = Array3::<f32>::zeros((4, 1, 3));
-    assert_ne!(a, Sequential.sample(&p.with_noise(zero), &mut score).unwrap().samples);
+    assert_ne!(a, Sequential.sample(&p.noise(zero), &mut score).unwrap().samples);
 }
 
 #[test]
 fn a_guess_of_minus_zero_is_not_zero() {
     // the score tells -0 from +0, and a warm start brings a -0
-    let mut list = Discretisation::empty(lv(0, 4));
+    let mut list = Nodes::empty(lv(0, 4));
     for m in 1..=4 {
         push(&mut list, lv(m, 4), true, (&[0.5], &[if m == 1 { 0.0 } else { 1.0 }], &[0.0])).unwrap();
     }
     let init = Array2::<f32>::zeros((1, 3));
-    let p = Problem::from_list(Cpu::<f32>::new(), list, (1, 3)).with_init(init);
+    let p = Problem::from_nodes(Cpu::<f32>::new(), list).shape([3]).init(init);
     let score = || {
         score_fn(Prediction::Score, |x: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
             out.zip_mut_with(&x, |o, x| *o = if x.is_sign_negative() { -1.0 } else { 1.0 });
@@ -266,7 +275,7 @@ fn a_guess_of_minus_zero_is_not_zero() {
     let path = Path::new((0..5).collect(), states).unwrap();
     for policy in [Policy::Blocks, Policy::Sliding] {
         assert_eq!(
-            stairs(policy, Acceptance::Exact).sample(&p.clone().with_path(path.clone()), &mut score()).unwrap().samples,
+            stairs(policy, Acceptance::Exact).sample(&p.clone().guesses(path.clone()), &mut score()).unwrap().samples,
             seq.samples
         );
     }
@@ -274,8 +283,8 @@ fn a_guess_of_minus_zero_is_not_zero() {
 
 #[test]
 fn a_stage_does_not_finish_a_step() {
-    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 5).unwrap();
-    let p = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::Heun {}, (1, 3)).seed(1);
+    let grid = Grid::log_snr(5).between(6.0, 0.05);
+    let p = Problem::new(Ou, grid, Scheme::Heun {}).shape([3]).seed(1);
     let mut score = score_fn(Prediction::Score, |x: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
         out.zip_mut_with(&x, |o, x| *o = -x + 0.1 * x.sin());
         Ok(())
@@ -298,7 +307,7 @@ fn either_component_may_overflow() {
         for _ in 1..=4 {
             push(&mut list, lv(1, 4), true, (&[1.0, 0.0, 0.0, 1.0], &b, &[])).unwrap();
         }
-        let p = Problem::from_list(Cpu::<f32>::new(), list, (1, 3)).seed(2);
+        let p = Problem::from_nodes(Cpu::<f32>::new(), list).shape([3]).seed(2);
         let mut score = score_fn(Prediction::Score, |_: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
             out.fill(1e35);
             Ok(())
@@ -312,8 +321,8 @@ fn either_component_may_overflow() {
 #[test]
 fn block_ends_survive_rounding() {
     // times that are not exact in binary: ten steps of 0.1 are a block of length 1
-    let grid = TimeGrid::uniform(6.3, 0.3, 60).unwrap();
-    let p = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (1, 3)).seed(1);
+    let grid = Grid::uniform(60).between(6.3, 0.3);
+    let p = Problem::new(Ou, grid, Scheme::default()).shape([3]).seed(1);
     let mut score = score_fn(Prediction::Score, |x: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
         out.zip_mut_with(&x, |o, x| *o = -x);
         Ok(())
@@ -326,20 +335,18 @@ fn block_ends_survive_rounding() {
 #[test]
 fn the_kind_of_output_does_not_matter() {
     use common::{iterations, two_modes};
-    let grid = TimeGrid::log_snr(&Ou, 3.0, 0.1, 15).unwrap();
+    let grid = Grid::log_snr(15).between(3.0, 0.1);
     for scheme in [Scheme::default(), Scheme::Heun {}, Scheme::DpmSolverPp2M { lower_order_final: false }] {
         for (linearisation, entry) in iterations() {
             let run = |kind| {
-                let p = Problem::new(Cpu::<f64>::new(), Ou, grid.clone(), scheme.clone(), (2, 3)).seed(4);
-                let s = Picard {
-                    policy: Policy::Blocks,
-                    window: Window::Steps(5),
-                    linearisation,
-                    entry,
-                    acceptance: Acceptance::Exact,
-                    sweeps: Sweeps::AtMost(2),
-                    ..Picard::default()
-                };
+                let p = Problem::on(Cpu::<f64>::new(), Ou, grid.clone(), scheme.clone()).samples(2).shape([3]).seed(4);
+                let s = Picard::default()
+                    .policy(Policy::Blocks)
+                    .window(Window::Steps(5))
+                    .linearisation(linearisation)
+                    .entry(entry)
+                    .acceptance(Acceptance::Exact)
+                    .sweeps(Sweeps::AtMost(2));
                 s.sample(&p, &mut two_modes::<f64>(kind)).unwrap().samples
             };
             let score = run(Prediction::Score);
@@ -353,12 +360,12 @@ fn the_kind_of_output_does_not_matter() {
 
 #[test]
 fn nodes_without_evaluation_pass_exactness_on() {
-    let mut list = Discretisation::empty(lv(0, 8));
+    let mut list = Nodes::empty(lv(0, 8));
     for m in 1..=8 {
         push(&mut list, lv(m, 8), true, (&[1.0], &[if m % 2 == 0 { 0.0 } else { 0.7 }], &[0.0])).unwrap();
     }
     assert_eq!(list.nodes().iter().filter(|n| n.evaluate).count(), 4);
-    let p = Problem::from_list(Cpu::<f32>::new(), list, (1, 3)).seed(2);
+    let p = Problem::from_nodes(Cpu::<f32>::new(), list).shape([3]).seed(2);
     let mut score = score_fn(Prediction::Score, |x: V<'_>, _: &Rows<'_>, mut out: W<'_>| {
         out.zip_mut_with(&x, |o, x| *o = (40.0 * x).sin());
         Ok(())
@@ -371,12 +378,12 @@ fn nodes_without_evaluation_pass_exactness_on() {
 
 #[test]
 fn the_residual_of_a_block_leaves_exact_nodes_out() {
-    let mut list = Discretisation::empty(lv(0, 4));
+    let mut list = Nodes::empty(lv(0, 4));
     for b in [1.0, -0.5] {
         push(&mut list, lv(1, 4), true, (&[1.0], &[b], &[0.0])).unwrap();
     }
     let init = Array2::<f32>::zeros((1, 3));
-    let p = Problem::from_list(Cpu::<f32>::new(), list, (1, 3)).with_init(init);
+    let p = Problem::from_nodes(Cpu::<f32>::new(), list).shape([3]).init(init);
     let r = stairs(Policy::Blocks, Acceptance::change(2.0)).sample(&p, &mut ones()).unwrap().report;
     assert_eq!((r.rounds, r.max_residual), (1, 0.5));
 }

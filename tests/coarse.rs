@@ -5,8 +5,10 @@ mod common;
 use common::{bits, lookback_three, schemes, two_modes};
 use ndarray::{Array2, Array3, ArrayView2, Axis};
 use piadm::{
-    Acceptance, Cpu, DdpmVariance, Edm, Error, Form, NoiseSchedule, Ou, Path, Picard, Prediction, Problem, Rows,
-    Sampler, Save, Scheme, ScoreFn, Sequential, TimeGrid, VpLinear, Window, score_fn,
+    Acceptance, Cpu, Edm, Error, Grid, NoiseSchedule, Ou, Path, Picard, Prediction, Problem, Rows, Sampler, Save,
+    Scheme, ScoreFn, Sequential, VpLinear, Window,
+    nodes::{DdpmVariance, Form},
+    score_fn,
 };
 use std::sync::Arc;
 
@@ -48,21 +50,23 @@ fn without_the_network_coarse_and_fine_are_one_path() {
     let schedules: [Arc<dyn NoiseSchedule>; 3] = [Arc::new(Ou), Arc::new(VpLinear::default()), Arc::new(Edm)];
     for schedule in schedules {
         let (_, t_max) = schedule.range();
-        let grid = TimeGrid::log_snr(&schedule, t_max.min(3.0), 0.01, 23).unwrap();
-        let grids = [grid.clone(), grid.clone().then_data(&schedule).unwrap()];
+        let grid = Grid::log_snr(23).between(t_max.min(3.0), 0.01);
+        let grids = [grid.clone(), grid.clone().then_data()];
         for (grid, (scheme, kind)) in grids.iter().flat_map(|g| additive().into_iter().map(move |s| (g, s))) {
             // the scheme divides by the final sigma
-            if grid.steps() == 24 && kind != Prediction::Data {
+            if *grid == grids[1] && kind != Prediction::Data {
                 continue;
             }
-            let all: P = Problem::new(Cpu::new(), schedule.clone(), grid.clone(), scheme.clone(), (2, 5)).seed(9);
+            let steps = grid.times(&schedule).unwrap().len() - 1;
+            let all: P =
+                Problem::on(Cpu::new(), schedule.clone(), grid.clone(), scheme.clone()).samples(2).shape([5]).seed(9);
             for every in [1, 2, 6, 23, 100] {
-                let late = all.clone().with_init_at(6 / every * every, start.clone());
-                for fine in [all.clone(), late].map(|p| p.with_save(Save::All)) {
+                let late = all.clone().init_at(6 / every * every, start.clone());
+                for fine in [all.clone(), late].map(|p| p.save(Save::All)) {
                     let a = Sequential.sample(&fine, &mut silent(kind, 0.0)).unwrap();
                     let b = Sequential.sample(&fine.coarse(every).unwrap(), &mut silent(kind, 0.0)).unwrap();
                     for &step in b.path.steps() {
-                        let (fine, coarse) = (a.path.at((step * every).min(grid.steps())), b.path.at(step));
+                        let (fine, coarse) = (a.path.at((step * every).min(steps)), b.path.at(step));
                         let off = off(fine.unwrap(), coarse.unwrap());
                         assert!(off < 1e-11, "{scheme:?} every {every} step {step}: {off:e}");
                     }
@@ -75,20 +79,20 @@ fn without_the_network_coarse_and_fine_are_one_path() {
 #[test]
 fn every_coarse_normal_has_unit_variance_and_is_made_of_its_own_steps() {
     let dim = 40_000;
-    let grid = TimeGrid::uniform(2.0, 0.1, 12).unwrap();
+    let grid = Grid::uniform(12).between(2.0, 0.1);
     for scheme in [
         Scheme::Ddim { eta: 0.7 },
         Scheme::Ddpm { variance: DdpmVariance::Large },
         Scheme::EulerMaruyama { stochasticity: 1.0 },
         Scheme::default(),
     ] {
-        let problem: P = Problem::new(Cpu::new(), Ou, grid.clone(), scheme.clone(), (1, dim)).seed(4);
+        let problem: P = Problem::on(Cpu::new(), Ou, grid.clone(), scheme.clone()).shape([dim]).seed(4);
         let coarse = problem.coarse(4).unwrap();
         // the normals from the states: x' = a x + c xi without the network
         let kind = if matches!(scheme, Scheme::EulerMaruyama { .. }) { Prediction::Score } else { Prediction::Data };
         let path = Sequential.sample(&coarse, &mut silent(kind, 0.0)).unwrap().path;
-        let whole = TimeGrid::new(grid.times().iter().copied().step_by(4).collect::<Vec<_>>()).unwrap();
-        let list = piadm::Discretisation::new(&Ou, &whole, &scheme, kind).unwrap();
+        let whole = Grid::new(grid.times(&Ou).unwrap().into_iter().step_by(4).collect::<Vec<_>>());
+        let list = piadm::Nodes::new(&Ou, &whole, &scheme, kind).unwrap();
         let normals: Vec<_> = (1..=3)
             .map(|j| (&path.at(j).unwrap() - &(&path.at(j - 1).unwrap() * list.a(j, 1, 0, 0))) / list.c(j, 0, 0))
             .collect();
@@ -105,10 +109,10 @@ fn every_coarse_normal_has_unit_variance_and_is_made_of_its_own_steps() {
 
 #[test]
 fn one_step_each_is_the_problem_itself() {
-    let grid = TimeGrid::log_snr(&Ou, 5.0, 0.02, 12).unwrap();
+    let grid = Grid::log_snr(12).between(5.0, 0.02);
     for scheme in schemes() {
-        let problem: P = Problem::new(Cpu::new(), Ou, grid.clone(), scheme.clone(), (2, 7)).seed(2);
-        let problem = problem.with_save(Save::All);
+        let problem: P = Problem::on(Cpu::new(), Ou, grid.clone(), scheme.clone()).samples(2).shape([7]).seed(2);
+        let problem = problem.save(Save::All);
         let run = |p: &P| Sequential.sample(p, &mut two_modes::<f64>(Prediction::Score)).unwrap();
         let (own, coarse) = (run(&problem), run(&problem.coarse(1).unwrap()));
         assert_eq!(bits(&own.samples), bits(&coarse.samples), "{scheme:?}");
@@ -119,8 +123,8 @@ fn one_step_each_is_the_problem_itself() {
 
 #[test]
 fn a_coarse_problem_can_be_made_coarser() {
-    let grid = TimeGrid::log_snr(&Ou, 5.0, 0.02, 24).unwrap();
-    let problem: P = Problem::new(Cpu::new(), Ou, grid, Scheme::default(), (2, 7)).seed(2);
+    let grid = Grid::log_snr(24).between(5.0, 0.02);
+    let problem: P = Problem::on(Cpu::new(), Ou, grid, Scheme::default()).samples(2).shape([7]).seed(2);
     let mut score = two_modes::<f64>(Prediction::Score);
     let once = Sequential.sample(&problem.coarse(6).unwrap(), &mut score).unwrap();
     let twice = Sequential.sample(&problem.coarse(2).unwrap().coarse(3).unwrap(), &mut score).unwrap();
@@ -130,11 +134,12 @@ fn a_coarse_problem_can_be_made_coarser() {
 /// With a prediction that is constant the coarse path knows everything.
 #[test]
 fn refined_paths_of_a_constant_prediction_are_exact() {
-    let grid = TimeGrid::log_snr(&Ou, 5.0, 0.02, 22).unwrap().then_data(&Ou).unwrap();
+    let grid = Grid::log_snr(22).between(5.0, 0.02).then_data();
     for (scheme, kind) in additive() {
         let steps = if kind == Prediction::Data { 23 } else { 22 };
-        let grid = TimeGrid::new(&grid.times()[..=steps]).unwrap();
-        let problem: P = Problem::new(Cpu::new(), Ou, grid, scheme.clone(), (2, 5)).seed(9).with_save(Save::All);
+        let grid = Grid::new(&grid.times(&Ou).unwrap()[..=steps]);
+        let problem: P =
+            Problem::on(Cpu::new(), Ou, grid, scheme.clone()).samples(2).shape([5]).seed(9).save(Save::All);
         let fine = Sequential.sample(&problem, &mut silent(kind, 0.4)).unwrap();
         for every in [5, 23] {
             let coarse = Sequential.sample(&problem.coarse(every).unwrap(), &mut silent(kind, 0.4)).unwrap();
@@ -149,11 +154,11 @@ fn refined_paths_of_a_constant_prediction_are_exact() {
 
 #[test]
 fn refined_paths_go_through_the_coarse_states() {
-    let grid = TimeGrid::log_snr(&Ou, 5.0, 0.02, 22).unwrap();
+    let grid = Grid::log_snr(22).between(5.0, 0.02);
     for scheme in schemes() {
-        let problem: P = Problem::new(Cpu::new(), Ou, grid.clone(), scheme.clone(), (2, 5)).seed(9);
+        let problem: P = Problem::on(Cpu::new(), Ou, grid.clone(), scheme.clone()).samples(2).shape([5]).seed(9);
         let start = Array2::from_elem((2, 5), 0.1);
-        for problem in [problem.clone(), problem.with_init_at(10, start.clone())] {
+        for problem in [problem.clone(), problem.init_at(10, start.clone())] {
             let mut score = two_modes::<f64>(Prediction::Data);
             let coarse = Sequential.sample(&problem.coarse(5).unwrap(), &mut score).unwrap().path;
             let refined = problem.refine(&coarse, 5).unwrap();
@@ -166,8 +171,8 @@ fn refined_paths_go_through_the_coarse_states() {
 
 #[test]
 fn any_guess_leads_to_the_sequential_bits() {
-    let grid = TimeGrid::log_snr(&Ou, 5.0, 0.02, 40).unwrap();
-    let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (2, 70)).seed(2);
+    let grid = Grid::log_snr(40).between(5.0, 0.02);
+    let problem = Problem::new(Ou, grid, Scheme::default()).samples(2).shape([70]).seed(2);
     let mut score = two_modes::<f32>(Prediction::Noise);
     let expected = bits(&Sequential.sample(&problem, &mut score).unwrap().samples);
     let coarse = Sequential.sample(&problem.coarse(8).unwrap(), &mut score).unwrap().path;
@@ -179,8 +184,8 @@ fn any_guess_leads_to_the_sequential_bits() {
     let paths = [refined, own(vec![0], 0.0), own((0..=40).collect(), 7.0), own(vec![3, 50], -1e5)];
     for path in paths.map(Arc::new) {
         for window in [5, 40] {
-            let exact = Picard { window: Window::Steps(window), acceptance: Acceptance::Exact, ..Picard::default() };
-            let run = exact.sample(&problem.clone().with_path(path.clone()), &mut score).unwrap();
+            let exact = Picard::default().window(Window::Steps(window)).acceptance(Acceptance::Exact);
+            let run = exact.sample(&problem.clone().guesses(path.clone()), &mut score).unwrap();
             assert_eq!(bits(&run.samples), expected);
         }
     }
@@ -188,17 +193,20 @@ fn any_guess_leads_to_the_sequential_bits() {
 
 #[test]
 fn what_cannot_be_done_is_told() {
-    let grid = TimeGrid::log_snr(&Ou, 5.0, 0.02, 20).unwrap();
-    let problem: P = Problem::new(Cpu::new(), Ou, grid, Scheme::default(), (2, 3));
+    let grid = Grid::log_snr(20).between(5.0, 0.02);
+    let problem: P = Problem::on(Cpu::new(), Ou, grid, Scheme::default()).samples(2).shape([3]);
     let start = Array2::zeros((2, 3));
     let setting = |result: piadm::Result<()>, expected: &str| {
         let error = result.unwrap_err();
         assert!(matches!(error, Error::Setting { name, .. } if name == expected), "{error}");
     };
     setting(problem.coarse(0).map(drop), "every");
-    setting(problem.clone().with_init_at(7, start.clone()).coarse(5).map(drop), "every");
-    setting(problem.clone().with_init_at(20, start).coarse(5).map(drop), "start step");
-    setting(Problem::from_list(Cpu::<f64>::new(), lookback_three(9), (2, 3)).coarse(2).map(drop), "problem");
+    setting(problem.clone().init_at(7, start.clone()).coarse(5).map(drop), "every");
+    setting(problem.clone().init_at(20, start).coarse(5).map(drop), "start step");
+    setting(
+        Problem::from_nodes(Cpu::<f64>::new(), lookback_three(9)).samples(2).shape([3]).coarse(2).map(drop),
+        "problem",
+    );
     let mut score = two_modes::<f64>(Prediction::Noise);
     let path = Sequential.sample(&problem.coarse(5).unwrap(), &mut score).unwrap().path;
     for every in [4, 7] {

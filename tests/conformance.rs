@@ -10,7 +10,8 @@ use ndarray::{Array2, s};
 use piadm::backend::{Change, NoiseRow, Plane, Planes, Program, RowRef, Vector};
 use piadm::noise::{Address, NoiseKey};
 use piadm::{
-    Backend, Cpu, Ou, Policy, Prediction, Problem, Real, Sampler, Save, Scheme, ScoreFn, Sequential, TimeGrid,
+    Backend, Cpu, Grid, Ou, Prediction, Problem, Sampler, Save, Scheme, ScoreFn, Sequential, backend::Real,
+    sampler::Policy,
 };
 
 const DIMS: [usize; 12] = [1, 2, 3, 4, 5, 31, 127, 128, 129, 257, 384, 1030];
@@ -294,13 +295,13 @@ where
 {
     fn problem<B: Backend>(backend: B, case: usize) -> Problem<B> {
         let shape = (3, [5, 130][case % 2]);
-        let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 12).unwrap();
+        let grid = Grid::log_snr(12).between(6.0, 0.05);
         let problem = match case {
-            0 => Problem::from_list(backend, two_components(12), shape),
-            1 => Problem::new(backend, Ou, grid, Scheme::default(), shape),
-            _ => Problem::new(backend, Ou, grid, Scheme::Heun {}, shape),
+            0 => Problem::from_nodes(backend, two_components(12)).samples(shape.0).shape([shape.1]),
+            1 => Problem::on(backend, Ou, grid, Scheme::default()).samples(shape.0).shape([shape.1]),
+            _ => Problem::on(backend, Ou, grid, Scheme::Heun {}).samples(shape.0).shape([shape.1]),
         };
-        problem.seed(11).with_save(Save::Steps(vec![4, 12]))
+        problem.seed(11).save(Save::Steps(vec![4, 12]))
     }
     for case in 0..3 {
         let mut score = wrap(Prediction::Noise);

@@ -6,36 +6,41 @@ use common::{bits, exact, iterations, mixture};
 use ndarray::{Array2, Array3, ArrayView2, ArrayViewMut2};
 use piadm::noise::{Address, NormalPrecision};
 use piadm::{
-    Correction, Cpu, Form, Langevin, Level, Mixture, NoiseKey, Observer, Ou, Picard, Policy, Prediction, Problem,
-    Round, Rows, Sampler, Save, Scheme, ScoreFn, Sequential, TimeGrid, Window, score_fn,
+    Cpu, Grid, Observer, Ou, Picard, Prediction, Problem, Rows, Sampler, Save, Scheme, ScoreFn, Sequential, Window,
+    nodes::{Correction, Form, Langevin},
+    noise::NoiseKey,
+    sampler::{Policy, Round},
+    schedule::Level,
+    score::Mixture,
+    score_fn,
 };
 use std::ops::ControlFlow;
 
 fn problem(steps: usize, shape: (usize, usize)) -> Problem<Cpu<f32>> {
-    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, steps).unwrap();
-    Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::Ddim { eta: 0.0 }, shape).seed(3)
+    let grid = Grid::log_snr(steps).between(6.0, 0.05);
+    Problem::new(Ou, grid, Scheme::Ddim { eta: 0.0 }).samples(shape.0).shape([shape.1]).seed(3)
 }
 
 const BLOCK: Window = Window::OuTime { ou_time: 1.0 };
 
 /// The published iteration: a barrier at the end of every block and of every correction.
 fn barriers() -> Picard {
-    Picard { window: Window::Marked { marks: 1 }, ..Picard::piadm(1.0, None) }
+    Picard::piadm(1.0, None).window(Window::Marked { marks: 1 })
 }
 
 #[test]
 fn parallel_equals_sequential_bit_for_bit() {
     let mut score = mixture(4, 30, 0.3, 0.91, 2);
-    let correction = Correction { friction: 1.5, step: 0.2, steps: 6 };
-    let plain = problem(40, (3, 30)).with_save(Save::All);
-    let problem = plain.clone().with_correction(BLOCK, correction);
+    let correction = Correction::default().friction(1.5).step(0.2).steps(6);
+    let plain = problem(40, (3, 30)).save(Save::All);
+    let problem = plain.clone().correction(BLOCK, correction);
     let reference = Sequential.sample(&problem, &mut score).unwrap();
     // windows that end inside of a correction, that hold several of them, and the published barriers
     let steps = [(5, Policy::Blocks), (64, Policy::Sliding)].map(|(steps, policy)| (Window::Steps(steps), policy));
     let marks = [(1, Policy::Blocks), (3, Policy::Sliding)].map(|(marks, policy)| (Window::Marked { marks }, policy));
     for iteration in iterations() {
         for (window, policy) in steps.into_iter().chain(marks) {
-            let sampler = Picard { window, ..exact(policy, 1, iteration) };
+            let sampler = exact(policy, 1, iteration).window(window);
             let parallel = sampler.sample(&problem, &mut score).unwrap();
             assert_eq!(bits(&parallel.samples), bits(&reference.samples), "{sampler:?}");
             assert_eq!(parallel.path, reference.path);
@@ -63,8 +68,8 @@ fn correction_brings_the_law_closer_to_the_target() {
     for steps in [8, 16, 32] {
         let problem = problem(steps, (600, 64));
         let plain = Sequential.sample(&problem, &mut target.clone()).unwrap();
-        let correction = Correction { friction: 2.0, step: 0.05, steps: 60 };
-        let corrected = problem.with_correction(BLOCK, correction);
+        let correction = Correction::default().friction(2.0).step(0.05).steps(60);
+        let corrected = problem.correction(BLOCK, correction);
         let corrected = barriers().sample(&corrected, &mut target.clone()).unwrap();
         let (before, after) = (error(&plain.samples), error(&corrected.samples));
         println!("{steps} steps: relative error of the variance {before:.3} -> {after:.3}");
@@ -86,7 +91,7 @@ fn rounds_and_samples_are_told_as_those_of_one_run() {
         }
     }
     let mut watch = Watch(vec![], vec![]);
-    let problem = problem(30, (2, 5)).with_ids(vec![4, 8]).with_correction(BLOCK, Correction::default());
+    let problem = problem(30, (2, 5)).ids(vec![4, 8]).correction(BLOCK, Correction::default());
     let solution = barriers().run(&problem, &mut mixture(3, 5, 0.3, 0.91, 2), &mut watch).unwrap();
     let rounds: Vec<usize> = watch.0.iter().map(|r| r.0).collect();
     assert_eq!(rounds, (1..=solution.report.rounds).collect::<Vec<_>>());
@@ -114,7 +119,9 @@ fn gaussian() -> impl ScoreFn<Cpu<f64>> {
 /// Two blocks of two steps; the clock has one unit a block.
 const TIMES: [f64; 5] = [2.0, 1.4, 1.0, 0.5, 0.2];
 const BLOCKS: [[usize; 2]; 2] = [[1, 2], [3, 4]];
-const CORRECTION: Correction = Correction { friction: 1.7, step: 0.3, steps: 3 };
+fn correction() -> Correction {
+    Correction::default().friction(1.7).step(0.3).steps(3)
+}
 
 /// (friction, time) of a Langevin step at time t.
 fn units(t: f64) -> (f64, f64) {
@@ -124,8 +131,8 @@ fn units(t: f64) -> (f64, f64) {
 
 fn blocks(shape: (usize, usize)) -> Problem<Cpu<f64>> {
     let scheme = Scheme::Exponential { form: Form::Score, stochasticity: 0.0 };
-    let problem = Problem::new(Cpu::new(), Ou, TimeGrid::new(TIMES.to_vec()).unwrap(), scheme, shape);
-    problem.seed(11).with_save(Save::All).with_correction(BLOCK, CORRECTION)
+    let problem = Problem::on(Cpu::new(), Ou, Grid::new(TIMES.to_vec()), scheme).samples(shape.0).shape([shape.1]);
+    problem.seed(11).save(Save::All).correction(BLOCK, correction())
 }
 
 /// The whole run written out: steps of the ODE, velocities and normals at their own addresses, the level that was reached.
@@ -138,7 +145,7 @@ fn every_step_is_the_one_written_out_by_hand() {
         key.fill_f64(Address { stream, step, sample }, 0, &mut out);
         out
     };
-    let problem = blocks((2, dim)).with_ids(ids.to_vec());
+    let problem = blocks((2, dim)).ids(ids.to_vec());
     let solution = Sequential.sample(&problem, &mut gaussian()).unwrap();
     for (slot, &id) in ids.iter().enumerate() {
         let mut x = normals(0, 0, id);
@@ -223,9 +230,9 @@ fn the_variance_is_that_of_the_exact_recursion() {
 /// Normals that are given are those of the predictor; the corrector keeps its own.
 #[test]
 fn given_noise_is_the_predictors() {
-    let grid = TimeGrid::new(TIMES.to_vec()).unwrap();
-    let problem = Problem::new(Cpu::<f64>::new(), Ou, grid, Scheme::default(), (2, 3)).seed(11);
-    let problem = problem.with_correction(BLOCK, CORRECTION);
+    let grid = Grid::new(TIMES.to_vec());
+    let problem = Problem::on(Cpu::<f64>::new(), Ou, grid, Scheme::default()).samples(2).shape([3]).seed(11);
+    let problem = problem.correction(BLOCK, correction());
     let mut given = Array3::zeros((4, 2, 3));
     for ((step, sample), row) in (0..4).flat_map(|m| [(m, 0), (m, 1)]).zip(given.rows_mut()) {
         let mut row = row;
@@ -233,7 +240,7 @@ fn given_noise_is_the_predictors() {
         key.fill_f64(Address { stream: 1, step: step + 1, sample }, 0, row.as_slice_mut().unwrap());
     }
     let addressed = Sequential.sample(&problem, &mut gaussian()).unwrap();
-    let with_given = Sequential.sample(&problem.with_noise(given), &mut gaussian()).unwrap();
+    let with_given = Sequential.sample(&problem.noise(given), &mut gaussian()).unwrap();
     assert_eq!(bits(&addressed.samples), bits(&with_given.samples));
     assert_eq!(addressed.report.rounds, 4 + 6);
 }
@@ -243,11 +250,11 @@ fn given_noise_is_the_predictors() {
 fn corrections_are_in_units_of_the_noise_level() {
     for t in [0.01, 0.7, 5.0] {
         let (gamma, k) = units(t);
-        let Langevin { friction, step, steps } = CORRECTION.at(&Level::at(&Ou, t));
+        let Langevin { friction, step, steps } = correction().at(&Level::at(&Ou, t));
         assert!((friction / gamma - 1.0).abs() < 1e-12 && (step / k - 1.0).abs() < 1e-12 && steps == 3, "t = {t}");
     }
-    assert_eq!(Correction::default(), Correction { friction: 2.0, step: 0.1, steps: 10 });
+    assert_eq!(Correction::default(), Correction::default().friction(2.0).step(0.1).steps(10));
     for (dim, steps) in [(1, 10), (100, 10), (784, 28), (1000, 32)] {
-        assert_eq!(Correction::for_dim(dim), Correction { friction: 2.0, step: 1.0 / steps as f64, steps });
+        assert_eq!(Correction::for_dim(dim), Correction::default().friction(2.0).step(1.0 / steps as f64).steps(steps));
     }
 }

@@ -11,13 +11,18 @@ use ndarray::{Array2, Axis, s};
 use network::{Network, load};
 use piadm::grid::Resolution;
 use piadm::quality::{Estimate, energy_distance, frechet_diagonal};
-use piadm::{Correction, Cpu, Form, Ou, Picard, Problem, Sampler, Scheme, Sequential, TimeGrid, Window};
+use piadm::{
+    Cpu, Grid, Ou, Picard, Problem, Sampler, Scheme, Sequential, Window,
+    nodes::{Correction, Form},
+};
 
 const SIDE: usize = 28;
 /// Where everything ends.
 const T_MIN: f64 = 0.01;
 /// 20 steps of 0.1: twice as long as the default.
-const LONG: Correction = Correction { friction: 2.0, step: 0.1, steps: 20 };
+fn long() -> Correction {
+    Correction::default().steps(20)
+}
 
 type Samples = Array2<f32>;
 
@@ -30,17 +35,17 @@ fn predictor() -> Scheme {
     Scheme::Exponential { form: Form::Score, stochasticity: 0.0 }
 }
 
-fn paper(steps: usize) -> TimeGrid {
-    TimeGrid::piadm(&Ou, 8.0, T_MIN, 1.0, Resolution::Steps(steps)).unwrap()
+fn paper(steps: usize) -> Grid {
+    Grid::piadm(1.0, Resolution::Steps(steps)).between(8.0, T_MIN)
 }
 
-fn log_snr(steps: usize) -> TimeGrid {
-    TimeGrid::log_snr(&Ou, 8.0, T_MIN, steps).unwrap()
+fn log_snr(steps: usize) -> Grid {
+    Grid::log_snr(steps).between(8.0, T_MIN)
 }
 
 /// Two independent sets of `n` from second-order schemes on a fine grid.
 fn target(scheme: Scheme, steps: usize, n: usize, net: &mut dyn Network) -> [Samples; 2] {
-    let problem = Problem::new(Cpu::<f32>::new(), Ou, log_snr(steps), scheme, (2 * n, SIDE * SIDE)).seed(1000);
+    let problem = Problem::new(Ou, log_snr(steps), scheme).samples(2 * n).shape([SIDE * SIDE]).seed(1000);
     let x = Sequential.sample(&problem, net).unwrap().samples;
     [x.slice(s![..n, ..]).to_owned(), x.slice(s![n.., ..]).to_owned()]
 }
@@ -49,24 +54,24 @@ fn sde() -> Scheme {
     Scheme::SdeDpmSolverPp2M { eta: 1.0, lower_order_final: false }
 }
 
-fn problem(grid: &TimeGrid, correction: Option<Correction>, n: usize) -> Problem<Cpu<f32>> {
-    let problem = Problem::new(Cpu::<f32>::new(), Ou, grid.clone(), predictor(), (n, SIDE * SIDE)).seed(5);
+fn problem(grid: &Grid, correction: Option<Correction>, n: usize) -> Problem<Cpu<f32>> {
+    let problem = Problem::new(Ou, grid.clone(), predictor()).samples(n).shape([SIDE * SIDE]).seed(5);
     match correction {
-        Some(correction) => problem.with_correction(Window::OuTime { ou_time: 1.0 }, correction),
+        Some(correction) => problem.correction(Window::OuTime { ou_time: 1.0 }, correction),
         None => problem,
     }
 }
 
 /// Samples of a run, and its evaluations of the network for a sample. Sequential: the trajectory that the parallel run converges to.
-fn run(grid: &TimeGrid, correction: Option<Correction>, n: usize, net: &mut dyn Network) -> (Samples, usize) {
+fn run(grid: &Grid, correction: Option<Correction>, n: usize, net: &mut dyn Network) -> (Samples, usize) {
     let solution = Sequential.sample(&problem(grid, correction, n), net).unwrap();
     (solution.samples, solution.report.score_rows / n)
 }
 
 /// Rounds of the parallel run of 8 samples at the default tolerance, with barriers at the ends of blocks and of corrections.
-fn rounds(grid: &TimeGrid, correction: Option<Correction>, net: &mut dyn Network) -> usize {
+fn rounds(grid: &Grid, correction: Option<Correction>, net: &mut dyn Network) -> usize {
     let sampler = match correction {
-        Some(_) => Picard { window: Window::Marked { marks: 1 }, ..Picard::piadm(1.0, None) },
+        Some(_) => Picard::piadm(1.0, None).window(Window::Marked { marks: 1 }),
         None => Picard::piadm(1.0, None),
     };
     sampler.sample(&problem(grid, correction, 8), net).unwrap().report.rounds
@@ -116,10 +121,10 @@ fn correction_brings_the_samples_of_a_network_closer_to_its_law() {
     let (x, rows) = run(&paper(8), None, n, net.as_mut());
     let plain = distances(&x, &reference);
     print("8 steps", 0, rows, &plain);
-    let (x, spent) = run(&paper(8), Some(LONG), n, net.as_mut());
+    let (x, spent) = run(&paper(8), Some(long()), n, net.as_mut());
     let after = distances(&x, &reference);
     print("8 steps, corrected", 0, spent, &after);
-    assert_eq!((rows, spent), (8, 8 + 8 * LONG.steps));
+    assert_eq!((rows, spent), (8, 8 + 8 * long().steps));
     let (x, rows) = run(&paper(spent), None, n, net.as_mut());
     let finer = distances(&x, &reference);
     print("as many evaluations, uncorrected", 0, rows, &finer);
@@ -150,11 +155,11 @@ fn table() {
     print("ODE | its other half", 0, 120, &distances(&other_ode, &ode));
     print("SDE | its other half", 0, 240, &distances(&other_sde, &sde));
     print("SDE | half of the ODE's", 0, 120, &distances(&other_ode, &sde));
-    for (grid, name) in [(paper as fn(usize) -> TimeGrid, "paper"), (log_snr, "log-SNR")] {
+    for (grid, name) in [(paper as fn(usize) -> Grid, "paper"), (log_snr, "log-SNR")] {
         for steps in [8, 16, 32, 176] {
             let mut plain: Option<[[Estimate; 4]; 2]> = None;
             for (label, correction) in
-                [("", None), (", corrected", Some(Correction::default())), (", twice as long", Some(LONG))]
+                [("", None), (", corrected", Some(Correction::default())), (", twice as long", Some(long()))]
             {
                 if steps == 176 && correction.is_some() {
                     continue;

@@ -8,7 +8,8 @@ mod network;
 use network::{Network, load};
 use piadm::grid::Resolution;
 use piadm::{
-    Acceptance, Correction, Cpu, Form, Ou, Picard, Problem, Sampler, Scheme, Sequential, Solution, TimeGrid, Window,
+    Acceptance, Cpu, Grid, Ou, Picard, Problem, Sampler, Scheme, Sequential, Solution, Window,
+    nodes::{Correction, Form},
 };
 
 const SIDE: usize = 28;
@@ -18,14 +19,14 @@ const T_MIN: f64 = 0.01;
 /// A row of the second table of results/corrector.md.
 struct Setting {
     name: &'static str,
-    grid: TimeGrid,
+    grid: Grid,
     correction: Correction,
 }
 
 fn settings() -> Vec<Setting> {
-    let paper = |steps| TimeGrid::piadm(&Ou, 8.0, T_MIN, 1.0, Resolution::Steps(steps)).unwrap();
-    let log_snr = |steps| TimeGrid::log_snr(&Ou, 8.0, T_MIN, steps).unwrap();
-    let long = Correction { friction: 2.0, step: 0.1, steps: 20 };
+    let paper = |steps| Grid::piadm(1.0, Resolution::Steps(steps)).between(8.0, T_MIN);
+    let log_snr = |steps| Grid::log_snr(steps).between(8.0, T_MIN);
+    let long = Correction::default().friction(2.0).step(0.1).steps(20);
     let grids = [
         ("the paper's, 8", paper(8)),
         ("the paper's, 16", paper(16)),
@@ -33,7 +34,7 @@ fn settings() -> Vec<Setting> {
         ("log-SNR, 8", log_snr(8)),
         ("log-SNR, 16", log_snr(16)),
     ];
-    let corrected = |(name, grid): (&'static str, TimeGrid)| {
+    let corrected = |(name, grid): (&'static str, Grid)| {
         [Correction::default(), long].map(|correction| Setting { name, grid: grid.clone(), correction })
     };
     grids.into_iter().flat_map(corrected).collect()
@@ -41,11 +42,11 @@ fn settings() -> Vec<Setting> {
 
 /// The published iteration: blocks of the scheme and corrections one after another, each until every change is at most 1e-2.
 fn barrier() -> Picard {
-    Picard { window: Window::Marked { marks: 1 }, ..Picard::piadm(1.0, None) }
+    Picard::piadm(1.0, None).window(Window::Marked { marks: 1 })
 }
 
 fn sliding(nodes: usize, error: f64) -> Picard {
-    Picard { window: Window::Nodes { nodes }, acceptance: Acceptance::Error(error), ..Picard::default() }
+    Picard::default().window(Window::Nodes { nodes }).acceptance(Acceptance::Error(error))
 }
 
 /// Median over samples of the rms difference to the sequential samples.
@@ -64,9 +65,11 @@ fn median_error(found: &Solution<Cpu<f32>>, sequential: &Solution<Cpu<f32>>) -> 
 fn compare(setting: &Setting, windows: &[usize], net: &mut dyn Network) -> [(usize, usize); 2] {
     let Setting { name, grid, correction } = setting;
     let scheme = Scheme::Exponential { form: Form::Score, stochasticity: 0.0 };
-    let problem = Problem::new(Cpu::<f32>::new(), Ou, grid.clone(), scheme, (SAMPLES, SIDE * SIDE))
+    let problem = Problem::new(Ou, grid.clone(), scheme)
+        .samples(SAMPLES)
+        .shape([SIDE * SIDE])
         .seed(5)
-        .with_correction(Window::OuTime { ou_time: 1.0 }, *correction);
+        .correction(Window::OuTime { ou_time: 1.0 }, *correction);
     let sequential = Sequential.sample(&problem, net).unwrap();
     let blocks = barrier().sample(&problem, net).unwrap();
     let target = median_error(&blocks, &sequential);

@@ -3,6 +3,8 @@
 mod common;
 
 use common::two_modes;
+use piadm::nodes::*;
+use piadm::sampler::*;
 use piadm::*;
 
 fn samplers() -> Vec<Box<dyn Sampler<Cpu<f32>>>> {
@@ -11,7 +13,7 @@ fn samplers() -> Vec<Box<dyn Sampler<Cpu<f32>>>> {
         Box::new(Sequential),
         Box::new(Parareal::default()),
         Box::new(Automatic::default()),
-        Box::new(Parareal { blocks: Some(1000), ..Parareal::default() }),
+        Box::new(Parareal::default().blocks(1000)),
     ];
     for window in [
         Window::Steps(1),
@@ -25,15 +27,14 @@ fn samplers() -> Vec<Box<dyn Sampler<Cpu<f32>>>> {
         {
             for anderson in [0, 6] {
                 for acceptance in [Acceptance::Exact, Acceptance::default()] {
-                    v.push(Box::new(Picard { window, policy, anderson, acceptance, ..p() }));
-                    v.push(Box::new(Picard {
-                        window,
-                        policy,
-                        anderson,
-                        acceptance,
-                        row_budget: Some(usize::MAX),
-                        ..p()
-                    }));
+                    v.push(Box::new(p().window(window).policy(policy).anderson(anderson).acceptance(acceptance)));
+                    v.push(Box::new(
+                        p().window(window)
+                            .policy(policy)
+                            .anderson(anderson)
+                            .acceptance(acceptance)
+                            .row_budget(usize::MAX),
+                    ));
                 }
             }
         }
@@ -45,9 +46,9 @@ fn samplers() -> Vec<Box<dyn Sampler<Cpu<f32>>>> {
 fn odd_sizes() {
     for steps in [1, 2, 5, 40] {
         for (samples, dim) in [(1, 1), (3, 1), (2, 130)] {
-            let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, steps).unwrap();
+            let grid = Grid::log_snr(steps).between(6.0, 0.05);
             for scheme in [Scheme::default(), Scheme::Heun {}, Scheme::DpmSolverPp2M { lower_order_final: true }] {
-                let problem = Problem::new(Cpu::<f32>::new(), Ou, grid.clone(), scheme.clone(), (samples, dim)).seed(3);
+                let problem = Problem::new(Ou, grid.clone(), scheme.clone()).samples(samples).shape([dim]).seed(3);
                 let mut score = two_modes::<f32>(Prediction::Data);
                 let reference = Sequential.sample(&problem, &mut score).unwrap().samples;
                 for s in samplers() {
@@ -64,8 +65,8 @@ fn odd_sizes() {
 /// It errs, or is not finite, from its third call on: a run that needs three calls must say so.
 #[test]
 fn bad_scores() {
-    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 40).unwrap();
-    let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (3, 5)).seed(3);
+    let grid = Grid::log_snr(40).between(6.0, 0.05);
+    let problem = Problem::new(Ou, grid, Scheme::default()).samples(3).shape([5]).seed(3);
     for kind in 0..3 {
         for s in samplers() {
             let mut calls = 0;

@@ -5,8 +5,8 @@ mod common;
 use common::{bits, exact, iterations, lookback_three, mixture, schemes, two_components, two_modes};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use piadm::{
-    Chunked, Cpu, Discretisation, Edm, Flow, NoiseSchedule, Ou, Picard, Policy, Prediction, Problem, Real, Rows,
-    Sampler, Save, Scheme, ScoreFn, Sequential, Sweeps, TimeGrid, VpCosine, Window, score_fn,
+    Cpu, Edm, Flow, Grid, Nodes, NoiseSchedule, Ou, Picard, Prediction, Problem, Rows, Sampler, Save, Scheme, ScoreFn,
+    Sequential, Sweeps, VpCosine, Window, backend::Real, sampler::Policy, score::Chunked, score_fn,
 };
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use std::sync::Arc;
 const STEPS: usize = 24;
 
 fn ou_problem<T: Real>(scheme: Scheme, samples: usize, dim: usize) -> Problem<Cpu<T>> {
-    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, STEPS).unwrap();
-    Problem::new(Cpu::<T>::new(), Ou, grid, scheme, (samples, dim)).seed(11)
+    let grid = Grid::log_snr(STEPS).between(6.0, 0.05);
+    Problem::on(Cpu::<T>::new(), Ou, grid, scheme).samples(samples).shape([dim]).seed(11)
 }
 
 /// Both policies, windows 1, 2, 7, steps and more than steps, all linearisations and entries.
@@ -27,12 +27,12 @@ fn samplers() -> Vec<Picard> {
         }
     }
     for (policy, anderson) in [(Policy::Sliding, 2), (Policy::Blocks, 1), (Policy::Wavefront { blocks: 2 }, 6)] {
-        all.extend([0, 6].map(|i| Picard { anderson, ..exact(policy, 7, iterations()[i]) }));
+        all.extend([0, 6].map(|i| exact(policy, 7, iterations()[i]).anderson(anderson)));
     }
-    let by_time = |policy| Picard { window: Window::OuTime { ou_time: 1.0 }, ..exact(policy, 1, iterations()[5]) };
+    let by_time = |policy| exact(policy, 1, iterations()[5]).window(Window::OuTime { ou_time: 1.0 });
     all.extend([by_time(Policy::Blocks), by_time(Policy::Sliding)]);
-    all.push(Picard { coupling: piadm::Coupling::WholeBatch, ..exact(Policy::Sliding, 7, iterations()[2]) });
-    all.push(Picard { coupling: piadm::Coupling::WholeBatch, ..exact(Policy::Blocks, 7, iterations()[0]) });
+    all.push(exact(Policy::Sliding, 7, iterations()[2]).coupling(piadm::sampler::Coupling::WholeBatch));
+    all.push(exact(Policy::Blocks, 7, iterations()[0]).coupling(piadm::sampler::Coupling::WholeBatch));
     all
 }
 
@@ -77,8 +77,8 @@ fn every_kind_of_output_and_schedule() {
                 continue;
             }
             for scheme in [Scheme::default(), Scheme::DpmSolverPp2M { lower_order_final: false }, Scheme::Heun {}] {
-                let grid = TimeGrid::uniform(t_max, t_min, STEPS).unwrap().then_data(&schedule).unwrap();
-                let problem = Problem::new(Cpu::<f32>::new(), schedule.clone(), grid, scheme, (2, 3)).seed(3);
+                let grid = Grid::uniform(STEPS).between(t_max, t_min).then_data();
+                let problem = Problem::new(schedule.clone(), grid, scheme).samples(2).shape([3]).seed(3);
                 let mut score = two_modes::<f32>(prediction);
                 assert_exact(&problem, &mut score, &samplers(), &format!("{schedule:?} {prediction:?}"));
             }
@@ -102,7 +102,7 @@ fn mixtures_of_every_size() {
 fn lists_of_the_users_own() {
     for list in [lookback_three(20), two_components(20)] {
         assert!(list.nodes().iter().any(|n| n.evaluate));
-        let problem = Problem::from_list(Cpu::<f32>::new(), list.clone(), (3, 4)).seed(5);
+        let problem = Problem::from_nodes(Cpu::<f32>::new(), list.clone()).samples(3).shape([4]).seed(5);
         assert_exact(
             &problem,
             &mut two_modes::<f32>(Prediction::Score),
@@ -131,7 +131,7 @@ fn a_sample_does_not_depend_on_its_batch() {
     let mut score = mixture(5, 40, 0.3, 0.91, 2);
     let sampler = Picard::default(); // even with a tolerance
     let run = |ids: Vec<u32>, score: &mut dyn ScoreFn<Cpu<f32>>| {
-        let problem = ou_problem(Scheme::default(), 1, 40).with_ids(ids);
+        let problem = ou_problem(Scheme::default(), ids.len(), 40).ids(ids);
         let solution = sampler.sample(&problem, score).unwrap();
         (solution.samples, solution.report.sample_rounds)
     };
@@ -197,7 +197,7 @@ fn odd_numbers_from_the_score() {
             Ok(())
         });
     let zeros = Array2::from_shape_fn((2, 6), |(_, j)| if j % 2 == 0 { 0.0 } else { -0.0 });
-    let problem = ou_problem(Scheme::Ddim { eta: 0.0 }, 2, 6).with_init(zeros);
+    let problem = ou_problem(Scheme::Ddim { eta: 0.0 }, 2, 6).init(zeros);
     assert_exact(&problem, &mut signs, &samplers(), "signed zeros");
 }
 
@@ -205,13 +205,13 @@ fn odd_numbers_from_the_score() {
 #[test]
 fn k_sweeps_finish_k_nodes() {
     for (scheme, nodes_a_step) in [(Scheme::default(), 1), (Scheme::Heun {}, 2)] {
-        let problem = ou_problem(scheme, 2, 5).with_save(Save::All);
+        let problem = ou_problem(scheme, 2, 5).save(Save::All);
         let mut score = two_modes::<f32>(Prediction::Score);
         let sequential = Sequential.sample(&problem, &mut score).unwrap();
         for iteration in iterations() {
             for k in [1, 2, 3, 8, STEPS] {
                 let all = exact(Policy::Blocks, STEPS, iteration);
-                let sampler = Picard { sweeps: Sweeps::AtMost(k), ..all.clone() };
+                let sampler = all.clone().sweeps(Sweeps::AtMost(k));
                 let swept = sampler.sample(&problem, &mut score).unwrap();
                 assert!(swept.report.rounds <= k);
                 for m in 0..=k / nodes_a_step {
@@ -229,7 +229,7 @@ fn k_sweeps_finish_k_nodes() {
 fn saved_paths_are_exact() {
     let mut score = two_modes::<f32>(Prediction::Score);
     for scheme in [Scheme::default(), Scheme::DpmSolverPp2M { lower_order_final: false }, Scheme::Heun {}] {
-        let problem = ou_problem(scheme, 3, 5).with_save(Save::All);
+        let problem = ou_problem(scheme, 3, 5).save(Save::All);
         let sequential = Sequential.sample(&problem, &mut score).unwrap();
         for sampler in samplers() {
             let parallel = sampler.sample(&problem, &mut score).unwrap();
@@ -243,15 +243,15 @@ fn saved_paths_are_exact() {
 fn warm_starts_change_rounds_only() {
     let mut score = two_modes::<f32>(Prediction::Score);
     let base = || ou_problem(Scheme::default(), 2, 5);
-    let cold = Sequential.sample(&base().with_save(Save::All), &mut score).unwrap();
+    let cold = Sequential.sample(&base().save(Save::All), &mut score).unwrap();
     let sampler = exact(Policy::Sliding, 8, iterations()[5]);
-    let exact_guess = sampler.sample(&base().with_path(cold.path.clone()), &mut score).unwrap();
+    let exact_guess = sampler.sample(&base().guesses(cold.path.clone()), &mut score).unwrap();
     assert_eq!(bits(&exact_guess.samples), bits(&cold.samples));
     assert_eq!(exact_guess.report.rounds, STEPS.div_ceil(8), "a perfect guess is accepted window by window");
-    let sparse = Sequential.sample(&base().with_save(Save::Steps(vec![0, 10, 20])), &mut score).unwrap();
+    let sparse = Sequential.sample(&base().save(Save::Steps(vec![0, 10, 20])), &mut score).unwrap();
     assert_eq!(sparse.path.steps(), [0, 10, 20]);
     for sampler in samplers() {
-        let warm = sampler.sample(&base().with_path(sparse.path.clone()), &mut score).unwrap();
+        let warm = sampler.sample(&base().guesses(sparse.path.clone()), &mut score).unwrap();
         assert_eq!(bits(&warm.samples), bits(&cold.samples));
     }
 }
@@ -260,7 +260,7 @@ fn warm_starts_change_rounds_only() {
 fn given_noise_and_starts_in_the_middle() {
     let mut score = two_modes::<f64>(Prediction::Score);
     let sampler = exact(Policy::Sliding, 7, iterations()[3]);
-    let addressed = Sequential.sample(&ou_problem(Scheme::default(), 2, 5).with_save(Save::All), &mut score).unwrap();
+    let addressed = Sequential.sample(&ou_problem(Scheme::default(), 2, 5).save(Save::All), &mut score).unwrap();
     // the same normals, handed over as an array
     let mut noise = ndarray::Array3::zeros((STEPS, 2, 5));
     for (m, mut of_step) in noise.axis_iter_mut(Axis(0)).enumerate() {
@@ -270,14 +270,14 @@ fn given_noise_and_starts_in_the_middle() {
                 step: m as u32 + 1,
                 sample: sample as u32,
             };
-            piadm::NoiseKey::new(11).fill_f64(address, 0, row.as_slice_mut().unwrap());
+            piadm::noise::NoiseKey::new(11).fill_f64(address, 0, row.as_slice_mut().unwrap());
         }
     }
-    let given = ou_problem(Scheme::default(), 2, 5).with_noise(noise.clone());
+    let given = ou_problem(Scheme::default(), 2, 5).noise(noise.clone());
     assert_eq!(bits(&sampler.sample(&given, &mut score).unwrap().samples), bits(&addressed.samples));
     // from the state of step 9 on the trajectory is the same, noise included
     let middle = addressed.path.at(9).unwrap().to_owned();
-    let resumed = ou_problem(Scheme::default(), 2, 5).with_init_at(9, middle);
+    let resumed = ou_problem(Scheme::default(), 2, 5).init_at(9, middle);
     for sampler in samplers() {
         let solution = sampler.sample(&resumed, &mut score).unwrap();
         assert_eq!(bits(&solution.samples), bits(&addressed.samples));
@@ -285,18 +285,13 @@ fn given_noise_and_starts_in_the_middle() {
     }
     // image to image: alpha x0 + sigma xi with the noise of the initial state
     let x0 = Array2::from_shape_fn((2, 5), |(i, j)| 0.1 * (i as f64) - 0.2 * j as f64);
-    let noised = ou_problem(Scheme::default(), 2, 5).with_data_at(9, x0.clone()).with_save(Save::Steps(vec![9]));
+    let noised = ou_problem(Scheme::default(), 2, 5).data_at(9, x0.clone()).save(Save::Steps(vec![9]));
     let solution = Sequential.sample(&noised, &mut score).unwrap();
-    let list = Discretisation::new(
-        &Ou,
-        &TimeGrid::log_snr(&Ou, 6.0, 0.05, STEPS).unwrap(),
-        &Scheme::default(),
-        Prediction::Score,
-    )
-    .unwrap();
+    let list =
+        Nodes::new(&Ou, &Grid::log_snr(STEPS).between(6.0, 0.05), &Scheme::default(), Prediction::Score).unwrap();
     let level = list.nodes()[9].level;
     let mut xi = [0.0; 5];
-    piadm::NoiseKey::new(11).fill_f64(piadm::noise::Address { stream: 0, step: 0, sample: 1 }, 0, &mut xi);
+    piadm::noise::NoiseKey::new(11).fill_f64(piadm::noise::Address { stream: 0, step: 0, sample: 1 }, 0, &mut xi);
     for (j, xi) in xi.iter().enumerate() {
         let expected = level.alpha * x0[(1, j)] + level.sigma * xi;
         assert_eq!(solution.path.at(9).unwrap()[(1, j)], expected);
@@ -307,11 +302,11 @@ fn given_noise_and_starts_in_the_middle() {
 #[test]
 fn ten_thousand_steps_in_single_precision() {
     const LONG: usize = 10_000;
-    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.01, LONG).unwrap();
+    let grid = Grid::log_snr(LONG).between(6.0, 0.01);
     let mut start = Array2::<f32>::zeros((2, 3));
     let mut noise = ndarray::Array3::<f32>::zeros((LONG, 2, 3));
     let normals = |step, out: &mut [f32]| {
-        piadm::NoiseKey::new(5).fill_f32(piadm::noise::Address { stream: 0, step, sample: 0 }, 0, out);
+        piadm::noise::NoiseKey::new(5).fill_f32(piadm::noise::Address { stream: 0, step, sample: 0 }, 0, out);
     };
     normals(0, start.as_slice_mut().unwrap());
     noise.outer_iter_mut().zip(1..).for_each(|(mut of_step, step)| normals(step, of_step.as_slice_mut().unwrap()));
@@ -321,10 +316,10 @@ fn ten_thousand_steps_in_single_precision() {
         (Scheme::Ddim { eta: 0.0 }, Prediction::Noise),
         (Scheme::Ddim { eta: 0.0 }, Prediction::Data),
     ] {
-        let narrow = Problem::new(Cpu::<f32>::new(), Ou, grid.clone(), scheme.clone(), (2, 3));
-        let narrow = narrow.with_init(start.clone()).with_noise(noise.clone());
-        let wide = Problem::new(Cpu::<f64>::new(), Ou, grid.clone(), scheme.clone(), (2, 3));
-        let wide = wide.with_init(wide_start.clone()).with_noise(wide_noise.clone());
+        let narrow = Problem::new(Ou, grid.clone(), scheme.clone()).samples(2).shape([3]);
+        let narrow = narrow.init(start.clone()).noise(noise.clone());
+        let wide = Problem::on(Cpu::<f64>::new(), Ou, grid.clone(), scheme.clone()).samples(2).shape([3]);
+        let wide = wide.init(wide_start.clone()).noise(wide_noise.clone());
         let found = Sequential.sample(&narrow, &mut two_modes::<f32>(kind)).unwrap().samples;
         let expected = Sequential.sample(&wide, &mut two_modes::<f64>(kind)).unwrap().samples;
         let worst = found.iter().zip(&expected).fold(0.0, |worst, (f, e)| f64::max(worst, (f64::from(*f) - e).abs()));
@@ -338,10 +333,10 @@ fn ten_thousand_steps_in_single_precision() {
 /// Changes so small that their squares are zero are changes all the same.
 #[test]
 fn tiny_states() {
-    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 40).unwrap();
+    let grid = Grid::log_snr(40).between(6.0, 0.05);
     let start = Array2::from_shape_fn((1, 3), |(_, j)| 1e-25 * (j + 1) as f32);
-    let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::Ddim { eta: 0.0 }, (1, 3));
-    let problem = problem.with_init(start);
+    let problem = Problem::new(Ou, grid, Scheme::Ddim { eta: 0.0 }).shape([3]);
+    let problem = problem.init(start);
     let windows = [5, 40].map(|window| iterations().into_iter().map(move |i| exact(Policy::Sliding, window, i)));
     let chosen: Vec<Picard> = windows.into_iter().flatten().collect();
     assert_exact(&problem, &mut two_modes::<f32>(Prediction::Noise), &chosen, "1e-25");

@@ -6,7 +6,8 @@ mod network;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, concatenate, s};
 use network::{Network, RowPath, load};
 use piadm::{
-    Acceptance, BoxError, Cpu, Dynamics, Ou, Piadm, Picard, Prediction, Problem, Rows, Sampler, Sequential, Solution,
+    Acceptance, BoxError, Cpu, Ou, Piadm, Picard, Prediction, Problem, Rows, Sampler, Sequential, Solution,
+    sampler::Dynamics,
 };
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use std::path::{Path, PathBuf};
@@ -162,16 +163,11 @@ fn all_paths_of_a_row_have_the_same_bits() -> Result<(), BoxError> {
 fn parallel_runs_have_the_bits_of_sequential_ones() -> Result<(), BoxError> {
     for name in NAMES {
         let mut net = load(name, None)?;
-        let piadm = Piadm {
-            steps: Some(24),
-            t_min: Some(0.01),
-            acceptance: Some(Acceptance::Exact),
-            ..Piadm::new(784, 0.01, Dynamics::Sde)
-        };
+        let piadm = Piadm::new(784, 0.01, Dynamics::Sde).steps(24).t_min(0.01).acceptance(Acceptance::Exact);
         let recipe = piadm.recipe(&Ou, net.time_range())?;
-        let problem = Problem::new(Cpu::<f32>::new(), Ou, recipe.grid.clone(), recipe.scheme.clone(), (3, 784)).seed(5);
+        let problem = Problem::new(Ou, recipe.grid.clone(), recipe.scheme.clone()).samples(3).shape([784]).seed(5);
         let expected: Solution<Cpu<f32>> = Sequential.sample(&problem, &mut *net)?;
-        let sliding = Picard { acceptance: Acceptance::change(0.0), ..Picard::default() };
+        let sliding = Picard::default().acceptance(Acceptance::change(0.0));
         for solution in [sliding.sample(&problem, &mut *net)?, recipe.sampler.sample(&problem, &mut *net)?] {
             assert_eq!(bits(&solution.samples), bits(&expected.samples), "{name}");
             assert!(solution.report.rows_per_step() > 2.0, "{name}: a parallel run");

@@ -7,13 +7,13 @@ mod common;
 
 use common::mixture;
 use piadm::grid::Resolution;
-use piadm::{Cpu, Form, Ou, Picard, Policy, Problem, Report, Sampler, Scheme, TimeGrid, Window};
+use piadm::{Grid, Ou, Picard, Problem, Report, Sampler, Scheme, Window, nodes::Form, sampler::Policy};
 
 fn run(dim: usize, stochasticity: f64, steps: usize, sampler: &Picard, seed: u64) -> Report {
     let t_max = (dim as f64).ln() + 4.0;
-    let grid = TimeGrid::piadm(&Ou, t_max, 0.01, 1.0, Resolution::Steps(steps)).unwrap();
+    let grid = Grid::piadm(1.0, Resolution::Steps(steps)).between(t_max, 0.01);
     let scheme = Scheme::Exponential { form: Form::Score, stochasticity };
-    let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, scheme, (2, dim)).seed(seed);
+    let problem = Problem::new(Ou, grid, scheme).samples(2).shape([dim]).seed(seed);
     sampler.sample(&problem, &mut mixture(8, dim, 0.3, 0.91, seed)).unwrap().report
 }
 
@@ -54,8 +54,8 @@ fn a_thousand_times_the_dimension_takes_less_than_three_times_the_rounds() {
 /// The secant takes a fifth of the rounds of J = 0 (81), with the paper's barrier (32 are allowed), and fewer without it.
 #[test]
 fn measured_slopes_take_a_fifth_of_the_rounds() {
-    let blocks = Picard { policy: Policy::Blocks, window: Window::OuTime { ou_time: 1.0 }, ..Picard::default() };
-    let sliding = Picard { policy: Policy::Sliding, ..blocks.clone() };
+    let blocks = Picard::default().policy(Policy::Blocks).window(Window::OuTime { ou_time: 1.0 });
+    let sliding = blocks.clone().policy(Policy::Sliding);
     let median = |sampler: &Picard| {
         let mut rounds: Vec<usize> = (0..5).map(|seed| run(4096, 1.0, 4096, sampler, seed).rounds).collect();
         println!("d = 4096, {:?}: {rounds:?}", sampler.policy);

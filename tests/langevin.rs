@@ -5,8 +5,11 @@ mod common;
 use common::{bits, mixture};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use piadm::{
-    Acceptance, Cpu, Discretisation, Error, Langevin, Level, Linearisation, Ou, Picard, Policy, Prediction, Problem,
-    Rows, Sampler, ScoreFn, Sequential, Window, score_fn,
+    Acceptance, Cpu, Error, Nodes, Ou, Picard, Prediction, Problem, Rows, Sampler, ScoreFn, Sequential, Window,
+    nodes::Langevin,
+    sampler::{Linearisation, Policy},
+    schedule::Level,
+    score_fn,
 };
 
 const PRECISION: f64 = 4.0;
@@ -72,10 +75,9 @@ fn stationary_variance_by_sampling() {
         let langevin = Langevin { friction: 8.0f64.sqrt(), step: k, steps: (10.0 / k) as usize };
         let list = langevin.list(level(), Prediction::Score, 0).unwrap();
         let n = 400 * 250;
-        let problem = Problem::from_list(Cpu::<f64>::new(), list, (400, 250)).seed(5);
-        let sampler =
-            Picard { linearisation: Linearisation::FrozenScore, window: Window::Steps(16), ..Picard::default() };
-        let sampler = Picard { acceptance: Acceptance::change(1e-6), ..sampler };
+        let problem = Problem::from_nodes(Cpu::<f64>::new(), list).samples(400).shape([250]).seed(5);
+        let sampler = Picard::default().linearisation(Linearisation::FrozenScore).window(Window::Steps(16));
+        let sampler = sampler.acceptance(Acceptance::change(1e-6));
         let x = sampler.sample(&problem, &mut score).unwrap().samples;
         let variance = x.mapv(|x| x * x).mean().unwrap();
         let expected = 1.0 / PRECISION + excess;
@@ -126,7 +128,7 @@ fn every_kind_of_output_gives_the_same_steps() {
     let run = |prediction: Prediction| {
         let mut score = mixture(3, 4, 0.3, 0.91, 1).predicting(prediction);
         let list = Langevin { friction: 2.0, step: 0.1, steps: 30 }.list(level(), prediction, 0).unwrap();
-        let problem = Problem::from_list(Cpu::<f64>::new(), list, (2, 4)).seed(3);
+        let problem = Problem::from_nodes(Cpu::<f64>::new(), list).samples(2).shape([4]).seed(3);
         Sequential.sample(&problem, &mut score as &mut dyn ScoreFn<Cpu<f64>>).unwrap().samples
     };
     let score = run(Prediction::Score);
@@ -140,15 +142,18 @@ fn parallel_equals_sequential_bit_for_bit() {
     let mut score = mixture(3, 40, 0.3, 0.91, 1);
     for (friction, k) in [(2.0, 0.1), (0.05, 0.2), (40.0, 0.1), (2.0, 1e-5)] {
         let list = Langevin { friction, step: k, steps: 40 }.list(level(), Prediction::Score, 7).unwrap();
-        let problem = Problem::from_list(Cpu::<f32>::new(), list, (3, 40)).seed(3);
+        let problem = Problem::from_nodes(Cpu::<f32>::new(), list).samples(3).shape([40]).seed(3);
         let sequential = Sequential.sample(&problem, &mut score).unwrap();
         for linearisation in
             [Linearisation::FrozenScore, Linearisation::Identity, Linearisation::Gaussian { variance: 0.5 }]
         {
             for policy in [Policy::Blocks, Policy::Sliding] {
                 let window = Window::Steps(9);
-                let exact =
-                    Picard { policy, window, linearisation, acceptance: Acceptance::Exact, ..Picard::default() };
+                let exact = Picard::default()
+                    .policy(policy)
+                    .window(window)
+                    .linearisation(linearisation)
+                    .acceptance(Acceptance::Exact);
                 let parallel = exact.sample(&problem, &mut score).unwrap();
                 assert_eq!(bits(&parallel.samples), bits(&sequential.samples));
             }
@@ -165,13 +170,12 @@ fn the_start_of_velocities_and_the_noise_have_streams_of_their_own() {
             Ok(())
         });
     let x0 = ndarray::Array2::zeros((1, 3));
-    let list: Discretisation = langevin.list(level(), Prediction::Score, 5).unwrap();
-    let problem =
-        Problem::from_list(Cpu::<f64>::new(), list.clone(), (1, 3)).with_ids(vec![9]).seed(4).with_init_at(5, x0);
+    let list: Nodes = langevin.list(level(), Prediction::Score, 5).unwrap();
+    let problem = Problem::from_nodes(Cpu::<f64>::new(), list.clone()).shape([3]).ids(vec![9]).seed(4).init_at(5, x0);
     let found = Sequential.sample(&problem, &mut zero).unwrap().samples;
     let normals = |stream, step| {
         let mut out = [0.0; 3];
-        piadm::NoiseKey::new(4).fill_f64(piadm::noise::Address { stream, step, sample: 9 }, 0, &mut out);
+        piadm::noise::NoiseKey::new(4).fill_f64(piadm::noise::Address { stream, step, sample: 9 }, 0, &mut out);
         out
     };
     let (w, z1, z2) = (normals(2, 5), normals(3, 6), normals(4, 6));

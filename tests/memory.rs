@@ -5,7 +5,8 @@ mod common;
 use common::two_modes;
 use peak_alloc::PeakAlloc;
 use piadm::{
-    Cpu, Linearisation, Ou, Picard, Policy, Prediction, Problem, Sampler, Scheme, Sequential, TimeGrid, Window,
+    Cpu, Grid, Ou, Picard, Prediction, Problem, Sampler, Scheme, Sequential, Window,
+    sampler::{Linearisation, Policy},
 };
 
 #[global_allocator]
@@ -19,8 +20,8 @@ fn problem(steps: usize) -> Problem<Cpu<f32>> {
 }
 
 fn of_batch(steps: usize, samples: usize, scheme: Scheme) -> Problem<Cpu<f32>> {
-    let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, steps).unwrap();
-    Problem::new(Cpu::<f32>::new(), Ou, grid, scheme, (samples, DIM)).seed(1)
+    let grid = Grid::log_snr(steps).between(8.0, 0.01);
+    Problem::new(Ou, grid, scheme).samples(samples).shape([DIM]).seed(1)
 }
 
 /// The most bytes a run holds beyond what was there before.
@@ -43,7 +44,7 @@ fn assert_estimate(sampler: &Picard, problem: &Problem<Cpu<f32>>) {
 // one test, so that nothing else allocates meanwhile
 #[test]
 fn memory_follows_the_window() {
-    let sampler = Picard { window: Window::Steps(16), ..Picard::default() };
+    let sampler = Picard::default().window(Window::Steps(16));
     for sampler in [&sampler as &dyn Sampler<Cpu<f32>>, &Picard::paradigms(16, 0.1), &Sequential] {
         let (few, many) = (peak(sampler, &problem(100)), peak(sampler, &problem(2000)));
         // the list of nodes is all that grows: about a hundred bytes a step, against 36,000 for a state
@@ -52,23 +53,23 @@ fn memory_follows_the_window() {
     let estimate = problem(100).memory_estimate(&sampler, &Prediction::Score).unwrap();
     let longer = problem(2000).memory_estimate(&sampler, &Prediction::Score).unwrap();
     assert!(estimate < longer && longer < estimate + 1900 * 200, "{estimate} bytes at 100 steps, {longer} at 2000");
-    let short = |policy| Picard { policy, window: Window::Steps(4), ..Picard::default() };
+    let short = |policy| Picard::default().policy(policy).window(Window::Steps(4));
     for sampler in [
         sampler.clone(),
         short(Policy::Wavefront { blocks: 3 }),
-        Picard { anderson: 1, ..short(Policy::Sliding) },
-        Picard { anderson: 6, ..short(Policy::Blocks) },
-        Picard { linearisation: Linearisation::FrozenScore, window: Window::Steps(1), ..Picard::default() },
+        short(Policy::Sliding).anderson(1),
+        short(Policy::Blocks).anderson(6),
+        Picard::default().linearisation(Linearisation::FrozenScore).window(Window::Steps(1)),
     ] {
         assert_estimate(&sampler, &problem(40));
         assert_estimate(&sampler, &of_batch(40, SAMPLES, Scheme::Heun {}));
         // a long queue through a few windows: where samples start and what they become is most of it
-        let queue = Picard { row_budget: Some(24), ..sampler };
+        let queue = sampler.row_budget(24);
         assert_estimate(&queue, &of_batch(20, 200, Scheme::default()));
     }
     // arrays of window x samples x dim: states, noise, points and outputs of two rounds, and of one where no slopes are measured
     assert!(estimate < 7 * 16 * SAMPLES * DIM * 4);
-    let sampler = Picard { linearisation: Linearisation::FrozenScore, ..sampler };
+    let sampler = sampler.linearisation(Linearisation::FrozenScore);
     let less = problem(100).memory_estimate(&sampler, &Prediction::Score).unwrap();
     // points and outputs of a round, and a little for the slopes
     let arrays = 2 * 16 * SAMPLES * DIM * 4;

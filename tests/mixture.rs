@@ -2,7 +2,7 @@
 
 use approx::assert_relative_eq;
 use piadm::ndarray::{Array, Array1, Array2, ArrayView1, Dimension, array, s};
-use piadm::{Cpu, Error, Mixture, Prediction, Real, Rows, ScoreFn};
+use piadm::{Cpu, Error, Prediction, Rows, ScoreFn, backend::Real, score::Mixture};
 
 const KINDS: [Prediction; 5] =
     [Prediction::Score, Prediction::Noise, Prediction::Data, Prediction::Velocity, Prediction::Flow];

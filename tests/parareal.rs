@@ -5,8 +5,12 @@ mod common;
 use common::{bits, lookback_three, two_modes};
 use ndarray::{Array1, Array2, Array3, Axis, s};
 use piadm::{
-    Acceptance, Cpu, Discretisation, Error, Form, NoiseKey, Observer, Ou, Parareal, Picard, Prediction, Problem, Round,
-    Rows, Sampler, Save, Scheme, ScoreFn, Sequential, Stop, TimeGrid, on_round, score_fn,
+    Acceptance, Cpu, Error, Grid, Nodes, Observer, Ou, Parareal, Picard, Prediction, Problem, Rows, Sampler, Save,
+    Scheme, ScoreFn, Sequential, Stop,
+    nodes::Form,
+    noise::NoiseKey,
+    sampler::{Round, on_round},
+    score_fn,
 };
 use std::ops::ControlFlow;
 
@@ -14,11 +18,11 @@ const DIM: usize = 3;
 const SEED: u64 = 12;
 
 fn fixed(blocks: usize, iterations: usize) -> Parareal {
-    Parareal { blocks: Some(blocks), acceptance: Acceptance::Exact, max_iterations: Some(iterations) }
+    Parareal::default().blocks(blocks).acceptance(Acceptance::Exact).max_iterations(iterations)
 }
 
 fn exact(blocks: Option<usize>) -> Parareal {
-    Parareal { blocks, acceptance: Acceptance::Exact, ..Parareal::default() }
+    Parareal::default().blocks(blocks).acceptance(Acceptance::Exact)
 }
 
 fn normals(stream: u32, step: usize) -> Array1<f64> {
@@ -71,14 +75,15 @@ fn by_hand(times: &[f64], blocks: usize, ups: f64, iterations: usize) -> Vec<Vec
 #[test]
 fn the_formula_of_the_paper() {
     for (steps, blocks) in [(20, 4), (22, 5), (17, 3), (9, 9), (12, 1)] {
-        let grid = TimeGrid::uniform(4.1, 0.1, steps).unwrap();
+        let grid = Grid::uniform(steps).between(4.1, 0.1);
         for ups in [0.0, 0.5, 1.0] {
             let scheme = Scheme::Exponential { form: Form::Score, stochasticity: ups };
             for kind in [Prediction::Score, Prediction::Noise, Prediction::Data] {
-                let problem = Problem::new(Cpu::<f64>::new(), Ou, grid.clone(), scheme.clone(), (1, DIM))
+                let problem = Problem::on(Cpu::<f64>::new(), Ou, grid.clone(), scheme.clone())
+                    .shape([DIM])
                     .seed(SEED)
-                    .with_save(Save::All);
-                let expected = by_hand(grid.times(), blocks, ups, 3);
+                    .save(Save::All);
+                let expected = by_hand(&grid.times(&Ou).unwrap(), blocks, ups, 3);
                 for (iterations, expected) in expected.iter().enumerate().take(blocks + 1).skip(1) {
                     let run = fixed(blocks, iterations).sample(&problem, &mut two_modes::<f64>(kind)).unwrap();
                     for (n, x) in expected.iter().enumerate() {
@@ -95,15 +100,14 @@ fn the_formula_of_the_paper() {
 
 #[test]
 fn the_bits_of_sequential_sampling() {
-    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.02, 23).unwrap();
+    let grid = Grid::log_snr(23).between(6.0, 0.02);
     for scheme in common::schemes() {
-        if Discretisation::new(&Ou, &grid, &scheme, Prediction::Score).unwrap().lookback() > 1 {
+        if Nodes::new(&Ou, &grid, &scheme, Prediction::Score).unwrap().lookback() > 1 {
             continue;
         }
         for kind in [Prediction::Score, Prediction::Velocity] {
-            let problem = Problem::new(Cpu::<f32>::new(), Ou, grid.clone(), scheme.clone(), (3, 200))
-                .seed(5)
-                .with_save(Save::All);
+            let problem =
+                Problem::new(Ou, grid.clone(), scheme.clone()).samples(3).shape([200]).seed(5).save(Save::All);
             let sequential = Sequential.sample(&problem, &mut two_modes::<f32>(kind)).unwrap();
             for blocks in [None, Some(1), Some(2), Some(7), Some(12), Some(23)] {
                 let run = exact(blocks).sample(&problem, &mut two_modes::<f32>(kind)).unwrap();
@@ -127,8 +131,8 @@ fn wild(calls: &std::cell::Cell<usize>) -> impl ScoreFn<Cpu<f32>> + '_ {
 
 #[test]
 fn rounds_and_rows_are_counted() {
-    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.02, 24).unwrap();
-    let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (2, 5)).seed(3);
+    let grid = Grid::log_snr(24).between(6.0, 0.02);
+    let problem = Problem::new(Ou, grid, Scheme::default()).samples(2).shape([5]).seed(3);
     for (blocks, length) in [(6, 4), (4, 6), (3, 8), (12, 2)] {
         for k in 1..=blocks {
             let calls = std::cell::Cell::new(0);
@@ -155,7 +159,7 @@ fn rounds_and_rows_are_counted() {
 
 #[test]
 fn samples_stop_by_themselves() {
-    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.02, 64).unwrap();
+    let grid = Grid::log_snr(64).between(6.0, 0.02);
     // the second sample is of Gaussian data, where few iterations do
     let score = || {
         score_fn::<f64>(Prediction::Score, |x, rows: &Rows<'_>, mut out| {
@@ -166,7 +170,7 @@ fn samples_stop_by_themselves() {
             Ok(())
         })
     };
-    let problem = Problem::new(Cpu::<f64>::new(), Ou, grid, Scheme::default(), (2, 4)).seed(3);
+    let problem = Problem::on(Cpu::<f64>::new(), Ou, grid, Scheme::default()).samples(2).shape([4]).seed(3);
     #[derive(Default)]
     struct Seen(Vec<(usize, u32, usize)>, usize);
     impl Observer<Cpu<f64>> for Seen {
@@ -185,7 +189,7 @@ fn samples_stop_by_themselves() {
     assert!(rounds[1] < rounds[0], "{rounds:?}");
     assert_eq!(seen.0, [(1, 1, rounds[1]), (0, 0, rounds[0])]);
     for id in 0..2 {
-        let alone = Parareal::default().sample(&problem.clone().with_ids(vec![id]), &mut score()).unwrap();
+        let alone = Parareal::default().sample(&problem.clone().samples(1).ids([id]), &mut score()).unwrap();
         assert_eq!(alone.samples.row(0), both.samples.row(id as usize));
         assert_eq!(alone.report.rounds, rounds[id as usize]);
     }
@@ -196,8 +200,8 @@ fn samples_stop_by_themselves() {
 
 #[test]
 fn a_cancelled_run_stands_at_an_exact_state() {
-    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.02, 23).unwrap();
-    let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (2, 5)).seed(3).with_save(Save::All);
+    let grid = Grid::log_snr(23).between(6.0, 0.02);
+    let problem = Problem::new(Ou, grid, Scheme::default()).samples(2).shape([5]).seed(3).save(Save::All);
     let calls = std::cell::Cell::new(0);
     let sequential = Sequential.sample(&problem, &mut wild(&calls)).unwrap();
     for settings in [exact(Some(5)), fixed(5, 2), exact(Some(23)), exact(Some(1))] {
@@ -225,16 +229,16 @@ fn a_cancelled_run_stands_at_an_exact_state() {
 
 #[test]
 fn parts_of_a_grid_and_given_noise() {
-    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.02, 20).unwrap();
+    let grid = Grid::log_snr(20).between(6.0, 0.02);
     let mut xi = Array3::<f64>::zeros((20, 1, DIM));
     (0..20).for_each(|m| xi.slice_mut(s![m, 0, ..]).assign(&normals(1, m + 1)));
-    let own = Problem::new(Cpu::<f64>::new(), Ou, grid, Scheme::default(), (1, DIM)).seed(SEED);
-    let given = own.clone().with_noise(xi);
+    let own = Problem::on(Cpu::<f64>::new(), Ou, grid, Scheme::default()).shape([DIM]).seed(SEED);
+    let given = own.clone().noise(xi);
     let start = Array2::from_elem((1, DIM), 0.3);
     let mut score = two_modes::<f64>(Prediction::Noise);
     for at in [0, 7, 19] {
-        let (own, given) = (own.clone().with_init_at(at, start.clone()), given.clone().with_init_at(at, start.clone()));
-        let settings = Parareal { max_iterations: Some(1), ..Parareal::default() };
+        let (own, given) = (own.clone().init_at(at, start.clone()), given.clone().init_at(at, start.clone()));
+        let settings = Parareal::default().max_iterations(1);
         let (a, b) = (settings.sample(&own, &mut score).unwrap(), settings.sample(&given, &mut score).unwrap());
         assert_eq!((a.samples, a.report.rounds), (b.samples, b.report.rounds));
         let sequential = Sequential.sample(&own, &mut score).unwrap();
@@ -244,8 +248,8 @@ fn parts_of_a_grid_and_given_noise() {
 
 #[test]
 fn what_cannot_be_done_is_told() {
-    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.02, 20).unwrap();
-    let problem = |scheme| Problem::new(Cpu::<f64>::new(), Ou, grid.clone(), scheme, (1, DIM));
+    let grid = Grid::log_snr(20).between(6.0, 0.02);
+    let problem = |scheme| Problem::on(Cpu::<f64>::new(), Ou, grid.clone(), scheme).shape([DIM]);
     let mut score = two_modes::<f64>(Prediction::Noise);
     for scheme in [
         Scheme::Heun {},
@@ -255,7 +259,7 @@ fn what_cannot_be_done_is_told() {
         let error = Parareal::default().sample(&problem(scheme), &mut score).unwrap_err();
         assert!(matches!(error, Error::Setting { name: "scheme", .. }), "{error}");
     }
-    let list = Problem::from_list(Cpu::<f64>::new(), lookback_three(9), (1, DIM));
+    let list = Problem::from_nodes(Cpu::<f64>::new(), lookback_three(9)).shape([DIM]);
     let error = Parareal::default().sample(&list, &mut score).unwrap_err();
     assert!(error.to_string().contains("a schedule, a grid and a scheme"), "{error}");
     let fine = problem(Scheme::default());
@@ -264,10 +268,10 @@ fn what_cannot_be_done_is_told() {
         assert!(matches!(error, Error::Setting { name, .. } if name == expected), "{error}");
     };
     for blocks in [0, 21, usize::MAX] {
-        bad(Parareal { blocks: Some(blocks), ..Parareal::default() }, "blocks", &mut score);
+        bad(Parareal::default().blocks(blocks), "blocks", &mut score);
     }
-    bad(Parareal { max_iterations: Some(0), ..Parareal::default() }, "max_iterations", &mut score);
-    bad(Parareal { acceptance: Acceptance::Error(f64::NAN), ..Parareal::default() }, "tolerance.error", &mut score);
+    bad(Parareal::default().max_iterations(0), "max_iterations", &mut score);
+    bad(Parareal::default().acceptance(Acceptance::Error(f64::NAN)), "tolerance.error", &mut score);
     let mut nan = score_fn::<f64>(Prediction::Score, |_, _, mut out| {
         out.fill(f64::NAN);
         Ok(())
@@ -279,16 +283,16 @@ fn what_cannot_be_done_is_told() {
         out.fill(1e38);
         Ok(())
     });
-    let long = TimeGrid::uniform(60.0, 1e-3, 100).unwrap();
+    let long = Grid::uniform(100).between(60.0, 1e-3);
     let steep = Scheme::Exponential { form: Form::Score, stochasticity: 1.0 };
-    let steep = Problem::new(Cpu::<f32>::new(), Ou, long, steep, (1, DIM));
+    let steep = Problem::new(Ou, long, steep).shape([DIM]);
     let error = Parareal::default().sample(&steep, &mut huge).unwrap_err();
     assert!(matches!(error, Error::StateNotFinite { round: 1, node: 10, .. }), "{error}");
 }
 
 #[test]
 fn settings_survive_serialisation() {
-    let settings = Parareal { blocks: Some(3), acceptance: Acceptance::change(0.5), max_iterations: Some(2) };
+    let settings = Parareal::default().blocks(3).acceptance(Acceptance::change(0.5)).max_iterations(2);
     let text = serde_json::to_string(&settings).unwrap();
     assert_eq!(serde_json::from_str::<Parareal>(&text).unwrap(), settings);
     assert_eq!(serde_json::from_str::<Parareal>("{}").unwrap(), Parareal::default());
@@ -297,8 +301,8 @@ fn settings_survive_serialisation() {
 
 #[test]
 fn agrees_with_picard() {
-    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.02, 100).unwrap();
-    let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::Ddim { eta: 0.0 }, (4, 50)).seed(3);
+    let grid = Grid::log_snr(100).between(6.0, 0.02);
+    let problem = Problem::new(Ou, grid, Scheme::Ddim { eta: 0.0 }).samples(4).shape([50]).seed(3);
     let mut score = two_modes::<f32>(Prediction::Noise);
     let run = |sampler: &dyn Sampler<Cpu<f32>>, score: &mut dyn ScoreFn<Cpu<f32>>| sampler.sample(&problem, score);
     let a = run(&Parareal::default(), &mut score).unwrap();

@@ -5,16 +5,16 @@ mod common;
 use common::{bits, two_modes};
 use ndarray::{Array1, Array2, Axis};
 use piadm::{
-    Acceptance, Cpu, Form, NoiseKey, Ou, Picard, Policy, Prediction, Problem, Rows, Sampler, Save, Scheme, ScoreFn,
-    Sweeps, TimeGrid, Window,
+    Acceptance, Cpu, Grid, Ou, Picard, Prediction, Problem, Rows, Sampler, Save, Scheme, ScoreFn, Sweeps, Window,
+    nodes::Form, noise::NoiseKey, sampler::Policy,
 };
 
 const DIM: usize = 3;
 const SEED: u64 = 12;
 
-fn problem(grid: &TimeGrid, stochasticity: f64) -> Problem<Cpu<f64>> {
+fn problem(grid: &Grid, stochasticity: f64) -> Problem<Cpu<f64>> {
     let scheme = Scheme::Exponential { form: Form::Score, stochasticity };
-    Problem::new(Cpu::new(), Ou, grid.clone(), scheme, (1, DIM)).seed(SEED).with_save(Save::All)
+    Problem::on(Cpu::new(), Ou, grid.clone(), scheme).shape([DIM]).seed(SEED).save(Save::All)
 }
 
 /// Start and normals of all steps, by their addresses.
@@ -65,8 +65,8 @@ fn sweep(
 }
 
 /// Zhou and Sugiyama: in round r block n makes its sweep r - n, from the end of block n - 1 after that one's sweep r - n.
-fn wavefront(grid: &TimeGrid, per_block: usize, depth: usize, ups: f64) -> Vec<Array1<f64>> {
-    let times = grid.times();
+fn wavefront(grid: &Grid, per_block: usize, depth: usize, ups: f64) -> Vec<Array1<f64>> {
+    let times = grid.times(&Ou).unwrap();
     let steps = times.len() - 1;
     let (x0, xi) = noise(steps);
     let blocks = steps / per_block;
@@ -91,9 +91,9 @@ fn wavefront(grid: &TimeGrid, per_block: usize, depth: usize, ups: f64) -> Vec<A
 
 #[test]
 fn zhou_and_sugiyama() {
-    let grid = TimeGrid::uniform(4.1, 0.1, 20).unwrap();
+    let grid = Grid::uniform(20).between(4.1, 0.1);
     for (ups, depth) in [(1.0, 3), (0.0, 2), (1.0, 5), (0.5, 1)] {
-        let preset = Picard { window: Window::Steps(5), ..Picard::zhou_sugiyama(1.0, depth) };
+        let preset = Picard::zhou_sugiyama(1.0, depth).window(Window::Steps(5));
         assert_eq!(preset.policy, Policy::Wavefront { blocks: depth });
         let run = preset.sample(&problem(&grid, ups), &mut two_modes::<f64>(Prediction::Score)).unwrap();
         assert_eq!(run.report.rounds, 4 + depth - 1, "depth {depth}");
@@ -108,10 +108,10 @@ fn zhou_and_sugiyama() {
 
 #[test]
 fn a_wavefront_of_one_block_has_a_barrier() {
-    let grid = TimeGrid::uniform(4.1, 0.1, 20).unwrap();
+    let grid = Grid::uniform(20).between(4.1, 0.1);
     for depth in [None, Some(3)] {
-        let barrier = Picard { window: Window::Steps(7), ..Picard::piadm(1.0, depth) };
-        let open = Picard { policy: Policy::Wavefront { blocks: 1 }, ..barrier.clone() };
+        let barrier = Picard::piadm(1.0, depth).window(Window::Steps(7));
+        let open = barrier.clone().policy(Policy::Wavefront { blocks: 1 });
         let run = |s: &Picard| s.sample(&problem(&grid, 1.0), &mut two_modes::<f64>(Prediction::Score)).unwrap();
         let (a, b) = (run(&barrier), run(&open));
         assert_eq!(bits(&a.samples), bits(&b.samples));
@@ -125,12 +125,12 @@ fn a_wavefront_of_one_block_has_a_barrier() {
 /// The same for schemes that look back, where changes of nodes before the block matter to it.
 #[test]
 fn of_two_lags_too() {
-    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 20).unwrap();
+    let grid = Grid::log_snr(20).between(6.0, 0.05);
     for scheme in [Scheme::DpmSolverPp2M { lower_order_final: false }, Scheme::Heun {}] {
-        let problem = Problem::new(Cpu::<f64>::new(), Ou, grid.clone(), scheme, (2, DIM)).seed(SEED);
+        let problem = Problem::on(Cpu::<f64>::new(), Ou, grid.clone(), scheme).samples(2).shape([DIM]).seed(SEED);
         let [blocks, wavefront] = [Policy::Blocks, Policy::Wavefront { blocks: 1 }].map(|policy| {
             let acceptance = Acceptance::change(0.1);
-            let sampler = Picard { policy, window: Window::Steps(3), acceptance, ..Picard::default() };
+            let sampler = Picard::default().policy(policy).window(Window::Steps(3)).acceptance(acceptance);
             sampler.sample(&problem, &mut two_modes::<f64>(Prediction::Score)).unwrap()
         });
         assert_eq!(bits(&wavefront.samples), bits(&blocks.samples));
@@ -160,15 +160,15 @@ fn solve(mut a: Vec<Vec<f64>>, mut b: Vec<f64>) -> Vec<f64> {
 
 /// Tang et al.: after sweep k node k is final; node j behind it goes on by the differences of the last m + 1 sweeps, combined so that the
 /// residuals of nodes k + 1 ..= j would be least.
-fn parataa(grid: &TimeGrid, memory: usize, sweeps: usize, ups: f64) -> (Vec<Array1<f64>>, usize) {
-    let times = grid.times();
+fn parataa(grid: &Grid, memory: usize, sweeps: usize, ups: f64) -> (Vec<Array1<f64>>, usize) {
+    let times = grid.times(&Ou).unwrap();
     let n = times.len() - 1;
     let (x0, xi) = noise(n);
     let mut y = vec![x0.clone(); n + 1];
     let (mut g, mut r) = (Vec::<Sweep>::new(), Vec::<Sweep>::new());
     let mut moved = 0;
     for k in 1..=sweeps {
-        let swept = sweep(times, &x0, &y, &xi, 0, ups);
+        let swept = sweep(&times, &x0, &y, &xi, 0, ups);
         r.push(swept.iter().zip(&y).map(|(g, y)| g - y).collect());
         y = swept.clone();
         g.push(swept);
@@ -201,21 +201,18 @@ fn parataa(grid: &TimeGrid, memory: usize, sweeps: usize, ups: f64) -> (Vec<Arra
 
 #[test]
 fn tang_and_others() {
-    let grid = TimeGrid::uniform(3.1, 0.1, 12).unwrap();
+    let grid = Grid::uniform(12).between(3.1, 0.1);
     for (ups, memory, sweeps) in [(1.0, 1, 4), (0.0, 2, 5), (1.0, 3, 7), (0.5, 2, 3)] {
-        let preset = Picard {
-            policy: Policy::Blocks,
-            window: Window::Steps(12),
-            acceptance: Acceptance::Exact,
-            sweeps: Sweeps::AtMost(sweeps),
-            ..Picard::parataa(12, memory, 1e-3)
-        };
+        let preset = Picard::parataa(12, memory, 1e-3)
+            .policy(Policy::Blocks)
+            .window(Window::Steps(12))
+            .acceptance(Acceptance::Exact)
+            .sweeps(Sweeps::AtMost(sweeps));
         let run = preset.sample(&problem(&grid, ups), &mut two_modes::<f64>(Prediction::Score)).unwrap();
         assert_eq!(run.report.rounds, sweeps);
         let (expected, moved) = parataa(&grid, memory, sweeps, ups);
         assert!(moved > 5, "{moved} nodes accelerated");
-        let plain =
-            Picard { anderson: 0, ..preset }.sample(&problem(&grid, ups), &mut two_modes::<f64>(Prediction::Score));
+        let plain = preset.anderson(0).sample(&problem(&grid, ups), &mut two_modes::<f64>(Prediction::Score));
         assert_ne!(bits(&plain.unwrap().samples), bits(&run.samples));
         for (m, expected) in expected.iter().enumerate() {
             let state = run.path.states().index_axis(Axis(0), m).row(0).to_owned();
@@ -227,19 +224,16 @@ fn tang_and_others() {
 
 #[test]
 fn acceleration_helps_the_frozen_score() {
-    let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 200).unwrap();
-    let problem = Problem::new(
-        Cpu::<f64>::new(),
-        Ou,
-        grid,
-        Scheme::Exponential { form: Form::Data, stochasticity: 0.0 },
-        (4, 16),
-    )
-    .seed(5);
+    let grid = Grid::log_snr(200).between(8.0, 0.01);
+    let problem =
+        Problem::on(Cpu::<f64>::new(), Ou, grid, Scheme::Exponential { form: Form::Data, stochasticity: 0.0 })
+            .samples(4)
+            .shape([16])
+            .seed(5);
     let mut score = common::mixture(8, 16, 0.3, 0.91, 2);
     let with = Picard::parataa(200, 3, 1e-3);
     let rounds = |s: &Picard, score: &mut dyn ScoreFn<Cpu<f64>>| s.sample(&problem, score).unwrap().report.rounds;
-    let (with, without) = (rounds(&with, &mut score), rounds(&Picard { anderson: 0, ..with.clone() }, &mut score));
+    let (with, without) = (rounds(&with, &mut score), rounds(&with.clone().anderson(0), &mut score));
     println!("{with} rounds with, {without} without");
     assert!(with < without);
 }

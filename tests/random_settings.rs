@@ -5,9 +5,14 @@ mod common;
 use common::{bits, lookback_three, push, schemes, start, two_components, two_modes};
 use ndarray::{ArrayView2, ArrayViewMut2, s};
 use piadm::{
-    Acceptance, Correction, Coupling, Cpu, Discretisation, Edm, Entry, Error, Flow, Level, Linearisation,
-    NoiseSchedule, Ou, Picard, Policy, Prediction, Problem, Real, Report, Round, Rows, Sampler, Save, ScoreFn,
-    Sequential, Solution, Sweeps, TimeGrid, Variances, Window, on_round, score_fn,
+    Acceptance, Cpu, Edm, Error, Flow, Grid, Nodes, NoiseSchedule, Ou, Picard, Prediction, Problem, Report, Rows,
+    Sampler, Save, ScoreFn, Sequential, Solution, Sweeps, Window,
+    backend::Real,
+    nodes::Correction,
+    problem::Variances,
+    sampler::{Coupling, Entry, Linearisation, Policy, Round, on_round},
+    schedule::Level,
+    score_fn,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -20,7 +25,7 @@ fn pick<T: Clone>(rng: &mut StdRng, from: &[T]) -> T {
 }
 
 /// Lags, stages, components, normals, marks and unused nodes as they come; sometimes from a start without signal.
-fn random_list(rng: &mut StdRng, steps: usize) -> Discretisation {
+fn random_list(rng: &mut StdRng, steps: usize) -> Nodes {
     let (lookback, n, k) = (rng.random_range(1..=5usize), rng.random_range(1..=2usize), rng.random_range(0..=2usize));
     let from_noise = rng.random_bool(0.2);
     let level = |m: usize| {
@@ -71,15 +76,13 @@ fn random_picard(rng: &mut StdRng, steps: usize) -> Picard {
         Entry::HeldData { variance: 0.3 },
         Entry::LinearData { variance: 0.2 },
     ];
-    Picard {
-        policy: pick(rng, &[Policy::Sliding, Policy::Blocks, Policy::Wavefront { blocks }]),
-        window,
-        linearisation: pick(rng, &linearisations),
-        entry: pick(rng, &entries),
-        anderson: rng.random_range(0..=9usize).saturating_sub(3),
-        acceptance: Acceptance::Exact,
-        ..Picard::default()
-    }
+    Picard::default()
+        .policy(pick(rng, &[Policy::Sliding, Policy::Blocks, Policy::Wavefront { blocks }]))
+        .window(window)
+        .linearisation(pick(rng, &linearisations))
+        .entry(pick(rng, &entries))
+        .anderson(rng.random_range(0..=9usize).saturating_sub(3))
+        .acceptance(Acceptance::Exact)
 }
 
 /// Scores that couple the elements, that overflow where guesses are wild, and that are flat.
@@ -105,20 +108,20 @@ fn random_problem<T: Real>(rng: &mut StdRng, seed: u64) -> (Problem<Cpu<T>>, Pre
     let kinds = [Prediction::Score, Prediction::Noise, Prediction::Data, Prediction::Velocity, Prediction::Flow];
     let schedules: [(&'static dyn NoiseSchedule, f64); 3] = [(&Ou, 6.0), (&Edm, 20.0), (&Flow, 1.0)];
     let problem = match rng.random_range(0..6) {
-        0 => Problem::from_list(Cpu::new(), lookback_three(steps), (samples, dim)),
-        1 => Problem::from_list(Cpu::new(), two_components(steps), (samples, dim)),
-        2 => Problem::from_list(Cpu::new(), random_list(rng, steps), (samples, dim)),
+        0 => Problem::from_nodes(Cpu::new(), lookback_three(steps)).samples(samples).shape([dim]),
+        1 => Problem::from_nodes(Cpu::new(), two_components(steps)).samples(samples).shape([dim]),
+        2 => Problem::from_nodes(Cpu::new(), random_list(rng, steps)).samples(samples).shape([dim]),
         _ => {
             let (schedule, t_max) = pick(rng, &schedules);
-            let grid = TimeGrid::uniform(t_max, 0.02, steps).unwrap();
-            let grid = if rng.random_bool(0.4) { grid.then_data(schedule).unwrap() } else { grid };
-            let problem = Problem::new(Cpu::new(), schedule, grid, pick(rng, &schemes()), (samples, dim));
+            let grid = Grid::uniform(steps).between(t_max, 0.02);
+            let grid = if rng.random_bool(0.4) { grid.then_data() } else { grid };
+            let problem = Problem::on(Cpu::new(), schedule, grid, pick(rng, &schemes())).samples(samples).shape([dim]);
             let block = pick(rng, &[Window::Steps(1), Window::Steps(3), Window::OuTime { ou_time: 1.0 }]);
-            let correction = Correction { friction: 2.0, step: 0.2, steps: rng.random_range(1..=4) };
-            if rng.random_bool(0.3) { problem.with_correction(block, correction) } else { problem }
+            let correction = Correction::default().friction(2.0).step(0.2).steps(rng.random_range(1..=4));
+            if rng.random_bool(0.3) { problem.correction(block, correction) } else { problem }
         }
     };
-    (problem.seed(seed).with_save(Save::All), pick(rng, &kinds), steps)
+    (problem.seed(seed).save(Save::All), pick(rng, &kinds), steps)
 }
 
 /// All of a report that does not depend on the batch, sample by sample, and its sums.
@@ -140,7 +143,7 @@ fn check<T: Real>(seed: u64) {
     let spread = (0..problem.dim()).map(|_| pick(&mut own, &[0.0, 1e-30, 1e-3, 1.0, 1.0, 50.0, 1e30]));
     let variances = Variances::new(spread.collect()).ok().filter(|_| own.random_bool(0.5));
     let problem = match variances {
-        Some(variances) => problem.with_variances(variances),
+        Some(variances) => problem.variances(variances),
         None => problem,
     };
     let mut score: Box<dyn ScoreFn<Cpu<T>>> = match rng.random_range(0..6) {
@@ -151,15 +154,13 @@ fn check<T: Real>(seed: u64) {
     let Ok(sequential) = Sequential.sample(&problem, &mut *score) else { return };
     for _ in 0..3 {
         let sampler = random_picard(&mut rng, steps);
-        let least = (1..).find(|rows| {
-            problem.memory_estimate(&Picard { row_budget: Some(*rows), ..sampler.clone() }, &prediction).is_ok()
-        });
+        let least = (1..).find(|rows| problem.memory_estimate(&sampler.clone().row_budget(*rows), &prediction).is_ok());
         let least = least.unwrap();
         let row_budget = Some(least + rng.random_range(0..=3 * least));
         let limits = [(Coupling::WholeBatch, None), (Coupling::PerSample, None), (Coupling::PerSample, row_budget)];
         let (coupling, rows) = pick(&mut rng, &limits);
-        let exact = Picard { coupling, row_budget: rows, ..sampler.clone() };
-        let what = format!("seed {seed}: {} samples x {}, {exact:?}", problem.samples(), problem.dim());
+        let exact = sampler.clone().coupling(coupling).row_budget(rows);
+        let what = format!("seed {seed}: {} samples x {}, {exact:?}", problem.count(), problem.dim());
         let parallel = exact.sample(&problem, &mut *score).unwrap();
         assert_eq!(bits(&parallel.samples), bits(&sequential.samples), "{what}");
         assert_eq!(parallel.path, sequential.path, "{what}");
@@ -181,27 +182,25 @@ fn check<T: Real>(seed: u64) {
 
         // with a tolerance too, a sample notices neither the queue nor its batch
         let tolerances = [Acceptance::Error(1e-2), Acceptance::change(0.1), Acceptance::Exact];
-        let loose = Picard {
-            acceptance: pick(&mut rng, &tolerances),
-            sweeps: pick(&mut rng, &[Sweeps::Unbounded, Sweeps::AtMost(1), Sweeps::AtMost(3)]),
-            ..sampler
-        };
+        let loose = sampler
+            .acceptance(pick(&mut rng, &tolerances))
+            .sweeps(pick(&mut rng, &[Sweeps::Unbounded, Sweeps::AtMost(1), Sweeps::AtMost(3)]));
         let what = format!("seed {seed}: budget {row_budget:?}, {loose:?}");
         let all = match loose.sample(&problem, &mut *score) {
             Err(Error::StateNotFinite { .. }) => continue,
             all => all.unwrap(),
         };
-        let queued = Picard { row_budget, ..loose.clone() }.sample(&problem, &mut *score).unwrap();
+        let queued = loose.clone().row_budget(row_budget).sample(&problem, &mut *score).unwrap();
         assert_same(&queued, &all, &what);
-        let i = rng.random_range(0..problem.samples());
-        let alone = loose.sample(&problem.clone().with_ids(vec![i as u32]), &mut *score).unwrap();
+        let i = rng.random_range(0..problem.count());
+        let alone = loose.sample(&problem.clone().samples(1).ids([i as u32]), &mut *score).unwrap();
         assert_eq!(bits(&alone.samples), bits(&all.samples.slice(s![i..=i, ..]).to_owned()), "{what}");
         assert_eq!(alone.report.sample_rounds[0], all.report.sample_rounds[i], "{what}");
         assert_eq!(alone.report.residuals[0], all.report.residuals[i], "{what}");
 
         // one open block is a barrier
         let [blocks, one] = [Policy::Blocks, Policy::Wavefront { blocks: 1 }].map(|policy| {
-            let sampler = Picard { policy, ..loose.clone() };
+            let sampler = loose.clone().policy(policy);
             sampler.sample(&problem, &mut *score).ok()
         });
         if let (Some(blocks), Some(one)) = (blocks, one) {
@@ -223,9 +222,9 @@ fn bad_numbers_on_random_settings() {
     for seed in 0..SEEDS {
         let mut rng = StdRng::seed_from_u64(seed);
         let (samples, steps, bad) = (rng.random_range(1..=5u32), rng.random_range(2..=12), rng.random_range(1..6));
-        let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, steps).unwrap();
+        let grid = Grid::log_snr(steps).between(6.0, 0.05);
         let scheme = pick(&mut rng, &schemes());
-        let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, scheme, (samples as usize, 3)).seed(seed);
+        let problem = Problem::new(Ou, grid, scheme).samples(samples as usize).shape([3]).seed(seed);
         let (id, value) = (rng.random_range(0..samples), pick(&mut rng, &[f32::NAN, f32::INFINITY]));
         let sampler = random_picard(&mut rng, steps);
         let (mut good, mut rounds, mut spoilt) = (two_modes::<f32>(Prediction::Data), 0, None);

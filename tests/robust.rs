@@ -5,8 +5,10 @@ mod common;
 use common::{bits, two_modes};
 use ndarray::{Array2, Array3, ArrayView2, ArrayViewMut2};
 use piadm::{
-    Acceptance, Chunked, Cpu, Dynamics, Entry, Error, Linearisation, Model, Observer, Ou, Path, Piadm, Picard, Policy,
-    Prediction, Problem, Rows, Sampler, Save, Scheme, ScoreFn, Sequential, Stop, Sweeps, TimeGrid, Window, on_round,
+    Acceptance, Cpu, Error, Grid, Model, Observer, Ou, Path, Piadm, Picard, Prediction, Problem, Rows, Sampler, Save,
+    Scheme, ScoreFn, Sequential, Stop, Sweeps, Window,
+    sampler::{Dynamics, Entry, Linearisation, Policy, on_round},
+    score::Chunked,
     score_fn,
 };
 use std::ops::ControlFlow;
@@ -15,8 +17,8 @@ type View<'a> = ArrayView2<'a, f32>;
 type ViewMut<'a> = ArrayViewMut2<'a, f32>;
 
 fn problem(steps: usize, shape: (usize, usize)) -> Problem<Cpu<f32>> {
-    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, steps).unwrap();
-    Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), shape).seed(1)
+    let grid = Grid::log_snr(steps).between(6.0, 0.05);
+    Problem::new(Ou, grid, Scheme::default()).samples(shape.0).shape([shape.1]).seed(1)
 }
 
 fn run(sampler: &dyn Sampler<Cpu<f32>>, problem: &Problem<Cpu<f32>>) -> Result<piadm::Solution<Cpu<f32>>, Error> {
@@ -36,7 +38,7 @@ fn samplers() -> Vec<Box<dyn Sampler<Cpu<f32>>>> {
 fn sizes() {
     for sampler in samplers() {
         assert!(matches!(run(&*sampler, &problem(5, (0, 3))), Err(Error::Setting { name: "samples", .. })));
-        assert!(matches!(run(&*sampler, &problem(5, (3, 0))), Err(Error::Setting { name: "dim", .. })));
+        assert!(matches!(run(&*sampler, &problem(5, (3, 0))), Err(Error::Setting { name: "shape", .. })));
         for (samples, dim) in [(1, usize::MAX), (usize::MAX, 1), (usize::MAX, usize::MAX), (1 << 23, 1 << 33)] {
             let failed = run(&*sampler, &problem(5, (samples, dim)));
             let typed =
@@ -51,8 +53,11 @@ fn sizes() {
             assert!(!far, "{steps} steps of {shape:?}");
         }
     }
-    assert!(matches!(TimeGrid::log_snr(&Ou, 6.0, 0.05, usize::MAX), Err(Error::Setting { name: "steps", .. })));
-    assert!(matches!(TimeGrid::uniform(6.0, 0.05, 0), Err(Error::Setting { name: "steps", .. })));
+    assert!(matches!(
+        Grid::log_snr(usize::MAX).between(6.0, 0.05).times(&Ou),
+        Err(Error::Setting { name: "steps", .. })
+    ));
+    assert!(matches!(Grid::uniform(0).between(6.0, 0.05).times(&Ou), Err(Error::Setting { name: "steps", .. })));
 }
 
 #[test]
@@ -100,20 +105,20 @@ fn settings() {
 #[test]
 fn shapes() {
     let x = Array2::<f32>::zeros((2, 4));
-    assert!(matches!(run(&Sequential, &problem(5, (2, 3)).with_init(x)), Err(Error::Shape { .. })));
+    assert!(matches!(run(&Sequential, &problem(5, (2, 3)).init(x)), Err(Error::Shape { .. })));
     let nan = Array2::from_elem((2, 3), f32::NAN);
-    assert!(matches!(run(&Sequential, &problem(5, (2, 3)).with_init(nan)), Err(Error::Setting { .. })));
+    assert!(matches!(run(&Sequential, &problem(5, (2, 3)).init(nan)), Err(Error::Setting { .. })));
     let x = Array2::<f32>::zeros((2, 3));
     for step in [5, 6, usize::MAX] {
-        let late = problem(5, (2, 3)).with_init_at(step, x.clone());
+        let late = problem(5, (2, 3)).init_at(step, x.clone());
         assert!(matches!(run(&Sequential, &late), Err(Error::Setting { name: "start step", .. })), "{step}");
     }
     let noise = Array3::<f32>::zeros((4, 2, 3));
-    assert!(matches!(run(&Sequential, &problem(5, (2, 3)).with_noise(noise)), Err(Error::Shape { .. })));
+    assert!(matches!(run(&Sequential, &problem(5, (2, 3)).noise(noise)), Err(Error::Shape { .. })));
     let path = Path::new(vec![0, 1], Array3::<f32>::zeros((2, 2, 4))).unwrap();
-    assert!(matches!(run(&Picard::default(), &problem(5, (2, 3)).with_path(path)), Err(Error::Shape { .. })));
+    assert!(matches!(run(&Picard::default(), &problem(5, (2, 3)).guesses(path)), Err(Error::Shape { .. })));
     assert!(Path::new(vec![1, 0], Array3::<f32>::zeros((2, 2, 4))).is_err());
-    let late = problem(5, (2, 3)).with_save(Save::Steps(vec![2, 6]));
+    let late = problem(5, (2, 3)).save(Save::Steps(vec![2, 6]));
     assert!(matches!(run(&Sequential, &late), Err(Error::Setting { name: "saved step", .. })));
 }
 
@@ -133,7 +138,7 @@ fn failing_scores() {
     for sampler in samplers() {
         for round in [1, 2, 3] {
             let mut score = failing(round, |_| Err("out of memory".into()));
-            match sampler.sample(&problem(40, (2, 3)).with_ids(vec![8, 9]), &mut score) {
+            match sampler.sample(&problem(40, (2, 3)).ids(vec![8, 9]), &mut score) {
                 Err(Error::Score { round: r, sample: 8, source, .. }) => {
                     assert_eq!((r, source.to_string().as_str()), (round, "out of memory"));
                 }
@@ -145,7 +150,7 @@ fn failing_scores() {
                     out[(last, 2)] = bad;
                     Ok(())
                 });
-                let result = sampler.sample(&problem(40, (2, 3)).with_ids(vec![8, 9]), &mut score);
+                let result = sampler.sample(&problem(40, (2, 3)).ids(vec![8, 9]), &mut score);
                 match result {
                     Err(Error::ScoreNotFinite { round: r, sample: 9, time, .. }) => {
                         assert_eq!(r, round);
@@ -189,8 +194,8 @@ fn unstable_trajectories_are_an_error_and_wild_guesses_are_not() {
     let wild = Array3::from_elem((1, 2, 3), 3e30);
     let path = Path::new(vec![0], wild).unwrap();
     for window in [7, 40] {
-        let sampler = Picard { acceptance: Acceptance::Exact, window: Window::Steps(window), ..Picard::default() };
-        let solution = sampler.sample(&problem.clone().with_path(path.clone()), &mut steep).unwrap();
+        let sampler = Picard::default().acceptance(Acceptance::Exact).window(Window::Steps(window));
+        let solution = sampler.sample(&problem.clone().guesses(path.clone()), &mut steep).unwrap();
         assert_eq!(bits(&solution.samples), bits(&sequential.samples));
     }
 }
@@ -230,16 +235,15 @@ fn limits_of_the_score() {
         assert!(matches!(sample(Trained(0.05, 6.0, Some(0))), Err(Error::Setting { .. })));
     }
     // a recipe stays inside the trained range by itself
-    let recipe =
-        Piadm { eps: Some(0.1), ..Piadm::new(3000, 0.001, Dynamics::Sde) }.recipe(&Ou, Some((0.01, 7.0))).unwrap();
-    let times = recipe.grid.times();
+    let recipe = Piadm::new(3000, 0.001, Dynamics::Sde).eps(0.1).recipe(&Ou, Some((0.01, 7.0))).unwrap();
+    let times = recipe.grid.times(&Ou).unwrap();
     assert_eq!(times[0], 7.0);
     assert!((times[times.len() - 1] / 0.01 - 1.0).abs() < 1e-12);
 }
 
 #[test]
 fn stalls() {
-    let slow = |sweeps, policy| Picard { policy, sweeps, acceptance: Acceptance::change(1e-6), ..Picard::default() };
+    let slow = |sweeps, policy| Picard::default().policy(policy).sweeps(sweeps).acceptance(Acceptance::change(1e-6));
     for policy in [Policy::Blocks, Policy::Sliding] {
         match run(&slow(Sweeps::Within(2), policy), &problem(60, (2, 3))) {
             Err(Error::NotConverged { sweeps: 2, residual, residuals, .. }) => {
@@ -266,7 +270,7 @@ fn observers_watch_cancel_and_receive() {
         stop_after: usize,
     }
     impl Observer<Cpu<f32>> for Watch {
-        fn on_round(&mut self, round: &piadm::Round<'_>) -> ControlFlow<()> {
+        fn on_round(&mut self, round: &piadm::sampler::Round<'_>) -> ControlFlow<()> {
             self.rounds.push((round.round, round.rows, round.finished.to_vec()));
             if round.round == self.stop_after { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
@@ -274,7 +278,7 @@ fn observers_watch_cancel_and_receive() {
             self.samples.push((slot, id, state.iter().copied().collect()));
         }
     }
-    let problem = problem(60, (3, 4)).with_ids(vec![5, 6, 7]);
+    let problem = problem(60, (3, 4)).ids(vec![5, 6, 7]);
     for sampler in samplers() {
         let mut watch = Watch { rounds: vec![], samples: vec![], stop_after: usize::MAX };
         let solution = sampler.run(&problem, &mut two_modes::<f32>(Prediction::Score), &mut watch).unwrap();

@@ -14,7 +14,7 @@ mod presets;
 use boundary::first_good;
 use equal_error::{Case, RATIO, Setting};
 use ndarray::Array2;
-use piadm::{Dynamics, Mixture};
+use piadm::{sampler::Dynamics, score::Mixture};
 use presets::{OURS, PRESETS, REFERENCE, preset};
 use std::convert::Infallible;
 

@@ -9,7 +9,7 @@ use approx::assert_relative_eq;
 use fit::{Fit, median};
 use growth::{MEMORY, MODES, Quality, SAMPLES, STD, Setting, T_MIN};
 use ndarray::Array2;
-use piadm::{Dynamics, Level, Mixture, Ou};
+use piadm::{Ou, sampler::Dynamics, schedule::Level, score::Mixture};
 
 #[test]
 fn a_fit_recovers_a_line() {

@@ -2,7 +2,8 @@
 
 use piadm::ndarray::{Array, Array2, ArrayView2, ArrayViewMut2, Axis, Dimension, array, concatenate};
 use piadm::{
-    BoxError, Chunked, Clip, Cpu, EdmPrecondition, Error, Guided, Mixture, Model, Prediction, Rows, ScoreFn, Threshold,
+    BoxError, Cpu, Error, Model, Prediction, Rows, ScoreFn,
+    score::{Chunked, Clip, EdmPrecondition, Guided, Mixture, Threshold},
     score_fn, score_map,
 };
 use std::cell::RefCell;

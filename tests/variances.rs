@@ -9,8 +9,11 @@ mod common;
 use common::bits;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 use piadm::{
-    Acceptance, Cpu, Entry, Error, Linearisation, Ou, Picard, Prediction, Problem, Real, Rows, Sampler, Scheme,
-    ScoreFn, Sequential, TimeGrid, Variances, Window, score_fn,
+    Acceptance, Cpu, Error, Grid, Ou, Picard, Prediction, Problem, Rows, Sampler, Scheme, ScoreFn, Sequential, Window,
+    backend::Real,
+    problem::Variances,
+    sampler::{Entry, Linearisation},
+    score_fn,
 };
 
 const DIM: usize = 300;
@@ -32,8 +35,8 @@ fn gaussian<T: Real>(kind: Prediction) -> impl ScoreFn<Cpu<T>> {
 }
 
 fn problem<T: Real>(scheme: Scheme, steps: usize, samples: usize) -> Problem<Cpu<T>> {
-    let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, steps).unwrap();
-    Problem::new(Cpu::new(), Ou, grid, scheme, (samples, DIM)).seed(3)
+    let grid = Grid::log_snr(steps).between(8.0, 0.01);
+    Problem::on(Cpu::new(), Ou, grid, scheme).samples(samples).shape([DIM]).seed(3)
 }
 
 fn rounds(sampler: &Picard, problem: &Problem<Cpu<f64>>, score: &mut dyn ScoreFn<Cpu<f64>>) -> (usize, f64) {
@@ -51,28 +54,23 @@ fn the_slopes_of_gaussian_data_need_one_sweep() {
     let kinds = [Prediction::Score, Prediction::Noise, Prediction::Data, Prediction::Velocity, Prediction::Flow];
     for scheme in schemes {
         for kind in kinds {
-            let sampler = Picard {
-                window: Window::Steps(60),
-                linearisation: Linearisation::Gaussian { variance: 1.0 },
-                entry: Entry::Copy,
-                acceptance: Acceptance::change(1e-9),
-                ..Picard::default()
-            };
+            let sampler = Picard::default()
+                .window(Window::Steps(60))
+                .linearisation(Linearisation::Gaussian { variance: 1.0 })
+                .entry(Entry::Copy)
+                .acceptance(Acceptance::change(1e-9));
             let mut score = gaussian::<f64>(kind);
             let problem = problem(scheme.clone(), 60, 2);
-            let (own, error) = rounds(&sampler, &problem.clone().with_variances(variances.clone()), &mut score);
+            let (own, error) = rounds(&sampler, &problem.clone().variances(variances.clone()), &mut score);
             assert!(own <= 2 && error < 1e-8, "{scheme:?} {kind:?}: {own} rounds, error {error}");
             // variances that are off by a factor, and one slope for all
             let off = Variances::new(spread().iter().map(|v| 0.5 * v).collect()).unwrap();
-            let (wrong, _) = rounds(&sampler, &problem.clone().with_variances(off.clone()), &mut score);
+            let (wrong, _) = rounds(&sampler, &problem.clone().variances(off.clone()), &mut score);
             let (one, _) = rounds(&sampler, &problem, &mut score);
             assert!(2 < wrong && wrong < one, "{scheme:?} {kind:?}: {wrong} and {one} rounds");
             let twice = Linearisation::Gaussian { variance: 2.0 };
-            let back = Picard { linearisation: twice, ..sampler };
-            assert!(
-                rounds(&back, &problem.clone().with_variances(off.clone()), &mut score).0 <= 2,
-                "{scheme:?} {kind:?}"
-            );
+            let back = sampler.linearisation(twice);
+            assert!(rounds(&back, &problem.clone().variances(off.clone()), &mut score).0 <= 2, "{scheme:?} {kind:?}");
         }
     }
 }
@@ -83,17 +81,15 @@ fn a_tolerance_of_zero_gives_the_sequential_bits() {
     let wild = [1e-300, 1e300, 0.0, 1.0].into_iter().cycle().take(DIM).collect();
     for variances in [Variances::new(spread()).unwrap(), Variances::new(wild).unwrap()] {
         for scheme in [Scheme::default(), Scheme::dpmpp_2m(), Scheme::heun()] {
-            let problem = problem::<f32>(scheme, 30, 2).with_variances(variances.clone());
+            let problem = problem::<f32>(scheme, 30, 2).variances(variances.clone());
             let mut score = gaussian::<f32>(Prediction::Noise);
             let sequential = Sequential.sample(&problem, &mut score).unwrap();
             for linearisation in [Linearisation::Gaussian { variance: 1.0 }, Linearisation::Gaussian { variance: 0.0 }]
             {
-                let sampler = Picard {
-                    window: Window::Steps(12),
-                    acceptance: Acceptance::Exact,
-                    linearisation,
-                    ..Picard::default()
-                };
+                let sampler = Picard::default()
+                    .window(Window::Steps(12))
+                    .acceptance(Acceptance::Exact)
+                    .linearisation(linearisation);
                 let parallel = sampler.sample(&problem, &mut score).unwrap();
                 assert_eq!(bits(&parallel.samples), bits(&sequential.samples), "{sampler:?}");
             }
@@ -112,11 +108,11 @@ fn variances_are_measured_and_checked() {
         assert!((0.6..1.5).contains(&ratio), "{measured} for {given}");
     }
     let short = Variances::new(vec![1.0; DIM - 1]).unwrap();
-    let answer = Picard::default().sample(&problem::<f64>(Scheme::default(), 5, 1).with_variances(short), &mut score);
+    let answer = Picard::default().sample(&problem::<f64>(Scheme::default(), 5, 1).variances(short), &mut score);
     assert!(matches!(answer, Err(Error::Shape { .. })));
     let estimate = |p: &Problem<Cpu<f64>>| p.memory_estimate(&Picard::default(), &Prediction::Data).unwrap();
     let plain = problem::<f64>(Scheme::default(), 5, 1);
-    assert_eq!(estimate(&plain.clone().with_variances(measured)), estimate(&plain) + 8 * DIM);
+    assert_eq!(estimate(&plain.clone().variances(measured)), estimate(&plain) + 8 * DIM);
 }
 
 /// A calibration can be stored; bad ones cannot be read.
@@ -138,8 +134,8 @@ fn pixels_at_equal_error() {
     let mut score = network::load("mlp", None).unwrap();
     let dim = score.dim();
     let on = |steps, samples, seed| {
-        let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, steps).unwrap();
-        Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (samples, dim)).seed(seed)
+        let grid = Grid::log_snr(steps).between(8.0, 0.01);
+        Problem::new(Ou, grid, Scheme::default()).samples(samples).shape([dim]).seed(seed)
     };
     let few = Sequential.sample(&on(60, 128, 1), &mut *score).unwrap().samples;
     let variances = Variances::measure(few.view()).unwrap();
@@ -152,9 +148,9 @@ fn pixels_at_equal_error() {
         errors[errors.len() / 2]
     };
     let held = Entry::HeldData { variance: 0.25 };
-    let scalar = Picard { linearisation: Linearisation::Gaussian { variance: 0.25 }, entry: held, ..Picard::default() };
-    let own = Picard { linearisation: Linearisation::Gaussian { variance: 0.25 / 0.6 }, ..scalar.clone() };
-    let with = plain.clone().with_variances(variances);
+    let scalar = Picard::default().linearisation(Linearisation::Gaussian { variance: 0.25 }).entry(held);
+    let own = scalar.clone().linearisation(Linearisation::Gaussian { variance: 0.25 / 0.6 });
+    let with = plain.clone().variances(variances);
     let secant = Picard::default();
     for (what, sampler, problem) in
         [("one slope", scalar, &plain), ("by pixel", own, &with), ("secant", secant, &plain)]
@@ -162,7 +158,7 @@ fn pixels_at_equal_error() {
         let mut targets = vec![1e-3f32, 1e-2];
         for k in 0..60 {
             let acceptance = Acceptance::Error(0.1 * 1.25f64.powi(-k));
-            let run = Picard { acceptance, ..sampler.clone() }.sample(problem, &mut *score).unwrap();
+            let run = sampler.clone().acceptance(acceptance).sample(problem, &mut *score).unwrap();
             while let Some(target) = targets.pop_if(|target| error(&run.samples) <= *target) {
                 let rounds = run.report.sample_rounds.iter().sum::<usize>() as f64 / samples as f64;
                 let (rows, error) = (run.report.rows_per_step(), error(&run.samples));

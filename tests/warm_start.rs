@@ -8,8 +8,8 @@ mod common;
 
 use ndarray::{ArrayView2, Axis};
 use piadm::{
-    Acceptance, Cpu, Entry, Linearisation, Ou, Parareal, Picard, Policy, Problem, Sampler, Scheme, ScoreFn, Sequential,
-    TimeGrid, Window,
+    Acceptance, Cpu, Grid, Ou, Parareal, Picard, Problem, Sampler, Scheme, ScoreFn, Sequential, Window,
+    sampler::{Entry, Linearisation, Policy},
 };
 
 /// The largest rms over elements of a difference between rows.
@@ -20,9 +20,9 @@ fn error(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> f64 {
 
 /// Prints rounds, rows a step and error of every sampler.
 fn measure(name: &str, dim: usize, steps: usize, samples: usize, score: &mut dyn ScoreFn<Cpu<f32>>) {
-    let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, steps).unwrap();
+    let grid = Grid::log_snr(steps).between(8.0, 0.01);
     for (dynamics, scheme) in [("SDE", Scheme::default()), ("ODE", Scheme::Ddim { eta: 0.0 })] {
-        let problem = Problem::new(Cpu::<f32>::new(), Ou, grid.clone(), scheme, (samples, dim)).seed(7);
+        let problem = Problem::new(Ou, grid.clone(), scheme).samples(samples).shape([dim]).seed(7);
         let reference = Sequential.sample(&problem, score).unwrap().samples;
         let line = |what: String, before: (usize, usize), run: piadm::Solution<Cpu<f32>>| {
             let mean = run.report.sample_rounds.iter().sum::<usize>() as f64 / samples as f64;
@@ -33,18 +33,12 @@ fn measure(name: &str, dim: usize, steps: usize, samples: usize, score: &mut dyn
                 "{name} {dynamics} {what:<44} rounds {rounds:>4} (mean {mean:5.1}) rows {rows:5.2} error {error:.1e}"
             );
         };
-        let picard = |window, tolerance| Picard {
-            window: Window::Steps(window),
-            acceptance: Acceptance::Error(tolerance),
-            ..Picard::default()
+        let picard = |window, tolerance| {
+            Picard::default().window(Window::Steps(window)).acceptance(Acceptance::Error(tolerance))
         };
         // PIADM's iteration, for which nothing else makes first guesses
-        let plain = Picard {
-            linearisation: Linearisation::FrozenScore,
-            entry: Entry::Copy,
-            policy: Policy::Blocks,
-            ..picard(steps, 1e-2)
-        };
+        let plain =
+            picard(steps, 1e-2).linearisation(Linearisation::FrozenScore).entry(Entry::Copy).policy(Policy::Blocks);
         let picards: Vec<(String, Picard)> = [64, 128, steps]
             .into_iter()
             .flat_map(|w| [1e-2, 1e-3].map(|e| (format!("picard {w} {e:e}"), picard(w, e))))
@@ -55,7 +49,7 @@ fn measure(name: &str, dim: usize, steps: usize, samples: usize, score: &mut dyn
         }
         for blocks in [None, Some(2 * (steps as f64).sqrt() as usize)] {
             for tolerance in [1e-1, 1e-2, 1e-3] {
-                let settings = Parareal { blocks, acceptance: Acceptance::Error(tolerance), ..Parareal::default() };
+                let settings = Parareal::default().blocks(blocks).acceptance(Acceptance::Error(tolerance));
                 line(format!("parareal {blocks:?} {tolerance:e}"), (0, 0), settings.sample(&problem, score).unwrap());
             }
         }
@@ -63,7 +57,7 @@ fn measure(name: &str, dim: usize, steps: usize, samples: usize, score: &mut dyn
             let rough = Sequential.sample(&problem.coarse(every).unwrap(), score).unwrap();
             let before = (rough.report.rounds, rough.report.score_rows);
             let path = problem.refine(&rough.path, every).unwrap();
-            let warm = problem.clone().with_path(path.clone());
+            let warm = problem.clone().guesses(path.clone());
             for (name, picard) in &picards {
                 line(format!("coarse {every} + {name}"), before, picard.sample(&warm, score).unwrap());
             }

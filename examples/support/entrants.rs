@@ -3,7 +3,7 @@
 use super::equal_error::{Case, Outcome, Setting};
 use super::network::Network;
 use super::presets::{OURS, PRESETS, Preset};
-use piadm::{BoxError, Dynamics};
+use piadm::{BoxError, sampler::Dynamics};
 use std::collections::HashMap;
 
 /// The median error of the images that is asked for.

@@ -5,7 +5,9 @@ use super::fit::median;
 use super::presets::Preset;
 use ndarray::{Array2, Zip};
 use piadm::{
-    BoxError, Cpu, Dynamics, Error, Form, Ou, Problem, Round, Sampler, Scheme, ScoreFn, Sequential, TimeGrid, on_round,
+    BoxError, Cpu, Error, Grid, Ou, Problem, Sampler, Scheme, ScoreFn, Sequential,
+    nodes::Form,
+    sampler::{Dynamics, Round, on_round},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -47,10 +49,10 @@ pub struct Setting {
 impl Setting {
     /// Data form, Ornstein-Uhlenbeck times from 8 to 0.01, uniform in the log-SNR.
     pub fn problem(&self, dim: usize) -> Result<Problem<Cpu<f32>>, BoxError> {
-        let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, self.steps)?;
+        let grid = Grid::log_snr(self.steps).between(8.0, 0.01);
         let stochasticity = if self.dynamics == Dynamics::Sde { 1.0 } else { 0.0 };
         let scheme = Scheme::Exponential { form: Form::Data, stochasticity };
-        Ok(Problem::new(Cpu::new(), Ou, grid, scheme, (self.samples, dim)).seed(self.seed))
+        Ok(Problem::on(Cpu::new(), Ou, grid, scheme).samples(self.samples).shape([dim]).seed(self.seed))
     }
 }
 

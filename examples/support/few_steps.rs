@@ -4,7 +4,7 @@ use super::equal_error::Setting;
 use super::network::Network;
 use ndarray::{Array2, Axis};
 use piadm::quality::{Estimate, frechet_diagonal, sliced_wasserstein};
-use piadm::{BoxError, Cpu, Dynamics, Ou, Problem, Sampler, Scheme, Sequential, TimeGrid};
+use piadm::{BoxError, Cpu, Grid, Ou, Problem, Sampler, Scheme, Sequential, sampler::Dynamics};
 use serde::{Deserialize, Serialize};
 
 /// Numbers of steps that are tried.
@@ -45,9 +45,12 @@ pub fn second_order(dynamics: Dynamics) -> Scheme {
 
 /// The same problem with the second-order scheme.
 pub fn short(setting: Setting, dim: usize) -> Result<Problem<Cpu<f32>>, BoxError> {
-    let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, setting.steps)?;
+    let grid = Grid::log_snr(setting.steps).between(8.0, 0.01);
     let shape = (setting.samples, dim);
-    Ok(Problem::new(Cpu::new(), Ou, grid, second_order(setting.dynamics), shape).seed(setting.seed))
+    Ok(Problem::on(Cpu::new(), Ou, grid, second_order(setting.dynamics))
+        .samples(shape.0)
+        .shape([shape.1])
+        .seed(setting.seed))
 }
 
 impl Quality {
@@ -94,7 +97,7 @@ fn sample(network: &mut dyn Network, problem: &Problem<Cpu<f32>>, samples: usize
     let mut all = Array2::zeros((samples, network.dim()));
     for (batch, mut x) in all.axis_chunks_iter_mut(Axis(0), BATCH).enumerate() {
         let first = (batch * BATCH) as u32;
-        let problem = problem.clone().with_ids((first..first + x.nrows() as u32).collect());
+        let problem = problem.clone().samples(x.nrows()).ids(first..first + x.nrows() as u32);
         x.assign(&Sequential.sample(&problem, network)?.samples);
     }
     Ok(all)

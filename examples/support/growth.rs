@@ -5,8 +5,8 @@ use ndarray_rand::RandomExt;
 use ndarray_rand::rand::SeedableRng;
 use piadm::grid::Resolution;
 use piadm::{
-    BoxError, Cpu, Dynamics, Form, Level, Mixture, Ou, Picard, Prediction, Problem, Sampler, Save, Scheme, Sequential,
-    TimeGrid,
+    BoxError, Cpu, Grid, Ou, Picard, Prediction, Problem, Sampler, Save, Scheme, Sequential, nodes::Form,
+    sampler::Dynamics, schedule::Level, score::Mixture,
 };
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
@@ -130,14 +130,15 @@ fn sampler() -> Picard {
 impl Setting {
     fn problem(&self, seed: u64) -> Result<Problem<Cpu<f32>>, BoxError> {
         let t_max = (self.dim as f64).ln() + 4.0;
-        let grid = TimeGrid::piadm(&Ou, t_max, T_MIN, 1.0, Resolution::Steps(self.steps))?;
+        let grid = Grid::piadm(1.0, Resolution::Steps(self.steps)).between(t_max, T_MIN);
         // states are compared where blocks end
         let is_end = |t: f64| (t_max - t - (t_max - t).round()).abs() < 1e-9 || t == T_MIN;
-        let ends = grid.times().iter().enumerate().skip(1).filter(|(_, t)| is_end(**t)).map(|(step, _)| step).collect();
+        let times = grid.times(&Ou)?;
+        let ends = times.iter().enumerate().skip(1).filter(|(_, t)| is_end(**t)).map(|(step, _)| step).collect();
         let stochasticity = if self.dynamics == Dynamics::Sde { 1.0 } else { 0.0 };
         let scheme = Scheme::Exponential { form: Form::Score, stochasticity };
-        let problem = Problem::new(Cpu::new(), Ou, grid, scheme, (SAMPLES, self.dim));
-        Ok(problem.seed(seed).with_save(Save::Steps(ends)))
+        let problem = Problem::on(Cpu::new(), Ou, grid, scheme).samples(SAMPLES).shape([self.dim]);
+        Ok(problem.seed(seed).save(Save::Steps(ends)))
     }
 
     /// Bytes of working memory of the parallel run.

@@ -10,7 +10,7 @@ mod samplers;
 use arguments::{Arguments, Dtype, Format, HELP};
 use ndarray_npy::WritableElement;
 use piadm::ndarray::{Array2, Array3, ArrayView1, ArrayView2, Axis};
-use piadm::{Cpu, Mixture, Problem, Real, Report, Sampler, Save, ScoreFn, Sequential, Solution};
+use piadm::{Cpu, Problem, Report, Sampler, Save, ScoreFn, Sequential, Solution, backend::Real, score::Mixture};
 use problem::ProblemFile;
 use results::{Line, Measured, Outcome, message, table};
 use samplers::Settings;
@@ -47,7 +47,7 @@ fn compare<T: Real + WritableElement>(
 where
     Mixture: ScoreFn<Cpu<T>>,
 {
-    let (steps, dim) = (file.grid.steps(), file.mixture.dim());
+    let (steps, dim) = (file.grid.times(&file.schedule)?.len() - 1, file.mixture.dim());
     let init: Option<Array2<T>> = arguments.init.as_deref().map(npy::read).transpose()?;
     let noise: Option<Array3<T>> = arguments.noise.as_deref().map(npy::read).transpose()?;
     let samples = batch_size(
@@ -66,16 +66,17 @@ where
     }
 
     let ProblemFile { schedule, grid, scheme, mut mixture } = file;
-    let mut problem = Problem::new(Cpu::<T>::new(), schedule, grid, scheme, (samples, dim)).seed(arguments.seed);
+    let mut problem =
+        Problem::on(Cpu::<T>::new(), schedule, grid, scheme).samples(samples).shape([dim]).seed(arguments.seed);
     let numbers = (steps + 1).saturating_mul(samples).saturating_mul(dim);
     if numbers <= PATH_NUMBERS {
-        problem = problem.with_save(Save::All);
+        problem = problem.save(Save::All);
     }
     if let Some(init) = init {
-        problem = problem.with_init(init);
+        problem = problem.init(init);
     }
     if let Some(noise) = noise {
-        problem = problem.with_noise(noise);
+        problem = problem.noise(noise);
     }
     let mut run = |sampler: &dyn Sampler<Cpu<T>>| -> piadm::Result<Run<T>> {
         let start = Instant::now();

@@ -2,7 +2,7 @@
 
 use ndarray_npy::npy::header::Header;
 use ndarray_npy::{ReadNpyExt, ReadableElement, WritableElement};
-use piadm::Real;
+use piadm::backend::Real;
 use piadm::ndarray::{Array, Array2, Dimension};
 use std::error::Error;
 use std::fs::File;

@@ -1,6 +1,9 @@
 //! The parallel samplers that are compared, one entry each.
 
-use piadm::{Acceptance, Coupling, Cpu, Entry, Linearisation, Parareal, Picard, Policy, Sampler, Window};
+use piadm::{
+    Acceptance, Cpu, Parareal, Picard, Sampler, Window,
+    sampler::{Coupling, Entry, Linearisation, Policy},
+};
 
 /// A parallel sampler that is complete but for its window and its tolerance.
 pub struct Preset {
@@ -41,7 +44,7 @@ pub const PRESETS: [Preset; 10] = [
         colour: None,
         sampler: |_, tolerance| {
             let acceptance = Acceptance::change(tolerance);
-            Box::new(Picard { acceptance, coupling: Coupling::PerSample, ..Picard::piadm(1.0, None) })
+            Box::new(Picard::piadm(1.0, None).acceptance(acceptance).coupling(Coupling::PerSample))
         },
     },
     Preset {
@@ -62,14 +65,14 @@ pub const PRESETS: [Preset; 10] = [
         colour: None,
         sampler: |_, tolerance| {
             let (policy, acceptance) = (Policy::Wavefront { blocks: 8 }, Acceptance::change(tolerance));
-            Box::new(Picard { policy, acceptance, coupling: Coupling::PerSample, ..Picard::piadm(1.0, None) })
+            Box::new(Picard::piadm(1.0, None).policy(policy).acceptance(acceptance).coupling(Coupling::PerSample))
         },
     },
     Preset {
         name: "parareal",
         windowed: false,
         colour: None,
-        sampler: |_, tolerance| Box::new(Parareal { acceptance: Acceptance::change(tolerance), ..Parareal::default() }),
+        sampler: |_, tolerance| Box::new(Parareal::default().acceptance(Acceptance::change(tolerance))),
     },
     Preset {
         name: "identity-held",
@@ -89,7 +92,7 @@ pub const PRESETS: [Preset; 10] = [
         colour: Some((0x1f, 0x5f, 0xa8)),
         sampler: |window, tolerance| {
             let (window, acceptance) = (Window::Steps(window), Acceptance::Error(tolerance));
-            Box::new(Picard { window, acceptance, ..Picard::default() })
+            Box::new(Picard::default().window(window).acceptance(acceptance))
         },
     },
 ];
@@ -97,7 +100,7 @@ pub const PRESETS: [Preset; 10] = [
 /// A sliding window for every sample and a tolerance for changes.
 fn sliding(window: usize, tolerance: f64, linearisation: Linearisation, entry: Entry) -> Box<dyn Sampler<Cpu<f32>>> {
     let (window, acceptance) = (Window::Steps(window), Acceptance::change(tolerance));
-    Box::new(Picard { linearisation, entry, window, acceptance, ..Picard::default() })
+    Box::new(Picard::default().linearisation(linearisation).entry(entry).window(window).acceptance(acceptance))
 }
 
 /// The preset of this name.

@@ -2,11 +2,10 @@
 //! and a scheme. `docs/compare.md` describes the format.
 
 use super::fields::{Fields, Parsed, library_value};
-use piadm::grid::Resolution;
+use piadm::grid::{Resolution, Spacing};
 use piadm::ndarray::Array2;
 use piadm::{
-    Discrete, Discretisation, Edm, Flow, Mixture, NoiseSchedule, Ou, Prediction, Scheme, TimeGrid, Ve, VpCosine,
-    VpLinear,
+    Discrete, Edm, Flow, Grid, Nodes, NoiseSchedule, Ou, Prediction, Scheme, Ve, VpCosine, VpLinear, score::Mixture,
 };
 use std::error::Error;
 use std::path::Path;
@@ -16,7 +15,7 @@ pub struct ProblemFile {
     /// The noise schedule.
     pub schedule: Box<dyn NoiseSchedule>,
     /// The times, in the schedule's clock.
-    pub grid: TimeGrid,
+    pub grid: Grid,
     /// The time-stepping scheme.
     pub scheme: Scheme,
     /// The target's score, in the words of `prediction` of the file.
@@ -41,8 +40,7 @@ impl ProblemFile {
         let prediction = file.or("prediction", Prediction::Score)?;
         file.finish()?;
         // settings that do not fit together are found here, before anything is sampled
-        Discretisation::new(schedule.as_ref(), &grid, &scheme, prediction)
-            .map_err(|error| format!("scheme: {error}"))?;
+        Nodes::new(schedule.as_ref(), &grid, &scheme, prediction).map_err(|error| format!("scheme: {error}"))?;
         let mixture = mixture.predicting(prediction);
         Ok(ProblemFile { schedule, grid, scheme, mixture })
     }
@@ -122,125 +120,73 @@ fn discrete(fields: &mut Fields) -> Parsed<Discrete> {
     }
 }
 
-/// The times before a last step to sigma = 0, or all of them.
-enum Ramp {
-    Times(Vec<f64>),
-    PiadmStep { t_max: f64, t_min: f64, h: f64, eps: f64 },
-    Steps(usize, Spacing),
-}
-
-/// How a given number of steps is spaced.
-enum Spacing {
-    Uniform { t_max: f64, t_min: f64 },
-    LogSnr { t_max: f64, t_min: f64 },
-    Karras { min: f64, max: f64, rho: f64 },
-    Piadm { t_max: f64, t_min: f64, h: f64 },
-    Leading { table: usize, offset: usize },
-    Trailing { table: usize },
-    Linspace { table: usize },
-}
-
-impl Spacing {
-    /// A ramp of `steps` steps.
-    fn times(&self, schedule: &dyn NoiseSchedule, steps: usize) -> piadm::Result<Vec<f64>> {
-        let ramp = match *self {
-            _ if steps == 0 => return Ok(vec![self.point(schedule)?]),
-            Spacing::Uniform { t_max, t_min } => TimeGrid::uniform(t_max, t_min, steps),
-            Spacing::LogSnr { t_max, t_min } => TimeGrid::log_snr(schedule, t_max, t_min, steps),
-            Spacing::Karras { min, max, rho } => TimeGrid::karras(schedule, min, max, rho, steps),
-            Spacing::Piadm { t_max, t_min, h } => TimeGrid::piadm(schedule, t_max, t_min, h, Resolution::Steps(steps)),
-            Spacing::Leading { table, offset } => TimeGrid::leading(table, steps, offset),
-            Spacing::Trailing { table } => TimeGrid::trailing(table, steps),
-            Spacing::Linspace { table } => TimeGrid::linspace(table, steps),
-        };
-        Ok(ramp?.into())
-    }
-
-    /// The time of a ramp that is a single point.
-    fn point(&self, schedule: &dyn NoiseSchedule) -> piadm::Result<f64> {
-        let times = match *self {
-            // the index rules for one timestep
-            Spacing::Leading { offset, .. } => return Ok(offset as f64),
-            Spacing::Trailing { table } => return Ok(table as f64 - 1.0),
-            Spacing::Linspace { .. } => return Ok(0.0),
-            // every block has at least one step, and there may be many blocks
-            Spacing::Piadm { t_max, t_min, h } => {
-                TimeGrid::piadm(schedule, t_max, t_min, h, Resolution::Step(f64::MAX))?.into()
-            }
-            _ => self.times(schedule, 1)?,
-        };
-        Ok(times.first().copied().unwrap_or(f64::NAN))
-    }
-}
-
-fn grid(mut fields: Fields, schedule: &dyn NoiseSchedule, table: Option<usize>) -> Parsed<TimeGrid> {
+fn grid(mut fields: Fields, schedule: &dyn NoiseSchedule, table: Option<usize>) -> Parsed<Grid> {
     let to_zero = fields.or("final_sigma_zero", false)?;
-    let ramp = ramp(&mut fields, table, to_zero)?;
+    let mut grid = ramp(&mut fields, table, to_zero)?;
     fields.finish()?;
-    let build = || {
-        let mut times = match ramp {
-            Ramp::Times(times) => times,
-            Ramp::PiadmStep { t_max, t_min, h, eps } => {
-                TimeGrid::piadm(schedule, t_max, t_min, h, Resolution::Step(eps))?.into()
-            }
-            Ramp::Steps(steps, spacing) => spacing.times(schedule, steps)?,
-        };
-        if to_zero {
-            times.push(schedule.range().0);
-        }
-        let grid = TimeGrid::new(times)?;
-        grid.check(schedule)?;
-        Ok(grid)
-    };
-    build().map_err(|error: piadm::Error| format!("grid: {error}").into())
+    if to_zero {
+        grid = grid.then_data();
+    }
+    grid.times(schedule).map_err(|error| format!("grid: {error}"))?;
+    Ok(grid)
 }
 
-fn ramp(fields: &mut Fields, table: Option<usize>, to_zero: bool) -> Parsed<Ramp> {
+/// The times before a last step to sigma = 0, or all of them.
+fn ramp(fields: &mut Fields, table: Option<usize>, to_zero: bool) -> Parsed<Grid> {
     let kind: String = fields.required("kind")?;
-    let spacing = match kind.as_str() {
-        "uniform" => Spacing::Uniform { t_max: fields.required("t_max")?, t_min: fields.required("t_min")? },
-        "log_snr" => Spacing::LogSnr { t_max: fields.required("t_max")?, t_min: fields.required("t_min")? },
-        "karras" => Spacing::Karras {
-            min: fields.required("sigma_min")?,
-            max: fields.required("sigma_max")?,
-            rho: fields.or("rho", 7.0)?,
-        },
+    if kind == "times" {
+        return Ok(Grid::new(fields.required::<Vec<f64>>("times")?));
+    }
+    let ends = |fields: &mut Fields| Ok::<_, Box<dyn Error>>((fields.required("t_max")?, fields.required("t_min")?));
+    let count = |fields: &mut Fields| {
+        let steps: usize = fields.required("steps")?;
+        if let Some(table) = table.filter(|table| to_zero && steps > *table) {
+            // the library would name the steps without the last one
+            let what = format!("{steps}, expected at most {table} steps, as many as the table has entries");
+            return Err(fields.error("steps", what).into());
+        }
+        match steps.checked_sub(usize::from(to_zero)) {
+            Some(ramp) if steps > 0 => Ok(ramp),
+            _ => Err(Box::<dyn Error>::from(fields.error("steps", "0, expected at least 1 step"))),
+        }
+    };
+    match kind.as_str() {
+        "uniform" | "log_snr" => {
+            let (t_max, t_min) = ends(fields)?;
+            let rule = if kind == "uniform" { Grid::uniform } else { Grid::log_snr };
+            Ok(rule(count(fields)?).between(t_max, t_min))
+        }
+        "karras" => {
+            let (min, max) = (fields.required("sigma_min")?, fields.required("sigma_max")?);
+            let rho = fields.or("rho", 7.0)?;
+            Ok(Grid::karras(count(fields)?, min, max, rho))
+        }
         "piadm" => {
-            let (t_max, t_min) = (fields.required("t_max")?, fields.required("t_min")?);
-            let h = fields.or("h", 1.0)?;
-            if let Some(eps) = fields.optional("eps")? {
-                return Ok(Ramp::PiadmStep { t_max, t_min, h, eps });
-            }
-            Spacing::Piadm { t_max, t_min, h }
+            let ((t_max, t_min), h) = (ends(fields)?, fields.or("h", 1.0)?);
+            let resolution = match fields.optional("eps")? {
+                Some(eps) => Resolution::Step(eps),
+                None => Resolution::Steps(count(fields)?),
+            };
+            Ok(Grid::piadm(h, resolution).between(t_max, t_min))
         }
         "leading" | "trailing" | "linspace" => {
-            let Some(table) = table else {
+            if table.is_none() {
                 let what = format!("{kind} spaces the indices of a table, so the schedule must be discrete");
                 return Err(fields.error("kind", what).into());
-            };
+            }
             // the other two rules have no use for it, but the settings they usually come with have it
             let offset = fields.or("steps_offset", 0)?;
-            match kind.as_str() {
-                "leading" => Spacing::Leading { table, offset },
-                "trailing" => Spacing::Trailing { table },
-                _ => Spacing::Linspace { table },
-            }
+            let spacing = match kind.as_str() {
+                "leading" => Spacing::Leading { offset },
+                "trailing" => Spacing::Trailing,
+                _ => Spacing::Linspace,
+            };
+            Ok(Grid::table(count(fields)?, spacing))
         }
-        "times" => return Ok(Ramp::Times(fields.required("times")?)),
         _ => {
             let kinds = "uniform, log_snr, karras, piadm, leading, trailing, linspace or times";
             let what = format!("unknown kind {kind:?}, expected {kinds}");
-            return Err(fields.error("kind", what).into());
+            Err(fields.error("kind", what).into())
         }
-    };
-    let steps: usize = fields.required("steps")?;
-    if let Some(table) = table.filter(|table| to_zero && steps > *table) {
-        // the library would name the steps without the last one
-        let what = format!("{steps}, expected at most {table} steps, as many as the table has entries");
-        return Err(fields.error("steps", what).into());
-    }
-    match steps.checked_sub(usize::from(to_zero)) {
-        Some(ramp) if steps > 0 => Ok(Ramp::Steps(ramp, spacing)),
-        _ => Err(fields.error("steps", "0, expected at least 1 step").into()),
     }
 }

@@ -167,7 +167,7 @@ pub fn race(
         };
         let mut reference: Option<Array2<f32>> = None;
         for (contender, record) in contenders.iter().zip(&mut records) {
-            let problem = contender.problem.clone().with_ids(ids.clone());
+            let problem = contender.problem.clone().samples(ids.len()).ids(ids.clone());
             let mut recorded = Recorded { network: &mut *network, calls: Vec::with_capacity(2 * setting.steps) };
             let mut timed = || -> Result<(f64, Solution<Cpu<f32>>), BoxError> {
                 let started = Instant::now();

@@ -7,8 +7,8 @@ use ndarray_rand::RandomExt;
 use ndarray_rand::rand::SeedableRng;
 use piadm::quality::{Estimate, energy_distance, frechet_diagonal, sliced_wasserstein};
 use piadm::{
-    Acceptance, BoxError, Cpu, Level, Mixture, Ou, Picard, Prediction, Problem, Real, Sampler, Scheme, ScoreFn,
-    Sequential, Solution, TimeGrid, Window,
+    Acceptance, BoxError, Cpu, Grid, Ou, Picard, Prediction, Problem, Sampler, Scheme, ScoreFn, Sequential, Solution,
+    Window, backend::Real, schedule::Level, score::Mixture,
 };
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
@@ -271,18 +271,19 @@ impl Field<'_> {
         (samples, seed): (usize, u64),
         parallel: Option<Parallel>,
     ) -> Result<Samples<T>, BoxError> {
-        let grid = TimeGrid::log_snr(&Ou, T_MAX, T_MIN, steps)?;
+        let grid = Grid::log_snr(steps).between(T_MAX, T_MIN);
         let mut all = Samples { x: Array2::zeros((samples, self.dim)), rounds: Vec::new(), rows: 0 };
         for (batch, mut x) in all.x.axis_chunks_iter_mut(Axis(0), BATCH).enumerate() {
             let first = (batch * BATCH) as u32;
             let shape = (x.nrows(), self.dim);
-            let problem = Problem::new(Cpu::new(), Ou, grid.clone(), rival.scheme(), shape).seed(seed);
-            let problem = problem.with_ids((first..first + shape.0 as u32).collect());
+            let problem =
+                Problem::on(Cpu::new(), Ou, grid.clone(), rival.scheme()).samples(shape.0).shape([shape.1]).seed(seed);
+            let problem = problem.ids(first..first + shape.0 as u32);
             let Solution { samples, report, .. } = match parallel {
                 None => Sequential.sample(&problem, score)?,
                 Some(Parallel { window, tolerance }) => {
                     let (window, acceptance) = (Window::Steps(window), Acceptance::Error(tolerance));
-                    Picard { window, acceptance, ..Picard::default() }.sample(&problem, score)?
+                    Picard::default().window(window).acceptance(acceptance).sample(&problem, score)?
                 }
             };
             x.assign(&samples);

@@ -2,7 +2,7 @@
 
 use super::few_steps::{Distance, Quality};
 use super::race::Line;
-use piadm::Dynamics;
+use piadm::sampler::Dynamics;
 use serde::{Deserialize, Serialize};
 
 /// One setting.

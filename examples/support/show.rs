@@ -4,7 +4,7 @@ use super::equal_error::Outcome;
 use super::plot::{Marker, Plot, Series};
 use super::presets::{OURS, PRESETS, REFERENCE};
 use super::study::{Claim, Results, Row, TARGETS, TOLERANCES, WINDOW};
-use piadm::{BoxError, Dynamics};
+use piadm::{BoxError, sampler::Dynamics};
 use std::path::Path;
 
 const DYNAMICS: [Dynamics; 2] = [Dynamics::Sde, Dynamics::Ode];

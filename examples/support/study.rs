@@ -3,7 +3,7 @@
 use super::equal_error::{Case, Outcome, Setting};
 use super::presets::{OURS, PRESETS, Preset, REFERENCE, preset};
 use super::subject::Subject;
-use piadm::{BoxError, Dynamics};
+use piadm::{BoxError, sampler::Dynamics};
 use serde::{Deserialize, Serialize};
 
 /// Errors at which samplers are compared.

@@ -2,7 +2,7 @@
 
 use super::network;
 use ndarray::{Array2, s};
-use piadm::{BoxError, Cpu, Mixture, ScoreFn};
+use piadm::{BoxError, Cpu, ScoreFn, score::Mixture};
 
 /// A score and the length of its rows.
 pub struct Subject {

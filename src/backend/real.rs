@@ -4,7 +4,7 @@ use std::fmt::{Debug, Display};
 /// An element type a backend computes in: `f32` or `f64`.
 ///
 /// ```
-/// use piadm::Real;
+/// use piadm::backend::Real;
 /// assert_eq!(f32::of(0.1), 0.1f32);
 /// assert!(!0.0f64.same_bits(-0.0));
 /// ```

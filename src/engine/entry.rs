@@ -1,7 +1,7 @@
 //! First guesses of nodes that enter a window.
 
 use crate::error::{Error, Result, check_variance};
-use crate::nodes::Discretisation;
+use crate::nodes::Nodes;
 use crate::schedule::Level;
 use crate::score::Prediction;
 
@@ -51,7 +51,7 @@ pub(crate) struct HeldData {
 
 impl Entry {
     /// What stands for the entry at node `j` of a list.
-    pub(crate) fn at(self, list: &Discretisation, j: usize, prediction: Prediction) -> Guess {
+    pub(crate) fn at(self, list: &Nodes, j: usize, prediction: Prediction) -> Guess {
         match self {
             Entry::Auto if prediction == Prediction::Next => Guess::Copy,
             Entry::Auto => {

@@ -37,7 +37,10 @@ pub trait Observer<B: Backend> {
 pub(crate) struct Silent;
 impl<B: Backend> Observer<B> for Silent {}
 
-struct OnRound<F>(F);
+/// See [`on_round`].
+#[derive(Clone, Debug)]
+pub struct OnRound<F>(F);
+
 impl<B: Backend, F: FnMut(&Round<'_>) -> ControlFlow<()>> Observer<B> for OnRound<F> {
     fn on_round(&mut self, round: &Round<'_>) -> ControlFlow<()> {
         (self.0)(round)
@@ -47,18 +50,17 @@ impl<B: Backend, F: FnMut(&Round<'_>) -> ControlFlow<()>> Observer<B> for OnRoun
 /// An observer from a closure that is called after every round.
 ///
 /// ```
-/// use piadm::{Cpu, Ou, Picard, Prediction, Problem, Sampler, Scheme, TimeGrid, on_round, score_fn};
+/// use piadm::prelude::*;
+/// use piadm::sampler::on_round;
 /// use std::ops::ControlFlow;
-/// let mut score = score_fn::<f64>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
-/// let grid = TimeGrid::uniform(4.0, 0.1, 40)?;
-/// let problem = Problem::new(Cpu::<f64>::new(), Ou, grid, Scheme::default(), (2, 3));
+/// let mut score = score_map(Prediction::Score, |x, _rows| x.mapv(|v: f32| -v));
+/// let problem = Problem::new(Ou, Grid::uniform(40).between(4.0, 0.1), Scheme::default()).shape([3]);
 /// let mut rounds = 0;
 /// let mut watch = on_round(|round| { rounds = round.round; ControlFlow::Continue(()) });
 /// let solution = Picard::default().run(&problem, &mut score, &mut watch)?;
-/// drop(watch);
 /// assert_eq!(rounds, solution.report.rounds);
 /// # Ok::<(), piadm::Error>(())
 /// ```
-pub fn on_round<B: Backend>(f: impl FnMut(&Round<'_>) -> ControlFlow<()>) -> impl Observer<B> {
+pub fn on_round<F: FnMut(&Round<'_>) -> ControlFlow<()>>(f: F) -> OnRound<F> {
     OnRound(f)
 }

@@ -18,7 +18,7 @@ pub(crate) struct Output<B: Backend> {
 
 impl<B: Backend> Output<B> {
     pub fn new(prepared: &Prepared<B>, sampler: &str) -> Result<Self> {
-        let (slots, dim) = (prepared.samples(), prepared.dim());
+        let (slots, dim) = (prepared.count(), prepared.dim());
         let what = "the report";
         let mut sample_steps = filled(what, slots, 0)?;
         for (slot, steps) in sample_steps.iter_mut().enumerate() {
@@ -85,7 +85,7 @@ impl<B: Backend> Output<B> {
     /// Ends the run: samples that have not begun are at their start, of the others [`end`](Self::end) was called, and all are at node
     /// `at(slot)`.
     pub fn finish(&mut self, prepared: &Prepared<B>, at: impl Fn(usize) -> Option<usize>) -> Result<()> {
-        let slots = prepared.samples();
+        let slots = prepared.count();
         for slot in (0..slots).filter(|slot| at(*slot).is_none()) {
             prepared.backend().upload(prepared.start(slot), &mut self.samples, slot)?;
         }
@@ -113,7 +113,7 @@ impl<B: Backend> Output<B> {
 }
 
 /// Steps finished at a node.
-pub(crate) fn finished_steps(list: &crate::nodes::Discretisation, j: usize) -> usize {
+pub(crate) fn finished_steps(list: &crate::nodes::Nodes, j: usize) -> usize {
     let node = &list.nodes()[j];
     (node.step - usize::from(!node.solution)).saturating_sub(list.first_step())
 }

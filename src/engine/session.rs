@@ -16,7 +16,7 @@ use crate::engine::tracks::{Track, Tracks};
 use crate::engine::windows::{self, Windows};
 use crate::engine::work::Work;
 use crate::error::{Error, Result, reserve};
-use crate::nodes::Discretisation;
+use crate::nodes::Nodes;
 use crate::problem::{Guarantee, Path, Prepared, Report, Solution, Stop, Variances};
 use crate::score::ScoreFn;
 use std::sync::Arc;
@@ -25,10 +25,10 @@ use std::sync::Arc;
 /// for states that are to be saved).
 ///
 /// ```
-/// use piadm::{Cpu, Ou, Picard, Prediction, Problem, Scheme, TimeGrid, score_fn};
+/// use piadm::{Grid, Ou, Picard, Prediction, Problem, Scheme, score_fn};
 /// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
-/// let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 100)?;
-/// let mut prepared = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (4, 2)).prepare(&score)?;
+/// let grid = Grid::log_snr(100).between(8.0, 0.01);
+/// let mut prepared = Problem::new(Ou, grid, Scheme::default()).samples(4).shape([2]).prepare(&score)?;
 /// let mut session = Picard::default().session(&prepared)?;
 /// for seed in 0..3 {
 ///     prepared.reseed(seed);
@@ -48,7 +48,7 @@ pub struct Session<B: Backend> {
     /// Most rows of a round.
     rows: usize,
     /// The nodes that it was made for.
-    lists: Vec<Arc<Discretisation>>,
+    lists: Vec<Arc<Nodes>>,
     variances: Option<Variances>,
     of_round: OfRound,
 }
@@ -69,7 +69,7 @@ impl<B: Backend> Session<B> {
             rows: sizes.layout.evaluations,
             lists: prepared.lists().to_vec(),
             variances: prepared.variances().cloned(),
-            of_round: OfRound::new(&sizes, prepared.samples())?,
+            of_round: OfRound::new(&sizes, prepared.count())?,
             settings: settings.clone(),
         })
     }
@@ -107,7 +107,7 @@ impl<B: Backend> Session<B> {
         let same = |(own, other): (&Arc<_>, &Arc<_>)| Arc::ptr_eq(own, other) || own == other;
         let tracks = &self.tracks.all;
         let shape = (self.work.output.report.samples, self.work.machine.dim);
-        shape == (prepared.samples(), prepared.dim())
+        shape == (prepared.count(), prepared.dim())
             && self.lists.len() == prepared.lists().len()
             && self.lists.iter().zip(prepared.lists()).all(same)
             && tracks.iter().all(|track| track.list == prepared.list_of(track.span.slot))

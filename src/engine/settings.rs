@@ -7,9 +7,10 @@ use crate::engine::iteration::anderson::MOST_MEMORY;
 use crate::engine::iteration::linearisation::Linearisation;
 use crate::engine::sizes::Room;
 use crate::error::{Error, Result};
-use crate::nodes::{Discretisation, Window};
+use crate::nodes::{Nodes, Window};
 use crate::problem::Prepared;
 use crate::score::Prediction;
+use crate::setters::setters;
 
 /// Which nodes are swept together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -60,12 +61,12 @@ pub enum Coupling {
 /// bring every node within the tolerance.
 ///
 /// ```
-/// use piadm::{Acceptance, Cpu, Ou, Picard, Prediction, Problem, Sampler, Scheme, Sequential, TimeGrid, score_fn};
-/// let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 100)?;
-/// let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (4, 2)).seed(1);
+/// use piadm::{Acceptance, Grid, Ou, Picard, Prediction, Problem, Sampler, Scheme, Sequential, score_fn};
+/// let grid = Grid::log_snr(100).between(8.0, 0.01);
+/// let problem = Problem::new(Ou, grid, Scheme::default()).samples(4).shape([2]).seed(1);
 /// // data N(0, 1): the score is -x at every time
 /// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
-/// let exact = Picard { acceptance: Acceptance::Exact, ..Picard::default() };
+/// let exact = Picard::default().acceptance(Acceptance::Exact);
 /// let parallel = exact.sample(&problem, &mut score)?;
 /// let sequential = Sequential.sample(&problem, &mut score)?;
 /// assert_eq!(parallel.samples, sequential.samples);
@@ -75,6 +76,7 @@ pub enum Coupling {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(from = "Written", into = "Written"))]
+#[non_exhaustive]
 pub struct Picard {
     /// Blocks with a barrier, or a sliding window (default).
     pub policy: Policy,
@@ -105,6 +107,19 @@ pub struct Picard {
     pub deadline: Option<usize>,
 }
 
+setters! { Picard, "Picard::default()";
+    policy: Policy = "Policy::Blocks",
+    window: Window = "Window::Steps(32)",
+    linearisation: Linearisation = "Linearisation::FrozenScore",
+    entry: Entry = "Entry::Copy",
+    acceptance: Acceptance = "Acceptance::Exact",
+    sweeps: Sweeps = "Sweeps::AtMost(4)",
+    coupling: Coupling = "Coupling::WholeBatch",
+    row_budget?: usize = "512",
+    anderson: usize = "2",
+    deadline?: usize = "30",
+}
+
 impl Picard {
     /// Whether the settings are in their ranges and fit what the network's output means.
     pub(crate) fn check(&self, prediction: Prediction) -> Result<()> {
@@ -127,7 +142,7 @@ impl Picard {
 
     /// What windows of at most so many nodes, list by list, need room for.
     pub(crate) fn room<B: Backend>(&self, prepared: &Prepared<B>, windows: &[usize]) -> Result<Room> {
-        let samples = prepared.samples();
+        let samples = prepared.count();
         let window = windows.iter().copied().max().unwrap_or(1);
         let each = (0..samples).map(|slot| windows[prepared.list_of(slot)]);
         // what cannot be allocated is reported there
@@ -161,9 +176,8 @@ impl Picard {
             return Err(Error::setting("acceptance", format!("{:?}", self.acceptance), expected));
         }
         // at a node at the noise level of the one before it the yardstick is 0
-        let still = |list: &Discretisation| {
-            list.nodes().iter().skip(1).any(|node| node.posterior_std == 0.0 && node.level.sigma > 0.0)
-        };
+        let still =
+            |list: &Nodes| list.nodes().iter().skip(1).any(|node| node.posterior_std == 0.0 && node.level.sigma > 0.0);
         let [.., posterior] = self.acceptance.numbers();
         if posterior > 0.0 && prepared.lists().iter().any(|list| still(list)) {
             let expected = "another tolerance: some nodes have the noise level of the node before";

@@ -4,7 +4,7 @@ use crate::backend::sum::LEAF;
 use crate::backend::{Backend, Change, NoiseRow, Real, Segment, Target, Term, Vector};
 use crate::engine::ring::Layout;
 use crate::error::{Error, Result};
-use crate::nodes::Discretisation;
+use crate::nodes::Nodes;
 use crate::problem::Prepared;
 use crate::score::Prediction;
 
@@ -60,15 +60,15 @@ impl Sizes {
     /// For windows of at most so many nodes, list by list.
     pub fn new<B: Backend>(prepared: &Prepared<B>, windows: &[usize], room: Room) -> Result<Self> {
         let lists = prepared.lists();
-        let most = |of: fn(&Discretisation) -> usize| lists.iter().map(|list| of(list)).max().unwrap_or(0);
-        let lookback = most(Discretisation::lookback);
+        let most = |of: fn(&Nodes) -> usize| lists.iter().map(|list| of(list)).max().unwrap_or(0);
+        let lookback = most(Nodes::lookback);
         let too_large = || Error::TooLarge { what: "the window", why: "its nodes do not fit the address space".into() };
         let capacities: Option<Vec<usize>> = windows.iter().map(|window| window.checked_add(lookback)).collect();
         let capacities = capacities.ok_or_else(too_large)?;
         let unit = capacities.iter().copied().min().unwrap_or(1);
         let order = |capacity: usize| capacity.div_ceil(unit).next_power_of_two().ilog2();
         let orders: Vec<u32> = capacities.iter().map(|capacity| order(*capacity)).collect();
-        let samples = prepared.samples();
+        let samples = prepared.count();
         let top = orders.iter().copied().max().unwrap_or(0);
         // every sample has its own window, or a queue takes turns
         let slots = if room.lanes >= samples {
@@ -78,8 +78,8 @@ impl Sizes {
         };
         let (seen, heads) = prepared.shape();
         let layout = Layout {
-            components: most(Discretisation::components),
-            normals: most(Discretisation::most_normals),
+            components: most(Nodes::components),
+            normals: most(Nodes::most_normals),
             seen,
             heads,
             lookback,
@@ -195,7 +195,7 @@ const PER_OPEN_SAMPLE: usize = 40 + 40 + 80 + 32;
 const PER_SAMPLE: usize = 8 + 4 + 24 + 8 + 72 + 8;
 
 /// The most terms of a component of a node: every link three times, noise, and the two centres of a held prediction per link.
-fn most_terms(list: &Discretisation) -> usize {
+fn most_terms(list: &Nodes) -> usize {
     let rows = (0..list.nodes().len()).flat_map(|j| (0..list.nodes()[j].width).map(move |to| (j, to)));
     rows.map(|(j, to)| 5 * list.links(j, to).len() + list.noise(j, to).len()).max().unwrap_or(0)
 }

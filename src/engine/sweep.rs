@@ -10,7 +10,7 @@ use crate::engine::iteration::secant::Slopes;
 use crate::engine::ring::{Layout, Ring};
 use crate::engine::rows::Evaluated;
 use crate::engine::span::{Move, Span};
-use crate::nodes::{Discretisation, Link};
+use crate::nodes::{Link, Nodes};
 use crate::problem::{Prepared, Split};
 use crate::schedule::Level;
 use std::ops::RangeInclusive;
@@ -65,7 +65,7 @@ pub(crate) struct Recurrence<'a, B: Backend> {
 }
 
 impl<B: Backend> Recurrence<'_, B> {
-    fn source(&self, span: &Span, list: &Discretisation, i: usize) -> Source {
+    fn source(&self, span: &Span, list: &Nodes, i: usize) -> Source {
         if !list.nodes()[i].evaluate {
             return Source::State;
         }
@@ -119,7 +119,7 @@ impl<B: Backend> Recurrence<'_, B> {
         }
     }
 
-    fn noise(&self, ring: Ring, list: &Discretisation, (j, to): (usize, usize), program: &mut Program<B::Elem>) {
+    fn noise(&self, ring: Ring, list: &Nodes, (j, to): (usize, usize), program: &mut Program<B::Elem>) {
         for &(normal, c) in list.noise(j, to) {
             program.term(c, self.layout.noise(ring, j, normal as usize));
         }
@@ -129,7 +129,7 @@ impl<B: Backend> Recurrence<'_, B> {
     fn correction(
         &self,
         span: &Span,
-        list: &Discretisation,
+        list: &Nodes,
         (j, to): (usize, usize),
         link: &Link,
         program: &mut Program<B::Elem>,
@@ -197,7 +197,7 @@ impl<B: Backend> Recurrence<'_, B> {
     }
 
     /// The newest state; of a component that it has not, that of the node before if it entered too, or else what its noise makes of it.
-    fn copy(&self, ring: Ring, list: &Discretisation, (from, j): (usize, usize), program: &mut Program<B::Elem>) {
+    fn copy(&self, ring: Ring, list: &Nodes, (from, j): (usize, usize), program: &mut Program<B::Elem>) {
         let width = |i: usize| list.nodes()[i].width;
         for component in 0..width(j) {
             if component < width(from) {
@@ -215,7 +215,7 @@ impl<B: Backend> Recurrence<'_, B> {
     fn predict(
         &self,
         span: &Span,
-        list: &Discretisation,
+        list: &Nodes,
         j: usize,
         (data, held): (&HeldData, &Held),
         program: &mut Program<B::Elem>,
@@ -271,7 +271,7 @@ impl<B: Backend> Recurrence<'_, B> {
     }
 
     /// What the entry's prediction is made of: the centre at the last evaluated node and, to follow its motion, at an earlier one.
-    fn held(&self, span: &Span, list: &Discretisation, data: &HeldData) -> Held {
+    fn held(&self, span: &Span, list: &Nodes, data: &HeldData) -> Held {
         let evaluated = |i: &usize| list.nodes()[*i].evaluate && self.evaluated.row(span.ring, *i).is_some();
         let centre = |i: usize| {
             let Source::Row(row) = self.source(span, list, i) else { return None };
@@ -310,7 +310,7 @@ impl<B: Backend> Recurrence<'_, B> {
 
 /// One step of another list, of one component and lag 1, from rows that are known: `point` and `output` at its source.
 pub(crate) fn step<E: Real>(
-    list: &Discretisation,
+    list: &Nodes,
     j: usize,
     (point, output, noise): (RowRef, Option<RowRef>, RowRef),
     out: RowRef,

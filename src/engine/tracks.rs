@@ -34,7 +34,7 @@ pub(crate) struct Tracks {
 
 impl Tracks {
     pub fn new<B: Backend>(prepared: &Prepared<B>, sizes: &Sizes) -> Result<Self> {
-        let slots = prepared.samples();
+        let slots = prepared.count();
         let ring = Ring { first: 0, capacity: 1 };
         let mut all = reserved("samples", slots)?;
         all.extend((0..slots).map(|slot| Track {

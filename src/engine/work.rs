@@ -39,7 +39,7 @@ impl<B: Backend> Work<B> {
         Ok(Work {
             machine: Machine::new(prepared, sizes)?,
             evaluated: Evaluated::new(sizes)?,
-            slopes: Slopes::new(sizes, prepared.samples())?,
+            slopes: Slopes::new(sizes, prepared.count())?,
             output: Output::new(prepared, sampler)?,
             noise_rows,
             keys: Vec::new(),

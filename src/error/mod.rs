@@ -69,6 +69,16 @@ pub enum Error {
         /// Largest time of the schedule.
         max: f64,
     },
+    /// A grid takes its ends from the schedule's range, and one of them is no end that it can have.
+    #[error(
+        "the grid would have {end} = {time}, the end of the schedule's range: set the ends with Grid::between(t_max, t_min)"
+    )]
+    GridEnd {
+        /// Which end: `t_max` or `t_min`.
+        end: &'static str,
+        /// The schedule's time there.
+        time: f64,
+    },
     /// A score would be evaluated at a time it was not trained for.
     #[error(
         "the score was trained on times [{min}, {max}] and the grid asks for {time}: \
@@ -81,6 +91,16 @@ pub enum Error {
         min: f64,
         /// Largest time of the score.
         max: f64,
+    },
+    /// Two things that are right by themselves do not go together.
+    #[error("{what} does not go with {with}: {instead}")]
+    Unsupported {
+        /// What was asked for.
+        what: &'static str,
+        /// What it does not go with.
+        with: String,
+        /// What to do instead.
+        instead: &'static str,
     },
     /// A step starts where the signal has vanished (alpha = 0) and its formula divides by alpha.
     #[error(

@@ -1,7 +1,7 @@
 //! Lists from the steps of a scheme.
 
 use crate::error::{Error, Result};
-use crate::nodes::list::Discretisation;
+use crate::nodes::list::Nodes;
 use crate::nodes::step::{Form, Lag};
 use crate::nodes::terms::{NodeTerms, Normal};
 use crate::schedule::Level;
@@ -9,7 +9,7 @@ use crate::score::Prediction;
 
 /// Fills a list from steps in the words of [`Form`], folding the network's kind of output into the coefficients.
 pub(crate) struct Assembler {
-    list: Discretisation,
+    list: Nodes,
     prediction: Prediction,
     /// Whether stages follow what would be the end of a step.
     open: bool,
@@ -17,7 +17,7 @@ pub(crate) struct Assembler {
 
 impl Assembler {
     pub(crate) fn new(start: Level, first_step: usize, prediction: Prediction) -> Result<Self> {
-        Ok(Assembler { list: Discretisation::empty(start).numbered_from(first_step)?, prediction, open: false })
+        Ok(Assembler { list: Nodes::empty(start).numbered_from(first_step)?, prediction, open: false })
     }
 
     pub(crate) fn solution(&mut self, level: Level, lags: &[Lag], c: f64) -> Result<()> {
@@ -48,7 +48,7 @@ impl Assembler {
         self.list.mark();
     }
 
-    pub(crate) fn finish(self) -> Discretisation {
+    pub(crate) fn finish(self) -> Nodes {
         self.list
     }
 

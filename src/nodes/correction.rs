@@ -1,30 +1,33 @@
 //! The corrector of PIADM-ODE: Langevin steps between the blocks of a scheme.
 
 use crate::error::{Error, Result};
-use crate::grid::TimeGrid;
+use crate::grid::Grid;
+use crate::grid::times::TimeGrid;
 use crate::nodes::builder::Assembler;
 use crate::nodes::langevin::Langevin;
-use crate::nodes::list::Discretisation;
+use crate::nodes::list::Nodes;
 use crate::nodes::scheme::Scheme;
 use crate::nodes::window::{Extent, Window};
 use crate::schedule::{Level, NoiseSchedule};
 use crate::score::Prediction;
+use crate::setters::setters;
 use std::ops::Range;
 
 /// Langevin correction in units of the noise level: at sigma the friction is `friction`/sigma and a step lasts `step` sigma, since
 /// the score's slope is at most 1/sigma^2.
 ///
 /// The paper's orders (arXiv 2405.15986, theorem 3.5), with L = 1/sigma^2: friction O(sqrt L), time O(1/sqrt L), steps of
-/// O(1/sqrt d) of it. A problem takes it by [`Problem::with_correction`](crate::Problem::with_correction).
+/// O(1/sqrt d) of it. A problem takes it by [`Problem::correction`](crate::Problem::correction).
 ///
 /// ```
-/// use piadm::{Correction, Level, Ou};
+/// use piadm::{nodes::Correction, schedule::Level, Ou};
 /// let langevin = Correction::default().at(&Level::at(&Ou, 0.01));
 /// assert!((langevin.friction - 2.0 / 0.0998).abs() < 0.1);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct Correction {
     /// gamma sigma; default 2, critical damping.
     pub friction: f64,
@@ -40,6 +43,12 @@ impl Default for Correction {
     }
 }
 
+setters! { Correction, "Correction::default()";
+    friction: f64 = "1.5",
+    step: f64 = "0.05",
+    steps: usize = "20",
+}
+
 impl Correction {
     /// The paper's orders for `dim` elements: steps of min(0.1, 1/sqrt d) over a time of 1.
     pub fn for_dim(dim: usize) -> Self {
@@ -53,7 +62,7 @@ impl Correction {
     }
 }
 
-impl Discretisation {
+impl Nodes {
     /// The nodes of `scheme` between two grid points ([`for_steps`](Self::for_steps)), cut into blocks of length `block`; after each block
     /// follow the steps of a Langevin correction at the level that was reached, unless that is sigma = 0. With the probability-flow
     /// ODE as the scheme this is PIADM-ODE (arXiv 2405.15986, algorithms 2 to 4) as one list.
@@ -67,6 +76,18 @@ impl Discretisation {
     /// As [`for_steps`](Self::for_steps) and [`Langevin::list`]; [`Error::Setting`] for a block of marks, which are not there yet.
     pub fn corrected(
         schedule: &dyn NoiseSchedule,
+        grid: &Grid,
+        scheme: &Scheme,
+        prediction: Prediction,
+        steps: Range<usize>,
+        corrected: (Window, &Correction),
+    ) -> Result<Self> {
+        Self::corrected_on_times(schedule, &grid.resolve(schedule, None)?, scheme, prediction, steps, corrected)
+    }
+
+    /// The same on times that have been worked out on this schedule.
+    pub(crate) fn corrected_on_times(
+        schedule: &dyn NoiseSchedule,
         grid: &TimeGrid,
         scheme: &Scheme,
         prediction: Prediction,
@@ -76,7 +97,7 @@ impl Discretisation {
         if let Window::Nodes { .. } | Window::Marked { .. } = block {
             return Err(Error::setting("block", format!("{block:?}"), "a number of steps or a length of OU time"));
         }
-        let plain = Self::for_steps(schedule, grid, scheme, prediction, steps.clone())?;
+        let plain = Self::on_times(schedule, grid, scheme, prediction, steps.clone())?;
         // also where no block ends above sigma = 0
         correction.at(&plain.nodes()[0].level).check(0)?;
         let extent = Extent::new(block, &plain)?;

@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::grid::MAX_STEPS;
 use crate::nodes::builder::Assembler;
-use crate::nodes::list::Discretisation;
+use crate::nodes::list::Nodes;
 use crate::nodes::terms::{NodeTerms, Normal};
 use crate::noise::stream;
 use crate::schedule::Level;
@@ -23,13 +23,13 @@ use crate::score::Prediction;
 /// from N(0, I). The bias of the stationary law is of first order in k.
 ///
 /// ```
-/// use piadm::{Cpu, Langevin, Level, Linearisation, Ou, Picard, Prediction, Problem, Sampler, score_fn};
+/// use piadm::{nodes::Langevin, sampler::Linearisation, schedule::Level, Cpu, Ou, Picard, Prediction, Problem, Sampler, score_fn};
 /// // a fixed log density, here N(0, 1/4): the score is -4 x
 /// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -4.0 * x); Ok(()) });
 /// let langevin = Langevin { friction: 2.8, step: 0.05, steps: 200 };
 /// let list = langevin.list(Level::at(&Ou, 1.0), Prediction::Score, 0)?;
-/// let problem = Problem::from_list(Cpu::<f32>::new(), list, (500, 2));
-/// let sampler = Picard { linearisation: Linearisation::FrozenScore, ..Picard::default() };
+/// let problem = Problem::from_nodes(Cpu::<f32>::new(), list).samples(500).shape([2]);
+/// let sampler = Picard::default().linearisation(Linearisation::FrozenScore);
 /// let x = sampler.sample(&problem, &mut score)?.samples;
 /// let variance = x.mapv(|x| x * x).mean().unwrap_or(0.0);
 /// assert!((variance - 0.259).abs() < 0.03);
@@ -53,11 +53,11 @@ impl Langevin {
     ///
     /// # Errors
     /// [`Error::Setting`] for settings outside their range, [`Error::Singular`] where sigma = 0 and the output is not a score.
-    pub fn list(&self, level: Level, prediction: Prediction, first_step: usize) -> Result<Discretisation> {
+    pub fn list(&self, level: Level, prediction: Prediction, first_step: usize) -> Result<Nodes> {
         let terms = self.terms(&level, prediction, first_step)?;
         let velocity = Normal::new(stream::CORRECTOR_START, first_step);
         let start = NodeTerms::wide(2).c(1, velocity, 1.0);
-        let mut list = Discretisation::empty(level).numbered_from(first_step)?.with_start(&start)?;
+        let mut list = Nodes::empty(level).numbered_from(first_step)?.with_start(&start)?;
         for step in first_step + 1..=first_step + self.steps {
             list.push(level, true, &terms(step))?;
         }

@@ -35,22 +35,22 @@ struct Ends {
 /// A strictly lower-triangular list of nodes,
 /// `x_j = sum_l A_{j,l} x_{j-l} + sum_l B_{j,l} f(x_{j-l}, t_{j-l}) + C_j xi_j`, l = 1, 2, ...
 ///
-/// [`Discretisation::new`] makes it from a schedule, a grid and a scheme. A list of your own starts with
-/// [`Discretisation::empty`] and grows by [`Discretisation::push`]. Only coefficients that are not zero are kept, a node may look back as far
+/// [`Nodes::new`] makes it from a schedule, a grid and a scheme. A list of your own starts with
+/// [`Nodes::empty`] and grows by [`Nodes::push`]. Only coefficients that are not zero are kept, a node may look back as far
 /// as it likes, and every node has a width of its own: the number of components of its state (position and velocity), of which the
 /// network sees the leading ones ([`Model::components`](crate::Model::components)). Every normal is named by its address. With one component
 /// and one lag:
 ///
 /// ```
-/// use piadm::{Discretisation, Level, NodeTerms, Ou};
+/// use piadm::{nodes::NodeTerms, schedule::Level, Nodes, Ou};
 /// // x_1 = 0.9 x_0 + 0.1 f(x_0), no noise
-/// let mut list = Discretisation::empty(Level::at(&Ou, 2.0));
+/// let mut list = Nodes::empty(Level::at(&Ou, 2.0));
 /// list.push(Level::at(&Ou, 1.0), true, &NodeTerms::new().a(1, [0, 0], 0.9).b(1, [0, 0], 0.1))?;
 /// assert_eq!((list.steps(), list.nodes().len()), (1, 2));
 /// # Ok::<(), piadm::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct Discretisation {
+pub struct Nodes {
     nodes: Vec<Node>,
     /// Of every node, where its components begin in `ends`.
     rows: Vec<u32>,
@@ -71,12 +71,12 @@ pub struct Discretisation {
     solved: Level,
 }
 
-impl Discretisation {
+impl Nodes {
     /// Only the start, at `level`: one component, step 0.
     pub fn empty(level: Level) -> Self {
         let start =
             Node { level, step: 0, solution: true, evaluate: false, width: 1, posterior_std: 0.0, prefactor: 1.0 };
-        Discretisation {
+        Nodes {
             nodes: vec![start],
             rows: vec![0],
             ends: vec![Ends { links: 0, noise: 0 }],

@@ -20,7 +20,7 @@ mod window;
 pub use crate::schedule::Level;
 pub use correction::Correction;
 pub use langevin::Langevin;
-pub use list::{Discretisation, Node};
+pub use list::{Node, Nodes};
 pub use scheme::{DdpmVariance, Scheme};
 pub use step::Form;
 pub(crate) use terms::Link;

@@ -15,7 +15,7 @@ impl Scheme {
     /// `DDPMScheduler` of diffusers with its default `variance_type = "fixed_small"`.
     ///
     /// ```
-    /// use piadm::{DdpmVariance, Scheme};
+    /// use piadm::{nodes::DdpmVariance, Scheme};
     /// assert_eq!(Scheme::ddpm(), Scheme::Ddpm { variance: DdpmVariance::Small });
     /// ```
     pub fn ddpm() -> Self {

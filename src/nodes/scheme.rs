@@ -1,9 +1,10 @@
 //! Schemes: how a step of the time grid becomes nodes.
 
 use crate::error::{Error, Result};
-use crate::grid::TimeGrid;
+use crate::grid::Grid;
+use crate::grid::times::TimeGrid;
 use crate::nodes::builder::Assembler;
-use crate::nodes::list::Discretisation;
+use crate::nodes::list::Nodes;
 use crate::nodes::step::{Form, StepEnds};
 use crate::nodes::{ancestral, dpm_solver, exponential};
 use crate::schedule::{Level, NoiseSchedule};
@@ -28,9 +29,9 @@ pub enum DdpmVariance {
 /// scheme in data form, without noise.
 ///
 /// ```
-/// use piadm::{Discretisation, Ou, Prediction, Scheme, TimeGrid};
-/// let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 100)?;
-/// let list = Discretisation::new(&Ou, &grid, &Scheme::Ddim { eta: 0.0 }, Prediction::Noise)?;
+/// use piadm::{schedule::Ou, Grid, Nodes, Prediction, Scheme};
+/// let grid = Grid::log_snr(100).between(8.0, 0.01);
+/// let list = Nodes::new(&Ou, &grid, &Scheme::Ddim { eta: 0.0 }, Prediction::Noise)?;
 /// assert_eq!(list.steps(), 100);
 /// # Ok::<(), piadm::Error>(())
 /// ```
@@ -197,22 +198,34 @@ impl Scheme {
     }
 }
 
-impl Discretisation {
+impl Nodes {
     /// The nodes of `scheme` on `grid` under `schedule`, for a network whose output is `prediction`.
     ///
     /// # Errors
-    /// [`Error::GridRange`] for a grid outside the schedule, [`Error::Setting`] for settings outside their range and for steps
+    /// As [`Grid::times`]; [`Error::Setting`] for settings outside their range and for steps
     /// in which the log-SNR does not rise, and [`Error::Singular`] where a formula divides by an alpha that is 0.
-    pub fn new(schedule: &dyn NoiseSchedule, grid: &TimeGrid, scheme: &Scheme, prediction: Prediction) -> Result<Self> {
-        Self::for_steps(schedule, grid, scheme, prediction, 0..grid.steps())
+    pub fn new(schedule: &dyn NoiseSchedule, grid: &Grid, scheme: &Scheme, prediction: Prediction) -> Result<Self> {
+        let grid = grid.resolve(schedule, None)?;
+        Self::on_times(schedule, &grid, scheme, prediction, 0..grid.steps())
     }
 
     /// The same between grid points `steps.start` and `steps.end`, as if the points outside had never been: steps keep the full
     /// grid's numbers, and with them their noise.
     ///
     /// # Errors
-    /// As [`Discretisation::new`], and [`Error::Setting`] where no step is left of the grid.
+    /// As [`Nodes::new`], and [`Error::Setting`] where no step is left of the grid.
     pub fn for_steps(
+        schedule: &dyn NoiseSchedule,
+        grid: &Grid,
+        scheme: &Scheme,
+        prediction: Prediction,
+        steps: std::ops::Range<usize>,
+    ) -> Result<Self> {
+        Self::on_times(schedule, &grid.resolve(schedule, None)?, scheme, prediction, steps)
+    }
+
+    /// The same on times that have been worked out on this schedule.
+    pub(crate) fn on_times(
         schedule: &dyn NoiseSchedule,
         grid: &TimeGrid,
         scheme: &Scheme,
@@ -220,7 +233,6 @@ impl Discretisation {
         steps: std::ops::Range<usize>,
     ) -> Result<Self> {
         scheme.check()?;
-        grid.check(schedule)?;
         let first = steps.start;
         let end = steps.end.min(grid.steps());
         let Some(&start) = grid.times().get(first).filter(|_| first < end) else {

@@ -34,15 +34,15 @@ pub(crate) struct Link {
     pub b: f64,
 }
 
-/// The terms of a node for [`Discretisation::push`](crate::Discretisation::push): its components, and which earlier states, outputs of the
+/// The terms of a node for [`Nodes::push`](crate::Nodes::push): its components, and which earlier states, outputs of the
 /// network and normals they are made of. A coefficient that is given twice counts twice.
 ///
 /// ```
 /// use piadm::nodes::Normal;
-/// use piadm::{Discretisation, Level, NodeTerms, Ou, noise::stream};
+/// use piadm::{nodes::NodeTerms, noise::stream, schedule::Level, Nodes, Ou};
 /// // position and velocity: x' = x + 0.1 v, v' = 0.9 v + 0.1 f(x) + 0.4 xi; the velocity starts from N(0, I)
 /// let start = NodeTerms::wide(2).c(1, Normal::new(stream::CORRECTOR_START, 0), 1.0);
-/// let mut list = Discretisation::empty(Level::at(&Ou, 1.0)).with_start(&start)?;
+/// let mut list = Nodes::empty(Level::at(&Ou, 1.0)).with_start(&start)?;
 /// for step in 1..=20 {
 ///     let position = NodeTerms::wide(2).a(1, [0, 0], 1.0).a(1, [0, 1], 0.1);
 ///     let both = position.a(1, [1, 1], 0.9).b(1, [1, 0], 0.1).c(1, Normal::dynamics(step), 0.4);

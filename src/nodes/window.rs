@@ -1,7 +1,7 @@
 //! Lengths on a list of nodes: where windows and blocks end.
 
 use crate::error::{Error, Result, reserved};
-use crate::nodes::list::Discretisation;
+use crate::nodes::list::Nodes;
 
 /// Length of a window or block.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,7 +22,7 @@ pub enum Window {
         /// The nodes, at least 1.
         nodes: usize,
     },
-    /// As far as the list's next mark ([`Discretisation::mark`]), or to its end.
+    /// As far as the list's next mark ([`Nodes::mark`]), or to its end.
     Marked {
         /// How many marks ahead, at least 1.
         marks: usize,
@@ -48,7 +48,7 @@ pub(crate) struct Extent {
 }
 
 impl Extent {
-    pub fn new(window: Window, list: &Discretisation) -> Result<Self> {
+    pub fn new(window: Window, list: &Nodes) -> Result<Self> {
         match window {
             Window::Steps(0) => return Err(Error::setting("window", 0, "at least 1 step")),
             Window::Nodes { nodes: 0 } => return Err(Error::setting("window.nodes", 0, "at least 1 node")),

@@ -101,11 +101,11 @@ impl fmt::Display for Choice {
 /// | ODE, residual network | 0.5 | 0.8 | 1.4 | 2.4 | 4.3 | 5.5 | 6, 0.17 |
 ///
 /// ```
-/// use piadm::{Acceptance, Automatic, Effort, Picard};
+/// use piadm::{problem::Effort, Acceptance, Automatic, Picard};
 /// // the sequential bits where a window is known to pay: a tolerance of zero has no model of its own
-/// let base = Picard { acceptance: Acceptance::Exact, ..Picard::default() };
+/// let base = Picard::default().acceptance(Acceptance::Exact);
 /// let effort = Some(Effort { rounds: 40.0, reach: 0.01 });
-/// let automatic = Automatic { base, effort, ..Automatic::default() };
+/// let automatic = Automatic::default().base(base).effort(effort);
 /// # let _ = automatic;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -136,7 +136,7 @@ impl Effort {
 /// since a network that has not been measured there may be at its limit. Before the first point it is constant. It holds for a network, a dimension and a machine, and for every number of samples and steps.
 ///
 /// ```
-/// use piadm::Latency;
+/// use piadm::problem::Latency;
 /// let latency = Latency { points: vec![(1, 1e-3), (64, 2e-3)] };
 /// assert_eq!(latency.seconds(1.0), 1e-3);
 /// assert_eq!(latency.seconds(32.5), 1.5e-3);

@@ -2,8 +2,9 @@
 
 use crate::backend::{Backend, Real};
 use crate::error::{Error, Result, filled, reserved};
-use crate::grid::TimeGrid;
-use crate::nodes::{Discretisation, Scheme};
+use crate::grid::Grid;
+use crate::grid::times::TimeGrid;
+use crate::nodes::{Nodes, Scheme};
 use crate::noise::stream;
 use crate::problem::start::{Start, normals};
 use crate::problem::{Path, Problem, Request, Save, Source};
@@ -20,13 +21,13 @@ impl<B: Backend> Problem<B> {
     /// ones itself. All states are saved, for [`refine`](Problem::refine).
     ///
     /// ```
-    /// use piadm::{Cpu, Ou, Path, Picard, Prediction, Problem, Sampler, Scheme, Sequential, TimeGrid, score_fn};
+    /// use piadm::{Grid, Ou, Picard, Prediction, Problem, Sampler, Scheme, Sequential, score_fn};
     /// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
-    /// let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 200)?;
-    /// let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (2, 3)).seed(1);
+    /// let grid = Grid::log_snr(200).between(8.0, 0.01);
+    /// let problem = Problem::new(Ou, grid, Scheme::default()).samples(2).shape([3]).seed(1);
     /// let rough = Sequential.sample(&problem.coarse(20)?, &mut score)?; // 10 rounds
     /// let guesses = problem.refine(&rough.path, 20)?;
-    /// let solution = Picard::default().sample(&problem.clone().with_path(guesses), &mut score)?;
+    /// let solution = Picard::default().sample(&problem.clone().guesses(guesses), &mut score)?;
     /// assert!(solution.report.converged());
     /// # Ok::<(), piadm::Error>(())
     /// ```
@@ -43,11 +44,11 @@ impl<B: Backend> Problem<B> {
         let begins = steps + 1 - points.len();
         let mut noise = None;
         if self.guide(&points)?.has_noise() {
-            let mut all = zeros((steps, self.samples(), self.dim()))?;
+            let mut all = zeros((steps, self.count(), self.dim()))?;
             all.slice_axis_mut(Axis(0), (begins..).into()).assign(&self.coarse_noise(&points)?);
             noise = Some(all.into_shared());
         }
-        let (grid, scheme) = (Arc::new(TimeGrid::new(times)?), scheme.clone());
+        let (grid, scheme) = (Grid::new(times), scheme.clone());
         let source = Source::Scheme { schedule: schedule.clone(), grid, scheme };
         let mut start = request.start.clone();
         if let Start::State { step, .. } | Start::Data { step, .. } = &mut start {
@@ -57,7 +58,7 @@ impl<B: Backend> Problem<B> {
         Ok(Problem { requests: vec![request], noise, save: Save::All, path: None, ..self.clone() })
     }
 
-    /// First guesses for this problem ([`with_path`](Problem::with_path)) from the path of its [`coarse`](Problem::coarse) form: through
+    /// First guesses for this problem ([`guesses`](Problem::guesses)) from the path of its [`coarse`](Problem::coarse) form: through
     /// the coarse states run the fine steps with their own noise, and with the constant prediction (of what the scheme
     /// freezes) that leads from one coarse state to the next.
     ///
@@ -66,7 +67,7 @@ impl<B: Backend> Problem<B> {
     /// [`Error::Shape`] for one of another batch.
     pub fn refine(&self, coarse: &Path<B::Elem>, every: usize) -> Result<Path<B::Elem>> {
         let points = self.points(every)?;
-        coarse.check(self.samples(), self.dim())?;
+        coarse.check(self.count(), self.dim())?;
         let (first, last) = (points[0], points[points.len() - 1]);
         let begins = first / every.max(1);
         if !coarse.steps().iter().copied().eq(begins..begins + points.len()) {
@@ -74,11 +75,11 @@ impl<B: Backend> Problem<B> {
             return Err(Error::setting("steps of the coarse path", format!("{:?}", coarse.steps()), expected));
         }
         let guide = self.guide(&points)?;
-        let mut path = Path::for_steps((first..=last).collect(), self.samples(), self.dim(), B::Elem::of(0.0))?;
+        let mut path = Path::for_steps((first..=last).collect(), self.count(), self.dim(), B::Elem::of(0.0))?;
         let mut xi = filled("normals of a step", self.dim(), B::Elem::of(0.0))?;
         let mut x: Vec<f64> = reserved("a state", self.dim())?;
         let mut pulls = Vec::new();
-        for slot in 0..self.samples() {
+        for slot in 0..self.count() {
             for (i, ends) in points.windows(2).enumerate() {
                 let &[from, to] = ends else { continue };
                 let state = |i| coarse.states().index_axis(Axis(0), i).index_axis_move(Axis(0), slot);
@@ -124,7 +125,10 @@ impl<B: Backend> Problem<B> {
                 "a corrected scheme",
                 "a scheme alone: corrections cannot be made coarser",
             )),
-            Source::Scheme { schedule, grid, scheme } => Ok(GridOf { request, schedule, grid, scheme }),
+            Source::Scheme { schedule, grid, scheme } => {
+                let grid = grid.resolve(schedule, None)?;
+                Ok(GridOf { request, schedule, grid, scheme })
+            }
             Source::List(_) => Err(Error::setting(
                 "problem",
                 "a list of nodes",
@@ -150,25 +154,25 @@ impl<B: Backend> Problem<B> {
     }
 
     /// Nodes of the coarse steps between `points`, numbered from 0, for Parareal.
-    pub(crate) fn coarse_list(&self, prediction: Prediction, points: &[usize]) -> Result<Discretisation> {
+    pub(crate) fn coarse_list(&self, prediction: Prediction, points: &[usize]) -> Result<Nodes> {
         let GridOf { schedule, grid, scheme, .. } = self.grid()?;
         let times: Vec<f64> = points.iter().map(|m| grid.times()[*m]).collect();
-        Discretisation::new(&**schedule, &TimeGrid::new(times)?, scheme, prediction)
+        Nodes::new(&**schedule, &Grid::new(times), scheme, prediction)
     }
 
     /// The fine steps between the points, of first order and of the kind of output that is frozen.
-    fn guide(&self, points: &[usize]) -> Result<Discretisation> {
+    fn guide(&self, points: &[usize]) -> Result<Nodes> {
         let GridOf { schedule, grid, scheme, .. } = self.grid()?;
         let (one_step, frozen) = scheme.first_order();
         let steps = points[0]..points[points.len() - 1];
-        Discretisation::for_steps(&**schedule, grid, &one_step, frozen, steps)
+        Nodes::on_times(&**schedule, &grid, &one_step, frozen, steps)
     }
 
     /// The normals of the coarse steps between the points.
     pub(crate) fn coarse_noise(&self, points: &[usize]) -> Result<Array3<B::Elem>> {
         let guide = self.guide(points)?;
         let first = guide.first_step();
-        let mut noise = zeros((points.len().saturating_sub(1), self.samples(), self.dim()))?;
+        let mut noise = zeros((points.len().saturating_sub(1), self.count(), self.dim()))?;
         let mut xi = filled("normals of a step", self.dim(), B::Elem::of(0.0))?;
         let mut sum = filled("a sum of normals", self.dim(), 0.0)?;
         for (ends, mut of_step) in points.windows(2).zip(noise.outer_iter_mut()) {
@@ -217,7 +221,7 @@ impl<B: Backend> Problem<B> {
 struct GridOf<'p, E> {
     request: &'p Request<E>,
     schedule: &'p Arc<dyn NoiseSchedule>,
-    grid: &'p TimeGrid,
+    grid: TimeGrid,
     scheme: &'p Scheme,
 }
 

@@ -12,15 +12,16 @@ mod variances;
 pub use choice::{Choice, Effort, Forecast, Latency, Reason};
 pub use path::Path;
 pub use prepared::Prepared;
+pub(crate) use prepared::trained_range;
 pub use report::{Guarantee, Report, Stop};
 pub use solution::Solution;
 pub(crate) use variances::Split;
 pub use variances::Variances;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Cpu};
 use crate::error::{Error, Result};
-use crate::grid::TimeGrid;
-use crate::nodes::{Correction, Discretisation, Scheme, Window};
+use crate::grid::Grid;
+use crate::nodes::{Correction, Nodes, Scheme, Window};
 use crate::noise::NoiseKey;
 use crate::schedule::NoiseSchedule;
 use crate::score::Prediction;
@@ -43,8 +44,8 @@ pub enum Save {
 /// How the nodes come about.
 #[derive(Clone, Debug)]
 enum Source {
-    Scheme { schedule: Arc<dyn NoiseSchedule>, grid: Arc<TimeGrid>, scheme: Scheme },
-    List(Arc<Discretisation>),
+    Scheme { schedule: Arc<dyn NoiseSchedule>, grid: Grid, scheme: Scheme },
+    List(Arc<Nodes>),
 }
 
 /// Samples with the same nodes: a request.
@@ -52,8 +53,6 @@ enum Source {
 struct Request<E> {
     source: Source,
     correction: Option<(Window, Correction)>,
-    /// How many they are.
-    samples: usize,
     ids: Ids,
     key: NoiseKey,
     start: Start<E>,
@@ -61,75 +60,115 @@ struct Request<E> {
 
 /// A sampling problem: everything a sampler needs but the score. It owns what it is made of and is cheap to clone.
 ///
+/// The states of a batch are rows of `dim` elements, where `dim` is the product of the [`shape`](Problem::shape); the network is called with rows too, and
+/// [`Rows::shaped`](crate::Rows::shaped) gives them the shape of a sample.
+///
 /// A sample is a pure function of its request, its id and the score. Exact samplers ([`Sequential`](crate::Sequential),
 /// [`Acceptance::Exact`](crate::Acceptance::Exact)) all give the same bits; what others give depends on their settings, but not on the batch,
 /// a row budget or the number of threads, unless samples are to wait for each other
-/// ([`Coupling::WholeBatch`](crate::Coupling::WholeBatch)) or the window is chosen by a measured latency ([`Automatic`](crate::Automatic)).
+/// ([`Coupling::WholeBatch`](crate::sampler::Coupling::WholeBatch)) or the window is chosen by a measured latency ([`Automatic`](crate::Automatic)).
 ///
 /// ```
-/// use piadm::{Cpu, Ou, Problem, Scheme, TimeGrid};
-/// let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 100)?;
-/// let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (16, 784)).seed(7);
-/// assert_eq!(problem.samples(), 16);
-/// # Ok::<(), piadm::Error>(())
+/// use piadm::prelude::*;
+/// let problem = Problem::new(Discrete::stable_diffusion(), Grid::log_snr(500), Scheme::default())
+///     .samples(16)
+///     .shape([4, 64, 64])
+///     .seed(7);
+/// assert_eq!((problem.count(), problem.dim()), (16, 4 * 64 * 64));
 /// ```
 #[derive(Clone, Debug)]
 pub struct Problem<B: Backend> {
     backend: B,
     /// At least one.
     requests: Vec<Request<B::Elem>>,
-    dim: usize,
+    /// Axes of a sample; none until they are set.
+    shape: Arc<[usize]>,
     noise: Option<ArcArray<B::Elem, Ix3>>,
     save: Save,
     path: Option<Arc<Path<B::Elem>>>,
     variances: Option<Arc<Variances>>,
 }
 
+impl Problem<Cpu<f32>> {
+    /// One sample with `scheme` on `grid`, of a [`shape`](Problem::shape) still to be set, in f32 on the CPU; sample ids 0, 1, ..., seed 0.
+    ///
+    /// ```
+    /// use piadm::prelude::*;
+    /// let problem = Problem::new(VpLinear::default(), Grid::log_snr(100).between(1.0, 1e-3), Scheme::ddim()).shape([2]);
+    /// let mut score = score_map(Prediction::Score, |x, _rows| x.mapv(|v: f32| -v)); // of data N(0, 1)
+    /// assert_eq!(Sequential.sample(&problem, &mut score)?.samples.dim(), (1, 2));
+    /// # Ok::<(), piadm::Error>(())
+    /// ```
+    pub fn new(schedule: impl NoiseSchedule + 'static, grid: Grid, scheme: Scheme) -> Self {
+        Self::on(Cpu::new(), schedule, grid, scheme)
+    }
+}
+
 impl<B: Backend> Problem<B> {
-    /// A batch of shape (samples, dim) to be sampled with `scheme` on `grid`; sample ids 0, 1, ..., seed 0.
-    pub fn new(
-        backend: B,
-        schedule: impl NoiseSchedule + 'static,
-        grid: TimeGrid,
-        scheme: Scheme,
-        (samples, dim): (usize, usize),
-    ) -> Self {
-        let (schedule, grid) = (Arc::new(schedule), Arc::new(grid));
-        let source = Source::Scheme { schedule, grid, scheme };
-        Self::from_source(backend, source, samples, dim)
+    /// The same in another precision, or on another backend.
+    ///
+    /// ```
+    /// use piadm::prelude::*;
+    /// let problem = Problem::on(Cpu::<f64>::new(), Ou, Grid::uniform(40).between(4.0, 0.1), Scheme::default());
+    /// # let _ = problem;
+    /// ```
+    pub fn on(backend: B, schedule: impl NoiseSchedule + 'static, grid: Grid, scheme: Scheme) -> Self {
+        Self::from_source(backend, Source::Scheme { schedule: Arc::new(schedule), grid, scheme })
     }
 
-    /// The same for a list of nodes of your own; its start has unit variance unless [`with_init`](Problem::with_init) says otherwise.
-    pub fn from_list(backend: B, list: Discretisation, (samples, dim): (usize, usize)) -> Self {
-        Self::from_source(backend, Source::List(Arc::new(list)), samples, dim)
+    /// The same for nodes of your own; their start has unit variance unless [`init`](Problem::init) says otherwise.
+    ///
+    /// ```
+    /// use piadm::prelude::*;
+    /// use piadm::nodes::Langevin;
+    /// let level = piadm::schedule::Level::at(&Ou, 0.1);
+    /// let nodes = Langevin { friction: 1.0, step: 0.1, steps: 50 }.list(level, Prediction::Score, 0)?;
+    /// let problem = Problem::from_nodes(Cpu::<f32>::new(), nodes).samples(8).shape([2]);
+    /// # let _ = problem;
+    /// # Ok::<(), piadm::Error>(())
+    /// ```
+    pub fn from_nodes(backend: B, nodes: Nodes) -> Self {
+        Self::from_source(backend, Source::List(Arc::new(nodes)))
     }
 
-    fn from_source(backend: B, source: Source, samples: usize, dim: usize) -> Self {
-        let (ids, key, start) = (Ids::Count(samples), NoiseKey::new(0), Start::Prior);
-        let request = Request { source, correction: None, samples, ids, key, start };
+    fn from_source(backend: B, source: Source) -> Self {
+        let (ids, key, start) = (Ids::default(), NoiseKey::new(0), Start::Prior);
+        let request = Request { source, correction: None, ids, key, start };
         let (noise, save, path, variances) = (None, Save::Nothing, None, None);
-        Problem { backend, requests: vec![request], dim, noise, save, path, variances }
+        Problem { backend, requests: vec![request], shape: Arc::new([]), noise, save, path, variances }
+    }
+
+    /// How many samples, with ids 0, 1, ...; of joined requests so many each. Where [`ids`](Problem::ids) are given too, their number must be this one.
+    pub fn samples(mut self, samples: usize) -> Self {
+        self.requests.iter_mut().for_each(|request| request.ids.count = Some(samples));
+        self
+    }
+
+    /// Lengths of the axes of a sample, in the order of memory (the last one is contiguous): `[2]`, or `[3, 64, 64]`.
+    pub fn shape(mut self, shape: impl AsRef<[usize]>) -> Self {
+        self.shape = shape.as_ref().into();
+        self
     }
 
     /// Unlike requests in one batch, in the order given: each keeps its schedule, grid, scheme, start, ids and seed, and its samples are those
-    /// it has alone, bit for bit. What is saved ([`with_save`](Problem::with_save)) is what the first one asks for. Requests
+    /// it has alone, bit for bit. What is saved ([`save`](Problem::save)) is what the first one asks for. Requests
     /// with the same seed and ids have the same noise: give each a seed, or ids of its own. [`seed`](Problem::seed) on the batch is one seed
     /// for all.
     ///
     /// ```
-    /// use piadm::{Cpu, Ou, Problem, Scheme, TimeGrid};
-    /// let request = |steps, seed| -> piadm::Result<_> {
-    ///     let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, steps)?;
-    ///     Ok(Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (2, 784)).seed(seed))
+    /// use piadm::prelude::*;
+    /// let request = |steps, seed| {
+    ///     let grid = Grid::log_snr(steps).between(8.0, 0.01);
+    ///     Problem::new(Ou, grid, Scheme::default()).samples(2).shape([784]).seed(seed)
     /// };
-    /// let batch = Problem::join([request(10, 1)?, request(500, 2)?])?;
-    /// assert_eq!(batch.samples(), 4);
+    /// let batch = Problem::join([request(10, 1), request(500, 2)])?;
+    /// assert_eq!(batch.count(), 4);
     /// # Ok::<(), piadm::Error>(())
     /// ```
     ///
     /// # Errors
     /// [`Error::Setting`] for no request at all, for one with given noise or a path of first guesses, and for unlike variances; [`Error::Shape`] where their
-    /// dimensions differ.
+    /// shapes differ.
     pub fn join(requests: impl IntoIterator<Item = Self>) -> Result<Self> {
         let mut requests = requests.into_iter();
         let Some(mut batch) = requests.next() else {
@@ -144,9 +183,9 @@ impl<B: Backend> Problem<B> {
         for mut next in requests {
             alone(&batch)?;
             alone(&next)?;
-            if next.dim != batch.dim {
+            if next.shape != batch.shape {
                 let what = "a sample of a request";
-                return Err(Error::Shape { what, found: vec![next.dim], expected: vec![batch.dim] });
+                return Err(Error::Shape { what, found: next.shape.to_vec(), expected: batch.shape.to_vec() });
             }
             if next.variances != batch.variances {
                 return Err(Error::setting("variances of a request", "unlike those of the first", "the same, or none"));
@@ -156,20 +195,21 @@ impl<B: Backend> Problem<B> {
         Ok(batch)
     }
 
-    /// Langevin steps after every `block` of the scheme: PIADM-ODE's corrector, see [`Discretisation::corrected`]. For a list of nodes of your own
+    /// Langevin steps after every `block` of the scheme: PIADM-ODE's corrector, see [`Nodes::corrected`]. For a list of nodes of your own
     /// this is an error when it is prepared: it has the corrections that were pushed to it.
     ///
     /// ```
-    /// use piadm::{Correction, Cpu, Mixture, Ou, Picard, Problem, Sampler, Scheme, Sequential, TimeGrid, Window};
+    /// use piadm::prelude::*;
+    /// use piadm::{nodes::Correction, score::Mixture, Window};
     /// let mut score = Mixture::new(vec![0.5, 0.5], ndarray::array![[-1.0, 0.0], [1.0, 0.0]], vec![0.3, 0.3])?;
-    /// let grid = TimeGrid::log_snr(&Ou, 5.0, 0.01, 30)?;
-    /// let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::Ddim { eta: 0.0 }, (4, 2)).seed(1);
-    /// let corrected = problem.with_correction(Window::OuTime { ou_time: 1.0 }, Correction::default());
+    /// let grid = Grid::log_snr(30).between(5.0, 0.01);
+    /// let problem = Problem::new(Ou, grid, Scheme::ddim()).samples(4).shape([2]).seed(1);
+    /// let corrected = problem.correction(Window::OuTime { ou_time: 1.0 }, Correction::default());
     /// let parallel = Picard::default().sample(&corrected, &mut score)?;
     /// assert!(parallel.report.rounds < Sequential.sample(&corrected, &mut score)?.report.rounds);
     /// # Ok::<(), piadm::Error>(())
     /// ```
-    pub fn with_correction(mut self, block: Window, correction: Correction) -> Self {
+    pub fn correction(mut self, block: Window, correction: Correction) -> Self {
         self.requests.iter_mut().for_each(|request| request.correction = Some((block, correction)));
         self
     }
@@ -183,40 +223,42 @@ impl<B: Backend> Problem<B> {
     }
 
     /// The noise key, for the choice of its precision.
-    pub fn with_key(mut self, key: NoiseKey) -> Self {
+    pub fn key(mut self, key: NoiseKey) -> Self {
         self.requests.iter_mut().for_each(|request| request.key = key);
         self
     }
 
-    /// Sample ids: they address the noise, so a sample does not depend on its place in the batch. Their number is the
-    /// batch size; joined requests take theirs in order, and another number than theirs is an error when they are prepared.
-    pub fn with_ids(mut self, ids: Vec<u32>) -> Self {
+    /// Sample ids, 0, 1, ... where none are given: they address the noise, so a sample does not depend on its place in the batch. As many as there are
+    /// [`samples`](Problem::samples), if that is said too; joined requests take theirs in order. Another number is an error when the problem is prepared.
+    pub fn ids(mut self, ids: impl IntoIterator<Item = u32>) -> Self {
+        let ids: Vec<u32> = ids.into_iter().collect();
         let last = self.requests.len() - 1;
         let mut rest = &ids[..];
         for (i, request) in self.requests.iter_mut().enumerate() {
             let n = if i == last { rest.len() } else { request.ids.len().min(rest.len()) };
             let (own, others) = rest.split_at(n);
-            (request.ids, rest) = (Ids::Given(own.into()), others);
-        }
-        if let [only] = &mut self.requests[..] {
-            only.samples = only.ids.len();
+            // of a batch the requests have their lengths already
+            if last > 0 {
+                request.ids.count = Some(request.ids.len());
+            }
+            (request.ids.given, rest) = (Some(own.into()), others);
         }
         self
     }
 
     /// Starts from the given states (samples x dim) at the grid's first point.
-    pub fn with_init(self, x: impl Into<ArcArray2<B::Elem>>) -> Self {
-        self.with_init_at(0, x)
+    pub fn init(self, x: impl Into<ArcArray2<B::Elem>>) -> Self {
+        self.init_at(0, x)
     }
 
     /// Starts from the given states at grid point `step`; later steps keep the noise of the full grid.
-    pub fn with_init_at(self, step: usize, x: impl Into<ArcArray2<B::Elem>>) -> Self {
+    pub fn init_at(self, step: usize, x: impl Into<ArcArray2<B::Elem>>) -> Self {
         self.with_start(x.into(), |x| Start::State { step, x })
     }
 
     /// Starts from data (samples x dim) that the forward process takes to grid point `step` with the noise of the initial state:
     /// image to image, SDEdit (arXiv 2108.01073).
-    pub fn with_data_at(self, step: usize, x0: impl Into<ArcArray2<B::Elem>>) -> Self {
+    pub fn data_at(self, step: usize, x0: impl Into<ArcArray2<B::Elem>>) -> Self {
         self.with_start(x0.into(), |x0| Start::Data { step, x0 })
     }
 
@@ -234,40 +276,51 @@ impl<B: Backend> Problem<B> {
 
     /// Uses given normals of shape (steps, samples, dim), row m - 1 for step m, in place of addressed ones. The initial state
     /// stays addressed unless it is given too.
-    pub fn with_noise(self, noise: impl Into<ArcArray<B::Elem, Ix3>>) -> Self {
+    pub fn noise(self, noise: impl Into<ArcArray<B::Elem, Ix3>>) -> Self {
         Problem { noise: Some(noise.into()), ..self }
     }
 
     /// Which intermediate states to keep.
-    pub fn with_save(self, save: Save) -> Self {
+    pub fn save(self, save: Save) -> Self {
         Problem { save, ..self }
     }
 
     /// First guesses for a parallel sampler, from a path of an earlier run, one of your own ([`Path::new`]) or one that was
     /// [`refine`](Problem::refine)d: a step takes the last saved state at or before it.
-    pub fn with_path(self, path: impl Into<Arc<Path<B::Elem>>>) -> Self {
+    pub fn guesses(self, path: impl Into<Arc<Path<B::Elem>>>) -> Self {
         Problem { path: Some(path.into()), ..self }
     }
 
     /// Variances of the data, element by element: under [`Linearisation::Gaussian`](crate::Linearisation::Gaussian) every element then has a
     /// slope of its own. They change rounds, not results.
-    pub fn with_variances(self, variances: impl Into<Arc<Variances>>) -> Self {
+    pub fn variances(self, variances: impl Into<Arc<Variances>>) -> Self {
         Problem { variances: Some(variances.into()), ..self }
     }
 
-    /// Elements of a sample.
+    /// Elements of a sample: the product of its shape.
     pub fn dim(&self) -> usize {
-        self.dim
+        self.shape.iter().fold(1, |n: usize, axis| n.saturating_mul(*axis))
     }
 
-    /// Batch size.
-    pub fn samples(&self) -> usize {
+    /// How many samples there are.
+    pub fn count(&self) -> usize {
         self.requests.iter().fold(0, |n, request| n.saturating_add(request.ids.len()))
     }
 
     /// The backend.
     pub fn backend(&self) -> &B {
         &self.backend
+    }
+
+    /// The same with the ends of its grids set, where the network's range would decide.
+    pub(crate) fn with_ends(&self, trained: Option<(f64, f64)>) -> Result<Self> {
+        let mut problem = self.clone();
+        for request in &mut problem.requests {
+            if let Source::Scheme { schedule, grid, .. } = &mut request.source {
+                *grid = Grid::new(grid.resolve(schedule, trained)?);
+            }
+        }
+        Ok(problem)
     }
 
     /// The only request, where a feature is not for unlike ones.
@@ -281,15 +334,17 @@ impl<B: Backend> Problem<B> {
 
 impl<E> Request<E> {
     /// The nodes, from where the trajectories start.
-    fn list(&self, prediction: Prediction) -> Result<Arc<Discretisation>> {
+    fn list(&self, prediction: Prediction, trained: Option<(f64, f64)>) -> Result<Arc<Nodes>> {
         let first = self.start.step();
         match &self.source {
             Source::Scheme { schedule, grid, scheme } => {
-                let (schedule, steps) = (&**schedule, first..grid.steps());
+                let grid = grid.resolve(schedule, trained)?;
+                let steps = first..grid.steps();
                 let list = match &self.correction {
-                    None => Discretisation::for_steps(schedule, grid, scheme, prediction, steps),
+                    None => Nodes::on_times(schedule, &grid, scheme, prediction, steps),
                     Some((block, correction)) => {
-                        Discretisation::corrected(schedule, grid, scheme, prediction, steps, (*block, correction))
+                        let corrected = (*block, correction);
+                        Nodes::corrected_on_times(schedule, &grid, scheme, prediction, steps, corrected)
                     }
                 };
                 list.map(Arc::new)

@@ -7,7 +7,7 @@ use ndarray::{Array3, ArrayView2, ArrayViewMut1, Axis};
 /// Saved states of a run. Where a batch joins requests of unlike lengths, samples that have no such step are NaN there.
 ///
 /// ```
-/// use piadm::{Path, Real};
+/// use piadm::{backend::Real, Path};
 /// let path = Path::<f32>::new(vec![0, 10], ndarray::Array3::zeros((2, 4, 3)))?;
 /// assert!(path.at(10).is_some() && path.at(5).is_none());
 /// # Ok::<(), piadm::Error>(())

@@ -2,7 +2,7 @@
 
 use crate::backend::{Backend, Real};
 use crate::error::{Error, Result, filled, reserved};
-use crate::nodes::{Discretisation, Normal};
+use crate::nodes::{Nodes, Normal};
 use crate::noise::{MAX_ELEMENTS, NoiseKey, stream};
 use crate::problem::start::MAX_SAMPLES;
 use crate::problem::{Path, Problem, Save, Source, Variances};
@@ -13,12 +13,12 @@ use std::sync::Arc;
 /// A problem whose lists of nodes and starting states have been worked out for a model, ready to be run, and run again.
 ///
 /// ```
-/// use piadm::{Cpu, Ou, Picard, Prediction, Problem, Scheme, TimeGrid, score_fn};
+/// use piadm::{Grid, Ou, Prediction, Problem, Scheme, score_fn};
 /// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
-/// let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 100)?;
-/// let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (4, 2)).seed(1);
+/// let grid = Grid::log_snr(100).between(8.0, 0.01);
+/// let problem = Problem::new(Ou, grid, Scheme::default()).samples(4).shape([2]).seed(1);
 /// let prepared = problem.prepare(&score)?;
-/// assert_eq!(prepared.samples(), 4);
+/// assert_eq!(prepared.count(), 4);
 /// # let _ = &mut score;
 /// # Ok::<(), piadm::Error>(())
 /// ```
@@ -31,7 +31,7 @@ pub struct Prepared<B: Backend> {
     continuous: bool,
     evaluations_per_row: usize,
     /// Unlike lists.
-    lists: Vec<Arc<Discretisation>>,
+    lists: Vec<Arc<Nodes>>,
     /// Of every request, its list.
     list_of: Vec<usize>,
     /// Of every sample, its request and its id.
@@ -50,7 +50,7 @@ impl<B: Backend> Problem<B> {
     /// [`Error::TimeRange`], [`Error::OutOfMemory`].
     pub fn prepare(&self, model: &(impl Model + ?Sized)) -> Result<Prepared<B>> {
         let mut prepared = self.outline(model)?;
-        let (samples, dim) = (self.samples(), self.dim);
+        let (samples, dim) = (self.count(), self.dim());
         let zeros = filled("the initial state", samples.saturating_mul(dim), <B::Elem as Real>::of(0.0))?;
         prepared.starts = Array2::from_shape_vec((samples, dim), zeros)
             .map_err(|_| Error::TooLarge { what: "the initial state", why: "its size overflows".into() })?;
@@ -60,11 +60,11 @@ impl<B: Backend> Problem<B> {
 
     /// The same without the starts: what the sizes of a run depend on.
     pub(crate) fn outline(&self, model: &(impl Model + ?Sized)) -> Result<Prepared<B>> {
-        let prediction = model.prediction();
-        let mut lists: Vec<Arc<Discretisation>> = Vec::new();
+        let (prediction, trained) = (model.prediction(), trained_range(model)?);
+        let mut lists: Vec<Arc<Nodes>> = Vec::new();
         let mut list_of = reserved("requests", self.requests.len())?;
         for request in &self.requests {
-            let list = request.list(prediction)?;
+            let list = request.list(prediction, trained)?;
             let known = lists.iter().position(|known| Arc::ptr_eq(known, &list) || **known == *list);
             list_of.push(known.unwrap_or(lists.len()));
             if known.is_none() {
@@ -75,7 +75,7 @@ impl<B: Backend> Problem<B> {
         for list in &lists {
             check_model(list, model)?;
         }
-        let samples = self.samples();
+        let samples = self.count();
         let (mut request_of, mut ids) = (reserved("samples", samples)?, reserved("sample ids", samples)?);
         for (i, request) in self.requests.iter().enumerate() {
             request_of.extend((0..request.ids.len()).map(|_| i as u32));
@@ -109,19 +109,17 @@ impl<B: Backend> Problem<B> {
     }
 
     /// Sizes and shapes, before anything is allocated.
-    fn check(&self, lists: &[Arc<Discretisation>]) -> Result<()> {
-        let (samples, dim) = (self.samples(), self.dim);
-        if dim == 0 || dim > MAX_ELEMENTS {
-            return Err(Error::setting("dim", dim, "1 to 2^33 elements"));
+    fn check(&self, lists: &[Arc<Nodes>]) -> Result<()> {
+        let (samples, dim) = (self.count(), self.dim());
+        if self.shape.is_empty() || dim == 0 || dim > MAX_ELEMENTS {
+            let expected = "the lengths of a sample's axes, as in .shape([3, 64, 64]), 1 to 2^33 elements in all";
+            return Err(Error::setting("shape", format!("{:?}", self.shape), expected));
         }
         if samples == 0 || samples > MAX_SAMPLES {
             return Err(Error::setting("samples", samples, "1 to 2^24 samples"));
         }
         for request in &self.requests {
-            if request.ids.len() != request.samples {
-                let (found, expected) = (vec![request.ids.len()], vec![request.samples]);
-                return Err(Error::Shape { what: "the sample ids of a request", found, expected });
-            }
+            request.ids.check()?;
             request.check_start(dim)?;
         }
         if let Some(noise) = &self.noise {
@@ -129,7 +127,7 @@ impl<B: Backend> Problem<B> {
             let (request, list) = (self.request(what)?, &lists[0]);
             // a part of a longer run has the noise of the whole
             let steps = match &request.source {
-                Source::Scheme { grid, .. } => grid.steps(),
+                Source::Scheme { .. } => list.last_step(),
                 Source::List(_) => list.last_step().max(noise.len_of(Axis(0))),
             };
             let expected = vec![steps, samples, dim];
@@ -206,13 +204,18 @@ impl<B: Backend> Prepared<B> {
     }
 
     /// Batch size.
-    pub fn samples(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.ids.len()
     }
 
     /// Elements of a sample.
     pub fn dim(&self) -> usize {
-        self.problem.dim
+        self.problem.dim()
+    }
+
+    /// Lengths of the axes of a sample.
+    pub(crate) fn axes(&self) -> &[usize] {
+        &self.problem.shape
     }
 
     /// Sample ids, in the order of the batch.
@@ -226,7 +229,7 @@ impl<B: Backend> Prepared<B> {
     }
 
     /// The nodes of a sample.
-    pub fn list(&self, slot: usize) -> &Discretisation {
+    pub fn list(&self, slot: usize) -> &Nodes {
         &self.lists[self.list_of(slot)]
     }
 
@@ -251,7 +254,7 @@ impl<B: Backend> Prepared<B> {
     }
 
     /// Unlike lists.
-    pub(crate) fn lists(&self) -> &[Arc<Discretisation>] {
+    pub(crate) fn lists(&self) -> &[Arc<Nodes>] {
         &self.lists
     }
 
@@ -261,7 +264,7 @@ impl<B: Backend> Prepared<B> {
     }
 
     /// The only list, where a feature is not for unlike ones.
-    pub(crate) fn one_list(&self, what: &'static str) -> Result<&Discretisation> {
+    pub(crate) fn one_list(&self, what: &'static str) -> Result<&Nodes> {
         match &self.lists[..] {
             [list] => Ok(list),
             lists => {
@@ -328,8 +331,8 @@ impl<B: Backend> Prepared<B> {
             }
         };
         let fill = if self.lists.len() > 1 { f64::NAN } else { 0.0 };
-        let mut path = Path::for_steps(steps, self.samples(), self.dim(), <B::Elem as Real>::of(fill))?;
-        for slot in 0..self.samples() {
+        let mut path = Path::for_steps(steps, self.count(), self.dim(), <B::Elem as Real>::of(fill))?;
+        for slot in 0..self.count() {
             if let Some(place) = path.place(self.list(slot).first_step()) {
                 path.row_mut(place, slot).assign(&self.start(slot).row(0));
             }
@@ -338,8 +341,18 @@ impl<B: Backend> Prepared<B> {
     }
 }
 
+/// The times that the model was trained on, if it says.
+pub(crate) fn trained_range(model: &(impl Model + ?Sized)) -> Result<Option<(f64, f64)>> {
+    match model.time_range() {
+        Some((min, max)) if min.is_nan() || max.is_nan() || min > max => {
+            Err(Error::setting("time_range", format!("({min}, {max})"), "(smallest, largest)"))
+        }
+        range => Ok(range),
+    }
+}
+
 /// The model must answer what the nodes use, and have been trained at every time that it is asked for.
-fn check_model(list: &Discretisation, model: &(impl Model + ?Sized)) -> Result<()> {
+fn check_model(list: &Nodes, model: &(impl Model + ?Sized)) -> Result<()> {
     let (components, heads) = (model.components(), model.heads());
     if model.max_rows() == Some(0) {
         return Err(Error::setting("max_rows", 0, "at least 1 row per call"));
@@ -356,9 +369,6 @@ fn check_model(list: &Discretisation, model: &(impl Model + ?Sized)) -> Result<(
         return Err(Error::setting("components of a node", node.width, "as many as the network sees"));
     }
     let Some((min, max)) = model.time_range() else { return Ok(()) };
-    if min.is_nan() || max.is_nan() || min > max {
-        return Err(Error::setting("time_range", format!("({min}, {max})"), "(smallest, largest)"));
-    }
     // a time grid that ends on the border may miss it by rounding
     let slack = 1e-9 * (max - min).min(max.abs());
     let outside = |t: f64| t < min - slack || t > max + slack;
@@ -369,7 +379,7 @@ fn check_model(list: &Discretisation, model: &(impl Model + ?Sized)) -> Result<(
 }
 
 /// The node that each evaluated node's answer makes.
-fn made_by(list: &Discretisation) -> Result<Vec<u32>> {
+fn made_by(list: &Nodes) -> Result<Vec<u32>> {
     let mut made = filled("the nodes that a kernel makes", list.nodes().len(), u32::MAX)?;
     let mut made_last = None;
     for (j, node) in list.nodes().iter().enumerate() {

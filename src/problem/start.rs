@@ -2,7 +2,7 @@
 
 use crate::backend::Real;
 use crate::error::{Error, Result};
-use crate::nodes::Discretisation;
+use crate::nodes::Nodes;
 use crate::noise::{Address, NoiseKey, stream};
 use crate::problem::{Request, Source};
 use ndarray::{ArcArray2, ArrayViewMut2, Axis};
@@ -11,27 +11,38 @@ use std::sync::Arc;
 /// The most samples a batch may have.
 pub(super) const MAX_SAMPLES: usize = 1 << 24;
 
-/// Sample ids.
-#[derive(Clone, Debug)]
-pub(super) enum Ids {
-    /// 0, 1, ...
-    Count(usize),
-    Given(Arc<[u32]>),
+/// Sample ids: 0, 1, ... or those that were given.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ids {
+    /// How many, where that was said.
+    pub count: Option<usize>,
+    pub given: Option<Arc<[u32]>>,
 }
 
 impl Ids {
+    /// One where nothing was said.
     pub fn len(&self) -> usize {
-        match self {
-            Ids::Count(n) => *n,
-            Ids::Given(ids) => ids.len(),
+        match (&self.given, self.count) {
+            (Some(ids), _) => ids.len(),
+            (None, count) => count.unwrap_or(1),
         }
     }
 
     /// The id of a place, of batches that are not too large.
     pub fn id(&self, place: usize) -> u32 {
-        match self {
-            Ids::Count(_) => place as u32,
-            Ids::Given(ids) => ids[place],
+        match &self.given {
+            None => place as u32,
+            Some(ids) => ids[place],
+        }
+    }
+
+    pub fn check(&self) -> Result<()> {
+        match self.count.filter(|count| *count != self.len()) {
+            None => Ok(()),
+            Some(count) => {
+                let (found, expected) = (vec![self.len()], vec![count]);
+                Err(Error::Shape { what: "the sample ids of a request", found, expected })
+            }
         }
     }
 }
@@ -73,7 +84,7 @@ impl<E: Real> Request<E> {
     }
 
     /// Writes the states at the start, row by row.
-    pub(super) fn fill_start(&self, list: &Discretisation, mut x: ArrayViewMut2<'_, E>) {
+    pub(super) fn fill_start(&self, list: &Nodes, mut x: ArrayViewMut2<'_, E>) {
         if let Start::State { x: given, .. } = &self.start {
             return x.assign(given);
         }

@@ -6,14 +6,14 @@ use crate::schedule::Level;
 use crate::score::Prediction;
 use ndarray::{ArrayView2, Axis};
 
-/// Variances of the data, element by element, given or measured: with them ([`Problem::with_variances`](crate::Problem::with_variances)) the
+/// Variances of the data, element by element, given or measured: with them ([`Problem::variances`](crate::Problem::variances)) the
 /// slopes of [`Linearisation::Gaussian`](crate::Linearisation::Gaussian) are those of every element.
 ///
 /// They decide how many rounds a run takes, not what it returns. They help where elements differ by orders of magnitude and hardly
 /// depend on each other; pixels of images are not of that kind (docs/numerics.md).
 ///
 /// ```
-/// use piadm::{Cpu, Linearisation, Ou, Picard, Prediction, Problem, Sampler, Scheme, Sequential, TimeGrid, Variances, score_fn};
+/// use piadm::{problem::Variances, sampler::Linearisation, Cpu, Grid, Ou, Picard, Prediction, Problem, Sampler, Scheme, Sequential, score_fn};
 /// // data N(0, v) with v = 0.01, 1, 100: the score of x_t is -x / (alpha^2 v + sigma^2)
 /// let spread = [0.01, 1.0, 100.0];
 /// let mut score = score_fn::<f64>(Prediction::Score, |x, rows, mut out| {
@@ -22,14 +22,14 @@ use ndarray::{ArrayView2, Axis};
 ///     }
 ///     Ok(())
 /// });
-/// let grid = |steps| TimeGrid::log_snr(&Ou, 8.0, 0.01, steps);
+/// let grid = |steps| Grid::log_snr(steps).between(8.0, 0.01);
 /// // a calibration run: few steps, some samples
-/// let few = Problem::new(Cpu::<f64>::new(), Ou, grid(20)?, Scheme::default(), (200, 3)).seed(2);
+/// let few = Problem::on(Cpu::<f64>::new(), Ou, grid(20), Scheme::default()).samples(200).shape([3]).seed(2);
 /// let measured = Variances::measure(Sequential.sample(&few, &mut score)?.samples.view())?;
-/// let problem = Problem::new(Cpu::<f64>::new(), Ou, grid(200)?, Scheme::default(), (4, 3)).seed(1);
-/// let sampler = Picard { linearisation: Linearisation::Gaussian { variance: 1.0 }, ..Picard::default() };
+/// let problem = Problem::on(Cpu::<f64>::new(), Ou, grid(200), Scheme::default()).samples(4).shape([3]).seed(1);
+/// let sampler = Picard::default().linearisation(Linearisation::Gaussian { variance: 1.0 });
 /// let without = sampler.sample(&problem, &mut score)?;
-/// let with = sampler.sample(&problem.with_variances(measured), &mut score)?;
+/// let with = sampler.sample(&problem.variances(measured), &mut score)?;
 /// assert!(with.report.rounds < without.report.rounds);
 /// # Ok::<(), piadm::Error>(())
 /// ```

@@ -21,7 +21,7 @@ const BLOCK: usize = 1 << 12;
 /// + n^2/2 + m^2/2) distances.
 ///
 /// ```
-/// use piadm::{Mixture, ndarray::array, quality::energy_distance};
+/// use piadm::{ndarray::array, quality::energy_distance, score::Mixture};
 /// let normal = Mixture::new([1.0], array![[0.0]], [1.0])?;
 /// let (x, y) = (normal.sample(1000, 1)?, normal.sample(800, 2)? + 1.0);
 /// let distance = energy_distance(x.view(), y.view())?;

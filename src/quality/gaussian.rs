@@ -25,7 +25,7 @@ const SYMMETRY: f64 = 1e-6;
 /// (n + m) dim^2 for the moments and 21 singular value problems of size dim (one-sided Jacobi).
 ///
 /// ```
-/// use piadm::{Mixture, ndarray::array, quality::frechet};
+/// use piadm::{ndarray::array, quality::frechet, score::Mixture};
 /// let normal = |std| Mixture::new([1.0], array![[0.0, 0.0]], [std]);
 /// let (x, y) = (normal(1.0)?.sample(2000, 1)?, normal(2.0)?.sample(2000, 2)? + 1.0);
 /// let distance = frechet(x.view(), y.view())?;
@@ -56,7 +56,7 @@ pub fn frechet<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> Result<Es
 /// (n + m) dim.
 ///
 /// ```
-/// use piadm::{Mixture, ndarray::array, quality::frechet_diagonal};
+/// use piadm::{ndarray::array, quality::frechet_diagonal, score::Mixture};
 /// let normal = |std| Mixture::new([1.0], array![[0.0, 0.0]], [std]);
 /// let (x, y) = (normal(1.0)?.sample(2000, 1)?, normal(2.0)?.sample(2000, 2)? + 1.0);
 /// let distance = frechet_diagonal(x.view(), y.view())?;
@@ -147,7 +147,7 @@ pub fn frechet_exact(
 /// [jackknife](crate::quality#sampling-error); the plain formula is too large by about 1/n. The cost is n dim.
 ///
 /// ```
-/// use piadm::{Mixture, ndarray::array, quality::gaussian_kl};
+/// use piadm::{ndarray::array, quality::gaussian_kl, score::Mixture};
 /// let target = Mixture::new([1.0, 1.0], array![[-1.0, 0.0], [1.0, 0.0]], [0.5, 0.5])?;
 /// let x = target.sample(1000, 1)?;
 /// let divergence = gaussian_kl(x.view(), target.mean().view(), target.variance().view())?;

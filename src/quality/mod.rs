@@ -25,7 +25,7 @@
 //! gives other groups, so it changes errors, and values by a fraction of their error.
 //!
 //! ```
-//! use piadm::{Mixture, ndarray::array, quality};
+//! use piadm::{ndarray::array, score::Mixture, quality};
 //!
 //! let target = Mixture::new([0.5, 0.5], array![[-1.0, 0.0], [1.0, 0.0]], [0.2, 0.2])?;
 //! let (samples, exact) = (target.sample(500, 1)?, target.sample(500, 2)?);

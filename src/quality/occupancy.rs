@@ -10,7 +10,7 @@ use ndarray::{ArrayView1, ArrayView2};
 /// The parts of a set of samples that belong to each mode and to none; they add up to 1.
 ///
 /// ```
-/// # use piadm::{Mixture, ndarray::array, quality::mode_occupancy};
+/// # use piadm::{ndarray::array, quality::mode_occupancy, score::Mixture};
 /// let mixture = Mixture::new([1.0, 3.0], array![[-1.0], [1.0]], [0.1, 0.1])?;
 /// let occupancy = mode_occupancy(array![[-1.1], [0.9], [1.0], [0.0]].view(), &mixture, 5.0)?;
 /// assert_eq!([occupancy.modes[0].value, occupancy.modes[1].value, occupancy.outside.value], [0.25, 0.5, 0.25]);
@@ -38,7 +38,7 @@ pub struct Occupancy {
 /// samples has an error, about 1/n, too. The cost is n modes dim.
 ///
 /// ```
-/// # use piadm::{Mixture, ndarray::array, quality::mode_occupancy};
+/// # use piadm::{ndarray::array, quality::mode_occupancy, score::Mixture};
 /// let mixture = Mixture::new([1.0, 3.0], array![[-1.0, 0.0], [1.0, 0.0]], [0.1, 0.1])?;
 /// let occupancy = mode_occupancy(mixture.sample(1000, 3)?.view(), &mixture, 5.0)?;
 /// for (part, weight) in occupancy.modes.iter().zip([0.25, 0.75]) {

@@ -21,7 +21,7 @@ use ndarray::ArrayView2;
 /// The cost is `projections` times (n + m) dim for the projections, a sort, and 21 passes over sorted numbers.
 ///
 /// ```
-/// use piadm::{Mixture, ndarray::array, quality::sliced_wasserstein};
+/// use piadm::{ndarray::array, quality::sliced_wasserstein, score::Mixture};
 /// let normal = Mixture::new([1.0], array![[0.0, 0.0, 0.0]], [1.0])?;
 /// let (x, y) = (normal.sample(1000, 1)?, normal.sample(1500, 2)? + 0.5);
 /// let distance = sliced_wasserstein(x.view(), y.view(), 100, 7)?;

@@ -13,11 +13,12 @@ use crate::engine::span::{Move, Span, pieces};
 use crate::engine::sweep;
 use crate::engine::work::Work;
 use crate::error::{Error, Result};
-use crate::nodes::Discretisation;
-use crate::problem::{Guarantee, Prepared, Problem, Solution, Stop};
+use crate::nodes::Nodes;
+use crate::problem::{Guarantee, Prepared, Problem, Solution, Stop, trained_range};
 use crate::sampler::interface::Sampler;
 use crate::sampler::parareal::plan::{Part, Plan};
 use crate::score::{Prediction, ScoreFn};
+use crate::setters::setters;
 use ndarray::Axis;
 
 /// Parareal iterations over blocks of steps: SRDS (Selvam, Merchant, Ermon, arXiv 2412.08292).
@@ -41,19 +42,20 @@ use ndarray::Axis;
 /// states a block.
 ///
 /// ```
-/// use piadm::{Acceptance, Cpu, Ou, Parareal, Prediction, Problem, Sampler, Scheme, Sequential, TimeGrid, score_fn};
-/// let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 100)?;
-/// let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::Ddim { eta: 0.0 }, (4, 2)).seed(1);
+/// use piadm::{Acceptance, Grid, Ou, Parareal, Prediction, Problem, Sampler, Scheme, Sequential, score_fn};
+/// let grid = Grid::log_snr(100).between(8.0, 0.01);
+/// let problem = Problem::new(Ou, grid, Scheme::Ddim { eta: 0.0 }).samples(4).shape([2]).seed(1);
 /// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
 /// let parallel = Parareal::default().sample(&problem, &mut score)?; // 10 blocks of 10 steps
 /// assert!(parallel.report.rounds < 60);
-/// let exact = Parareal { acceptance: Acceptance::Exact, ..Parareal::default() };
+/// let exact = Parareal::default().acceptance(Acceptance::Exact);
 /// assert_eq!(exact.sample(&problem, &mut score)?.samples, Sequential.sample(&problem, &mut score)?.samples);
 /// # Ok::<(), piadm::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[non_exhaustive]
 pub struct Parareal {
     /// N, the number of blocks; `None` (default) takes the square root of the number of steps.
     pub blocks: Option<usize>,
@@ -63,6 +65,12 @@ pub struct Parareal {
     /// The most iterations; what they have given is then accepted as it is and the report says
     /// [`Stop::Depth`](crate::Stop::Depth). `None` (default) allows N, which are exact.
     pub max_iterations: Option<usize>,
+}
+
+setters! { Parareal, "Parareal::default()";
+    blocks?: usize = "8",
+    acceptance: Acceptance = "Acceptance::Exact",
+    max_iterations?: usize = "3",
 }
 
 /// What is kept of a sample.
@@ -82,10 +90,10 @@ struct Run<'p, B: Backend> {
     settings: &'p Parareal,
     prepared: &'p Prepared<B>,
     problem: &'p Problem<B>,
-    list: &'p Discretisation,
+    list: &'p Nodes,
     work: Work<B>,
     plan: Plan,
-    coarse: Discretisation,
+    coarse: Nodes,
     tracks: Vec<Track>,
 }
 
@@ -102,6 +110,7 @@ impl<B: Backend> Sampler<B> for Parareal {
         observer: &mut dyn Observer<B>,
     ) -> Result<Solution<B>> {
         self.acceptance.check()?;
+        let problem = &problem.with_ends(trained_range(&*score)?)?;
         let prepared = problem.prepare(&*score)?;
         let list = prepared.one_list("parareal")?;
         let plan = Plan::new(self.blocks, self.max_iterations, list.steps())?;
@@ -111,7 +120,7 @@ impl<B: Backend> Sampler<B> for Parareal {
             let expected = "a scheme of one evaluation per step and no memory: Exponential, EulerMaruyama, Ddpm, Ddim, SdeDpmSolverPp1";
             return Err(Error::setting("scheme", "a multistep or two-stage scheme", expected));
         }
-        let (slots, blocks) = (problem.samples(), plan.blocks());
+        let (slots, blocks) = (prepared.count(), plan.blocks());
         let lanes = slots.saturating_mul(LANES * (blocks + 1));
         // starts are put together from three rows
         let room = Room { lanes, evaluations: slots.saturating_mul(3 * blocks), earlier: false, history: 0 };

@@ -1,11 +1,16 @@
 //! The paper's recipe: from the dimension and the accuracy to grid, scheme and sampler.
 
+use crate::backend::Cpu;
 use crate::engine::accept::acceptance::{Acceptance, Sweeps};
 use crate::engine::settings::Picard;
 use crate::error::{Error, Result};
-use crate::grid::{Resolution, TimeGrid};
+use crate::grid::{Grid, Resolution};
 use crate::nodes::{Correction, Form, Scheme, Window};
+use crate::problem::{Problem, Solution};
+use crate::sampler::interface::Sampler;
 use crate::schedule::{Level, NoiseSchedule};
+use crate::score::ScoreFn;
+use crate::setters::setters;
 
 /// Which reverse dynamics is solved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -36,17 +41,18 @@ pub enum Dynamics {
 /// Every field that is `None` takes its default.
 ///
 /// ```
-/// use piadm::{Cpu, Dynamics, Mixture, Ou, Piadm, Problem, Sampler};
+/// use piadm::{sampler::Dynamics, score::Mixture, Ou, Piadm, Problem, Sampler};
 /// let piadm = Piadm::new(2, 0.1, Dynamics::Sde);
 /// let recipe = piadm.recipe(&Ou, None)?;
 /// let mut score = Mixture::new(vec![0.5, 0.5], ndarray::array![[-1.0, 0.0], [1.0, 0.0]], vec![0.2, 0.2])?;
-/// let problem = Problem::new(Cpu::<f32>::new(), Ou, recipe.grid, recipe.scheme, (4, 2)).seed(1);
+/// let problem = Problem::new(Ou, recipe.grid, recipe.scheme).samples(4).shape([2]).seed(1);
 /// let solution = recipe.sampler.sample(&problem, &mut score)?;
 /// assert_eq!(solution.report.sweeps.len(), 6); // blocks of length 1 from t_max = 5.3 on
 /// # Ok::<(), piadm::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct Piadm {
     /// Elements of a sample, d.
     pub dim: usize,
@@ -73,17 +79,31 @@ pub struct Piadm {
     pub acceptance: Option<Acceptance>,
 }
 
+setters! { Piadm, "Piadm::new(2, 0.1, Dynamics::Ode)";
+    dim: usize = "16",
+    delta: f64 = "0.05",
+    dynamics: Dynamics = "Dynamics::Sde",
+    t_max?: f64 = "5.0",
+    t_min?: f64 = "0.01",
+    h?: f64 = "0.5",
+    eps?: f64 = "0.125",
+    steps?: usize = "100",
+    depth?: usize = "4",
+    correction?: Correction = "Correction::default()",
+    acceptance?: Acceptance = "Acceptance::Exact",
+}
+
 /// What [`Piadm`] decides: plain values, to be used as they are or changed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recipe {
     /// The paper's grid: uniform, then geometric near the data, cut at block ends.
-    pub grid: TimeGrid,
+    pub grid: Grid,
     /// Exponential integrator in score form.
     pub scheme: Scheme,
     /// Blocks with a barrier: the whole of PIADM-SDE, the predictor of PIADM-ODE.
     pub sampler: Picard,
     /// PIADM-ODE: the parallel underdamped Langevin corrector that follows every block of this length
-    /// ([`Problem::with_correction`](crate::Problem::with_correction)). The published barrier is `sampler` with
+    /// ([`Problem::correction`](crate::Problem::correction)). The published barrier is `sampler` with
     /// [`Window::Marked`]. `None` for the SDE.
     pub correction: Option<(Window, Correction)>,
 }
@@ -104,6 +124,33 @@ impl Piadm {
             correction: None,
             acceptance: None,
         }
+    }
+
+    /// Samples as the recipe says, with seed 0, in f32 on the CPU. For another seed, backend or sampler take the [`recipe`](Self::recipe).
+    ///
+    /// # Errors
+    /// As [`recipe`](Self::recipe) and [`Sampler::run`](crate::Sampler::run).
+    ///
+    /// ```
+    /// use piadm::prelude::*;
+    /// use piadm::{sampler::Dynamics, score::Mixture};
+    /// let mut score = Mixture::new(vec![0.5, 0.5], ndarray::array![[-1.0, 0.0], [1.0, 0.0]], vec![0.2, 0.2])?;
+    /// let solution = Piadm::new(2, 0.1, Dynamics::Sde).sample(Ou, 4, &mut score)?;
+    /// assert_eq!(solution.samples.dim(), (4, 2));
+    /// # Ok::<(), piadm::Error>(())
+    /// ```
+    pub fn sample(
+        &self,
+        schedule: impl NoiseSchedule + 'static,
+        samples: usize,
+        score: &mut dyn ScoreFn<Cpu<f32>>,
+    ) -> Result<Solution<Cpu<f32>>> {
+        let recipe = self.recipe(&schedule, score.time_range())?;
+        let mut problem = Problem::new(schedule, recipe.grid, recipe.scheme).samples(samples).shape([self.dim]);
+        if let Some((block, correction)) = recipe.correction {
+            problem = problem.correction(block, correction);
+        }
+        recipe.sampler.sample(&problem, score)
     }
 
     /// Grid, scheme and sampler on a schedule, for a score trained on `time_range` (in the schedule's own time, as
@@ -148,11 +195,8 @@ impl Piadm {
         };
         let correction = (self.dynamics == Dynamics::Ode)
             .then(|| (sampler.window, self.correction.unwrap_or(Correction::for_dim(self.dim))));
-        Ok(Recipe {
-            correction,
-            grid: TimeGrid::piadm(schedule, t_max, t_min, h, resolution)?,
-            scheme: Scheme::Exponential { form: Form::Score, stochasticity },
-            sampler,
-        })
+        let grid = Grid::piadm(h, resolution).between(t_max, t_min);
+        grid.resolve(schedule, time_range)?;
+        Ok(Recipe { correction, grid, scheme: Scheme::Exponential { form: Form::Score, stochasticity }, sampler })
     }
 }

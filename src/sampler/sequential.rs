@@ -17,10 +17,10 @@ use crate::score::ScoreFn;
 /// reproduce it bit for bit at a tolerance of zero.
 ///
 /// ```
-/// use piadm::{Cpu, Ou, Prediction, Problem, Sampler, Scheme, Sequential, TimeGrid, score_fn};
+/// use piadm::{Cpu, Grid, Ou, Prediction, Problem, Sampler, Scheme, Sequential, score_fn};
 /// let mut score = score_fn::<f64>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
-/// let grid = TimeGrid::uniform(4.0, 0.1, 40)?;
-/// let problem = Problem::new(Cpu::<f64>::new(), Ou, grid, Scheme::default(), (2, 3));
+/// let grid = Grid::uniform(40).between(4.0, 0.1);
+/// let problem = Problem::on(Cpu::<f64>::new(), Ou, grid, Scheme::default()).samples(2).shape([3]);
 /// let solution = Sequential.sample(&problem, &mut score)?;
 /// assert_eq!((solution.report.rounds, solution.report.score_rows), (40, 80));
 /// # Ok::<(), piadm::Error>(())
@@ -40,7 +40,7 @@ impl<B: Backend> Sampler<B> for Sequential {
         observer: &mut dyn Observer<B>,
     ) -> Result<Solution<B>> {
         let prepared = problem.prepare(&*score)?;
-        let samples = prepared.samples();
+        let samples = prepared.count();
         let room = Room { lanes: samples, evaluations: samples, earlier: false, history: 0 };
         let windows = vec![1; prepared.lists().len()];
         let sizes = Sizes::new(&prepared, &windows, room)?;
@@ -93,8 +93,8 @@ impl<B: Backend> Sampler<B> for Sequential {
 /// All samples at their start, with windows of one node.
 fn begin<B: Backend>(prepared: &Prepared<B>, sizes: &Sizes, work: &mut Work<B>) -> Result<(Vec<Span>, Vec<Move>)> {
     let what = "the windows of a round";
-    let (mut spans, mut moves) = (reserved(what, prepared.samples())?, reserved(what, prepared.samples())?);
-    for slot in 0..prepared.samples() {
+    let (mut spans, mut moves) = (reserved(what, prepared.count())?, reserved(what, prepared.count())?);
+    for slot in 0..prepared.count() {
         let ring = Ring { first: slot * sizes.layout.unit, capacity: sizes.layout.unit };
         let from = Span { slot, ring, lo: 0, hi: 0 };
         work.begin(prepared, slot, ring)?;

@@ -154,16 +154,23 @@ impl Discrete {
         &self.alphas_cumprod
     }
 
+    /// The table of Stable Diffusion 1 and 2: [`scaled_linear`](Self::scaled_linear)(1000, 0.00085, 0.012).
+    ///
+    /// ```
+    /// use piadm::schedule::Discrete;
+    ///
+    /// assert_eq!(Discrete::stable_diffusion(), Discrete::scaled_linear(1000, 0.00085, 0.012)?);
+    /// # Ok::<(), piadm::Error>(())
+    /// ```
+    pub fn stable_diffusion() -> Self {
+        let (n, start, end) = (1000, 0.00085f64.sqrt(), 0.012f64.sqrt());
+        let (alphas_cumprod, log_alpha) = tables(n, |i| (-linspace(start, end, i, n).powi(2)).ln_1p());
+        Discrete { alphas_cumprod, log_alpha }
+    }
+
     /// The running product of `n` factors 1 - beta_i, given as log(1 - beta_i) and summed as logarithms.
     fn from_log_ratios(n: usize, log_ratio: impl Fn(usize) -> f64) -> Result<Self> {
-        let mut log_alpha = Vec::with_capacity(n + 1);
-        log_alpha.push(0.0);
-        let mut sum = 0.0;
-        for i in 0..n {
-            sum += log_ratio(i);
-            log_alpha.push(0.5 * sum);
-        }
-        let table = log_alpha[1..].iter().map(|&log| (2.0 * log).exp()).collect();
+        let (table, log_alpha) = tables(n, log_ratio);
         Self::from_tables(table, log_alpha)
     }
 
@@ -227,6 +234,10 @@ impl NoiseSchedule for Discrete {
         (-1.0, (self.len() - 1) as f64)
     }
 
+    fn table(&self) -> Option<usize> {
+        Some(self.len())
+    }
+
     fn rates(&self, t: f64) -> (f64, f64) {
         let piece = self.piece(t);
         let slope = if piece.noise == f64::NEG_INFINITY { -1.0 / piece.left } else { piece.noise - piece.data };
@@ -240,6 +251,18 @@ impl NoiseSchedule for Discrete {
     fn score_weight(&self, t: f64, u: f64) -> f64 {
         vp_score_weight(self.log_alpha(u) - self.log_alpha(t))
     }
+}
+
+/// `alphas_cumprod` and log alpha of `n` entries, the latter with the data's in front, from log(alpha_i^2 / alpha_(i-1)^2).
+fn tables(n: usize, log_ratio: impl Fn(usize) -> f64) -> (Vec<f64>, Vec<f64>) {
+    let mut log_alpha = Vec::with_capacity(n + 1);
+    log_alpha.push(0.0);
+    let mut sum = 0.0;
+    for i in 0..n {
+        sum += log_ratio(i);
+        log_alpha.push(0.5 * sum);
+    }
+    (log_alpha[1..].iter().map(|&log| (2.0 * log).exp()).collect(), log_alpha)
 }
 
 fn check_len(name: &'static str, n: usize) -> Result<()> {

@@ -78,6 +78,11 @@ pub trait NoiseSchedule: Debug + Send + Sync {
     /// The closed interval of times on which the schedule is defined: (data, noise).
     fn range(&self) -> (f64, f64);
 
+    /// Number of entries of a schedule that is a table, with times 0, 1, ... for its entries; `None` for others.
+    fn table(&self) -> Option<usize> {
+        None
+    }
+
     /// (f, g^2) of the forward equation dx = f(t) x dt + g(t) dB with the same law:
     /// f = d log alpha / dt and g^2 = -2 sigma^2 d lambda / dt (Song et al., arXiv 2011.13456).
     /// Not finite where alpha = 0; callers refuse that.
@@ -129,6 +134,10 @@ macro_rules! forward {
 
             fn range(&self) -> (f64, f64) {
                 (**self).range()
+            }
+
+            fn table(&self) -> Option<usize> {
+                (**self).table()
             }
 
             fn rates(&self, t: f64) -> (f64, f64) {

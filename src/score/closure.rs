@@ -3,11 +3,11 @@
 use crate::backend::{Cpu, Real};
 use crate::error::{BoxError, Error};
 use crate::score::{Model, Prediction, Rows, ScoreFn};
-use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+use ndarray::{Array, ArrayView, ArrayView2, ArrayView4, ArrayViewMut, ArrayViewMut2, Dimension, Ix2, Ix4};
 
 /// A score from a closure that writes its output, for scores on the CPU.
 ///
-/// The closure gets the states (rows x dim), what is known of each row, and the output to fill (rows x dim).
+/// The closure gets the states (rows x dim), what is known of each row, and the output to fill (rows x dim). Both arrays are in standard layout.
 ///
 /// ```
 /// use piadm::{Prediction, score_fn};
@@ -30,27 +30,90 @@ pub fn score_fn<T: Real>(
 
 /// A score from a closure that returns its output as an array of its own, as most networks do, for scores on the CPU.
 ///
-/// An output of another shape than the states' is an [`Error::Shape`] in the error that the score returns.
+/// The closure gets the states (rows x dim, in standard layout) and what is known of each row. It returns an array of the same shape, or a `Result` of one
+/// whose error is [`BoxError`], so that `?` works in it. An output of another shape is an [`Error::Shape`] in the error that the score returns.
 ///
 /// ```
 /// use piadm::{Prediction, score_map};
-/// let score = score_map(Prediction::Score, |x, _rows| Ok(x.mapv(|v: f64| -v)));
+/// let score = score_map(Prediction::Score, |x, _rows| x.mapv(|v: f64| -v));
+/// let fails = score_map(Prediction::Score, |x, _rows| {
+///     let gain: f64 = "-1".parse()?;
+///     Ok(&x * gain)
+/// });
 /// # fn is_score(_: impl piadm::ScoreFn<piadm::Cpu<f64>>) {}
 /// # is_score(score);
+/// # is_score(fails);
 /// ```
-pub fn score_map<T: Real>(
+pub fn score_map<T: Real, R: IntoOutput<T, Ix2>>(
     prediction: Prediction,
-    mut closure: impl FnMut(ArrayView2<'_, T>, &Rows<'_>) -> Result<Array2<T>, BoxError>,
+    mut closure: impl FnMut(ArrayView2<'_, T>, &Rows<'_>) -> R,
 ) -> impl ScoreFn<Cpu<T>> {
     score_fn(prediction, move |x: ArrayView2<'_, T>, rows: &Rows<'_>, mut out: ArrayViewMut2<'_, T>| {
-        let result = closure(x, rows)?;
-        if result.shape() != out.shape() {
-            let (found, expected) = (result.shape().to_vec(), out.shape().to_vec());
-            return Err(Error::Shape { what: "the output of the score", found, expected }.into());
-        }
-        out.assign(&result);
-        Ok(())
+        let result = closure(x, rows).into_output()?;
+        assign(result.view(), out.view_mut())
     })
+}
+
+/// The same for networks of images: the closure gets the states as \[rows, channels, height, width\] and returns its output in that shape.
+///
+/// The problem's samples must have three axes, [`Problem::shape`](crate::Problem::shape)`([channels, height, width])`.
+///
+/// ```
+/// use piadm::prelude::*;
+/// let mut unet = score_images(Prediction::Noise, |x: ndarray::ArrayView4<f32>, _rows| {
+///     assert_eq!(x.shape()[1..], [3, 8, 8]);
+///     x.mapv(|v| 0.5 * v) // net.forward(x, rows.t)
+/// });
+/// let problem = Problem::new(Discrete::stable_diffusion(), Grid::log_snr(20), Scheme::default()).shape([3, 8, 8]);
+/// assert_eq!(Picard::default().sample(&problem, &mut unet)?.samples.dim(), (1, 3 * 8 * 8));
+/// # Ok::<(), piadm::Error>(())
+/// ```
+pub fn score_images<T: Real, R: IntoOutput<T, Ix4>>(
+    prediction: Prediction,
+    mut closure: impl FnMut(ArrayView4<'_, T>, &Rows<'_>) -> R,
+) -> impl ScoreFn<Cpu<T>> {
+    score_fn(prediction, move |x: ArrayView2<'_, T>, rows: &Rows<'_>, out: ArrayViewMut2<'_, T>| {
+        let not_images = || Error::Unsupported {
+            what: "score_images",
+            with: format!("samples of shape {:?}", rows.shape),
+            instead: "give the problem .shape([channels, height, width])",
+        };
+        let &[channels, height, width] = rows.shape else { return Err(not_images().into()) };
+        let shape = (x.nrows(), channels, height, width);
+        let images = x.into_shape_with_order(shape).map_err(|_| not_images())?;
+        let result = closure(images, rows).into_output()?;
+        assign(result.view(), out.into_shape_with_order(shape).map_err(|_| not_images())?)
+    })
+}
+
+fn assign<T: Real, D: Dimension>(result: ArrayView<'_, T, D>, mut out: ArrayViewMut<'_, T, D>) -> Result<(), BoxError> {
+    if result.shape() != out.shape() {
+        let (found, expected) = (result.shape().to_vec(), out.shape().to_vec());
+        return Err(Error::Shape { what: "the output of the score", found, expected }.into());
+    }
+    out.assign(&result);
+    Ok(())
+}
+
+/// What a closure may return to [`score_map`] and [`score_images`]: an array, or a `Result` of one.
+pub trait IntoOutput<T, D> {
+    /// The array, or why there is none.
+    ///
+    /// # Errors
+    /// What the network failed with.
+    fn into_output(self) -> Result<Array<T, D>, BoxError>;
+}
+
+impl<T, D> IntoOutput<T, D> for Array<T, D> {
+    fn into_output(self) -> Result<Array<T, D>, BoxError> {
+        Ok(self)
+    }
+}
+
+impl<T, D> IntoOutput<T, D> for Result<Array<T, D>, BoxError> {
+    fn into_output(self) -> Result<Array<T, D>, BoxError> {
+        self
+    }
 }
 
 struct Closure<F> {

@@ -47,7 +47,7 @@ use oracle::lanes_of;
 ///
 /// ```
 /// use piadm::ndarray::{Array2, array};
-/// use piadm::{Cpu, Mixture, Prediction, Rows, ScoreFn};
+/// use piadm::{score::Mixture, Cpu, Prediction, Rows, ScoreFn};
 ///
 /// let mixture = Mixture::new([0.5, 0.5], array![[-2.0, 0.0], [2.0, 0.0]], [0.3, 0.3])?;
 /// let mut mixture = mixture.predicting(Prediction::Data);
@@ -112,7 +112,7 @@ impl Mixture {
     /// The same mixture with another kind of output.
     ///
     /// ```
-    /// # use piadm::{Mixture, Model, Prediction, ndarray::array};
+    /// # use piadm::{ndarray::array, score::Mixture, Model, Prediction};
     /// let mixture = Mixture::new([1.0], array![[0.0]], [1.0])?.predicting(Prediction::Noise);
     /// assert_eq!(mixture.prediction(), Prediction::Noise);
     /// # Ok::<(), piadm::Error>(())
@@ -126,7 +126,7 @@ impl Mixture {
     /// Elements of a sample.
     ///
     /// ```
-    /// # use piadm::{Mixture, ndarray::array};
+    /// # use piadm::{ndarray::array, score::Mixture};
     /// assert_eq!(Mixture::new([1.0, 2.0], array![[0.0, 0.0, 1.0], [1.0, 2.0, 3.0]], [1.0, 0.5])?.dim(), 3);
     /// # Ok::<(), piadm::Error>(())
     /// ```
@@ -137,7 +137,7 @@ impl Mixture {
     /// How many modes there are.
     ///
     /// ```
-    /// # use piadm::{Mixture, ndarray::array};
+    /// # use piadm::{ndarray::array, score::Mixture};
     /// assert_eq!(Mixture::new([1.0, 2.0], array![[0.0, 0.0, 1.0], [1.0, 2.0, 3.0]], [1.0, 0.5])?.modes(), 2);
     /// # Ok::<(), piadm::Error>(())
     /// ```
@@ -148,7 +148,7 @@ impl Mixture {
     /// The weights of the modes; their sum is 1.
     ///
     /// ```
-    /// # use piadm::{Mixture, ndarray::array};
+    /// # use piadm::{ndarray::array, score::Mixture};
     /// assert_eq!(Mixture::new([1.0, 3.0], array![[0.0], [1.0]], [0.1, 0.2])?.weights(), [0.25, 0.75]);
     /// # Ok::<(), piadm::Error>(())
     /// ```
@@ -159,7 +159,7 @@ impl Mixture {
     /// The means of the modes, one a row.
     ///
     /// ```
-    /// # use piadm::{Mixture, ndarray::array};
+    /// # use piadm::{ndarray::array, score::Mixture};
     /// assert_eq!(Mixture::new([1.0, 3.0], array![[0.0], [1.0]], [0.1, 0.2])?.means(), array![[0.0], [1.0]]);
     /// # Ok::<(), piadm::Error>(())
     /// ```
@@ -170,7 +170,7 @@ impl Mixture {
     /// The standard deviations of the modes.
     ///
     /// ```
-    /// # use piadm::{Mixture, ndarray::array};
+    /// # use piadm::{ndarray::array, score::Mixture};
     /// assert_eq!(Mixture::new([1.0, 3.0], array![[0.0], [1.0]], [0.1, 0.2])?.std(), [0.1, 0.2]);
     /// # Ok::<(), piadm::Error>(())
     /// ```
@@ -181,7 +181,7 @@ impl Mixture {
     /// The mean of the data, sum_k w_k m_k.
     ///
     /// ```
-    /// # use piadm::{Mixture, ndarray::array};
+    /// # use piadm::{ndarray::array, score::Mixture};
     /// let mixture = Mixture::new([1.0, 3.0], array![[0.0, 4.0], [4.0, 0.0]], [0.1, 0.1])?;
     /// assert_eq!(mixture.mean(), array![3.0, 1.0]);
     /// # Ok::<(), piadm::Error>(())
@@ -197,7 +197,7 @@ impl Mixture {
     /// The variance of each coordinate of the data, sum_k w_k (s_k^2 + (m_k - mean)^2).
     ///
     /// ```
-    /// # use piadm::{Mixture, ndarray::array};
+    /// # use piadm::{ndarray::array, score::Mixture};
     /// let mixture = Mixture::new([1.0, 1.0], array![[-1.0, 5.0], [1.0, 5.0]], [0.5, 0.5])?;
     /// assert_eq!(mixture.variance(), array![1.25, 0.25]);
     /// # Ok::<(), piadm::Error>(())
@@ -214,7 +214,7 @@ impl Mixture {
     /// log p(x) of the law of alpha x_0 + sigma noise, with `alpha` = 1 and `sigma` = 0 that of the data.
     ///
     /// ```
-    /// # use piadm::{Mixture, ndarray::array};
+    /// # use piadm::{ndarray::array, score::Mixture};
     /// let normal = Mixture::new([1.0], array![[0.0]], [1.0])?;
     /// let exact = -0.5 * (2.0 * std::f64::consts::PI).ln() - 0.125;
     /// assert!((normal.log_density(&[0.5], 1.0, 0.0)? - exact).abs() < 1e-15);
@@ -247,7 +247,7 @@ impl Mixture {
     /// step 1 for u, step 0 for z).
     ///
     /// ```
-    /// # use piadm::{Mixture, ndarray::array};
+    /// # use piadm::{ndarray::array, score::Mixture};
     /// let points = Mixture::new([1.0, 1.0], array![[-1.0], [1.0]], [0.0, 0.0])?;
     /// assert!(points.sample(10, 7)?.iter().all(|x| x.abs() == 1.0));
     /// # Ok::<(), piadm::Error>(())

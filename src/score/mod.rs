@@ -11,7 +11,7 @@ mod prediction;
 mod rows;
 
 pub use adapters::{Chunked, Clip, EdmPrecondition, Guided, Kernel, Pair, Threshold};
-pub use closure::{score_fn, score_map};
+pub use closure::{IntoOutput, score_fn, score_images, score_map};
 #[cfg(feature = "cuda")]
 pub use device::{DeviceMixture, HostScore};
 pub use mixture::Mixture;

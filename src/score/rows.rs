@@ -1,6 +1,8 @@
 //! What a score knows of the rows of a call.
 
+use crate::error::{Error, Result};
 use crate::noise::{Address, NoiseKey};
+use ndarray::{ArrayView2, ArrayViewD};
 
 /// What a sampler knows of the rows of one call: row `i` of the batch has time `t[i]` and so on.
 ///
@@ -24,6 +26,8 @@ pub struct Rows<'a> {
     pub sample: &'a [u32],
     /// Place of the row's sample in the batch, 0 to samples - 1: use it to look up a label or a prompt.
     pub slot: &'a [usize],
+    /// Lengths of the axes of a sample, as the problem gives them.
+    pub shape: &'a [usize],
     /// Where each row leads, for kernels that answer the next state ([`Prediction::Next`](crate::Prediction::Next)); empty for
     /// networks.
     pub to: Destinations<'a>,
@@ -70,8 +74,34 @@ impl<'a> Rows<'a> {
             sigma,
             sample,
             slot,
+            shape: &[],
             to: Destinations::default(),
         })
+    }
+
+    /// Rows of samples of this shape, for calling a score outside of a sampler.
+    pub fn with_shape(self, shape: &'a [usize]) -> Self {
+        Rows { shape, ..self }
+    }
+
+    /// Rows of states in the shape of a sample, without a copy: \[rows, 3, 64, 64\] for samples of shape \[3, 64, 64\].
+    ///
+    /// The states that a sampler gives are in standard layout, so that this view is too.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for states that are not of this shape, or not in standard layout.
+    ///
+    /// ```
+    /// use piadm::Rows;
+    /// let rows = Rows::new(&[0.3], &[0.9], &[0.4], &[7], &[0]).ok_or("lengths differ")?.with_shape(&[3, 8, 8]);
+    /// let x = ndarray::Array2::<f32>::zeros((1, 3 * 8 * 8));
+    /// assert_eq!(rows.shaped(x.view())?.shape(), [1, 3, 8, 8]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn shaped<'x, T>(&self, x: ArrayView2<'x, T>) -> Result<ArrayViewD<'x, T>> {
+        let shape: Vec<usize> = [x.nrows()].iter().chain(self.shape).copied().collect();
+        let found = x.shape().to_vec();
+        x.into_shape_with_order(&shape[..]).map_err(|_| Error::Shape { what: "the states", found, expected: shape })
     }
 
     /// How many rows there are.
@@ -91,6 +121,7 @@ impl<'a> Rows<'a> {
             alpha: self.alpha.get(range.clone()).unwrap_or(&[]),
             sigma: self.sigma.get(range.clone()).unwrap_or(&[]),
             sample: self.sample.get(range.clone()).unwrap_or(&[]),
+            shape: self.shape,
             to: self.to.range(&range),
             slot: self.slot.get(range).unwrap_or(&[]),
         }

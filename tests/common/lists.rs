@@ -3,16 +3,19 @@
 use ndarray::{ArrayView2, ArrayViewMut2};
 use piadm::nodes::Normal;
 use piadm::noise::stream;
-use piadm::{BoxError, Cpu, Discretisation, Level, Model, NodeTerms, Ou, Prediction, Real, Rows, ScoreFn, score_fn};
+use piadm::{
+    BoxError, Cpu, Model, Nodes, Ou, Prediction, Rows, ScoreFn, backend::Real, nodes::NodeTerms, schedule::Level,
+    score_fn,
+};
 
 pub fn level(m: usize, steps: usize) -> Level {
     Level::at(&Ou, 3.0 - 2.9 * m as f64 / steps as f64)
 }
 
 /// As randomized midpoints have it: a step has twenty stages, all of which, and the step's own start, make its end.
-pub fn far_lags(steps: usize) -> Discretisation {
+pub fn far_lags(steps: usize) -> Nodes {
     let stages = 20;
-    let mut list = Discretisation::empty(level(0, steps));
+    let mut list = Nodes::empty(level(0, steps));
     for m in 1..=steps {
         for stage in 1..=stages {
             // from the step's start and the stage before; every other one with noise of its own
@@ -39,9 +42,9 @@ pub fn far_lags(steps: usize) -> Discretisation {
 }
 
 /// Nodes of one, two and three components by turns.
-pub fn unlike_widths(steps: usize) -> Discretisation {
+pub fn unlike_widths(steps: usize) -> Nodes {
     let start = NodeTerms::wide(3).c(1, Normal::new(stream::USER, 0), 0.5).c(2, Normal::new(stream::USER + 1, 0), 0.5);
-    let mut list = Discretisation::empty(level(0, steps)).with_start(&start).unwrap();
+    let mut list = Nodes::empty(level(0, steps)).with_start(&start).unwrap();
     for m in 1..=steps {
         let before = list.nodes()[m - 1].width;
         let width = [3, 1, 2][m % 3];
@@ -101,9 +104,9 @@ impl<T: Real> ScoreFn<Cpu<T>> for PhaseSpace {
 }
 
 /// Position, velocity and a third component that the network does not see.
-pub fn phase_space(steps: usize) -> Discretisation {
+pub fn phase_space(steps: usize) -> Nodes {
     let start = NodeTerms::wide(3).c(1, Normal::new(stream::CORRECTOR_START, 0), 1.0);
-    let mut list = Discretisation::empty(level(0, steps)).with_start(&start).unwrap();
+    let mut list = Nodes::empty(level(0, steps)).with_start(&start).unwrap();
     for m in 1..=steps {
         let h = 0.1;
         let position = NodeTerms::wide(3).a(1, [0, 0], 1.0).a(1, [0, 1], h).b(1, [0, 2], 0.01);
@@ -132,9 +135,9 @@ pub fn kernel<T: Real>() -> impl ScoreFn<Cpu<T>> {
 }
 
 /// x_j = f(x_{j-1}): the kernel and nothing else.
-pub fn chain(steps: usize) -> Discretisation {
+pub fn chain(steps: usize) -> Nodes {
     let level = |m: usize| Level::at(&Ou, 3.0 - 2.9 * m as f64 / steps as f64);
-    let mut list = Discretisation::empty(level(0));
+    let mut list = Nodes::empty(level(0));
     for m in 1..=steps {
         list.push(level(m), true, &NodeTerms::new().b(1, [0, 0], 1.0).prefactor(0.8)).unwrap();
     }
@@ -142,9 +145,9 @@ pub fn chain(steps: usize) -> Discretisation {
 }
 
 /// The same, averaged with the state before and with noise of the list.
-pub fn mixed(steps: usize) -> Discretisation {
+pub fn mixed(steps: usize) -> Nodes {
     let level = |m: usize| Level::at(&Ou, 3.0 - 2.9 * m as f64 / steps as f64);
-    let mut list = Discretisation::empty(level(0));
+    let mut list = Nodes::empty(level(0));
     for m in 1..=steps {
         let terms = NodeTerms::new().a(1, [0, 0], 0.5).b(1, [0, 0], 0.5).prefactor(0.8);
         list.push(level(m), true, &terms.c(0, Normal::new(piadm::noise::stream::USER, m), 0.1)).unwrap();

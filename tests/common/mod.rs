@@ -8,8 +8,13 @@ use piadm::backend::Planes;
 use piadm::nodes::Normal;
 use piadm::noise::stream;
 use piadm::{
-    Acceptance, Backend, Cpu, DdpmVariance, Discretisation, Entry, Form, Level, Linearisation, Mixture, NodeTerms, Ou,
-    Picard, Policy, Prediction, Real, Rows, Scheme, ScoreFn, Window, score_fn,
+    Acceptance, Backend, Cpu, Nodes, Ou, Picard, Prediction, Rows, Scheme, ScoreFn, Window,
+    backend::Real,
+    nodes::{DdpmVariance, Form, NodeTerms},
+    sampler::{Entry, Linearisation, Policy},
+    schedule::Level,
+    score::Mixture,
+    score_fn,
 };
 
 /// Every scheme of the crate.
@@ -53,7 +58,12 @@ pub fn iterations() -> Vec<(Linearisation, Entry)> {
 /// A parallel sampler that must reproduce the sequential bits.
 pub fn exact(policy: Policy, window: usize, (linearisation, entry): (Linearisation, Entry)) -> Picard {
     let window = Window::Steps(window);
-    Picard { policy, window, linearisation, entry, acceptance: Acceptance::Exact, ..Picard::default() }
+    Picard::default()
+        .policy(policy)
+        .window(window)
+        .linearisation(linearisation)
+        .entry(entry)
+        .acceptance(Acceptance::Exact)
 }
 
 /// The bits of all elements.
@@ -117,8 +127,8 @@ pub fn dense(components: usize, step: usize, a: &[f64], b: &[f64], c: &[f64]) ->
 }
 
 /// A list with so many components, whose second one starts from N(0, I).
-pub fn start(level: Level, components: usize, step: usize) -> Discretisation {
-    let list = Discretisation::empty(level).numbered_from(step).unwrap();
+pub fn start(level: Level, components: usize, step: usize) -> Nodes {
+    let list = Nodes::empty(level).numbered_from(step).unwrap();
     if components == 1 {
         return list;
     }
@@ -126,12 +136,7 @@ pub fn start(level: Level, components: usize, step: usize) -> Discretisation {
 }
 
 /// Adds a node by [`dense`] terms.
-pub fn push(
-    list: &mut Discretisation,
-    level: Level,
-    solution: bool,
-    (a, b, c): (&[f64], &[f64], &[f64]),
-) -> piadm::Result<()> {
+pub fn push(list: &mut Nodes, level: Level, solution: bool, (a, b, c): (&[f64], &[f64], &[f64])) -> piadm::Result<()> {
     let components = list.nodes()[0].width;
     list.push(level, solution, &dense(components, list.next_step(), a, b, c))
 }
@@ -142,9 +147,9 @@ pub fn planes<B: Backend>(arrays: Vec<B::Array>, state_rows: usize, memory_rows:
 }
 
 /// A list that no scheme makes: three lags, a stage every other step, a node that is not evaluated.
-pub fn lookback_three(steps: usize) -> Discretisation {
+pub fn lookback_three(steps: usize) -> Nodes {
     let level = |m: usize| Level::at(&Ou, 3.0 * (1.0 - m as f64 / (steps as f64 + 0.5)));
-    let mut list = Discretisation::empty(level(0));
+    let mut list = Nodes::empty(level(0));
     for m in 1..=steps {
         let j = list.nodes().len();
         let lag = |l: usize, value: f64| if j >= l { value } else { 0.0 };
@@ -163,7 +168,7 @@ pub fn lookback_three(steps: usize) -> Discretisation {
 }
 
 /// Underdamped Langevin steps of length 0.2 and friction 2 (Euler): position and velocity, two normals.
-pub fn two_components(steps: usize) -> Discretisation {
+pub fn two_components(steps: usize) -> Nodes {
     let level = Level::at(&Ou, 1.0);
     let mut list = start(level, 2, 0);
     let k = 0.2;
@@ -180,8 +185,8 @@ pub fn lv(m: usize, n: usize) -> Level {
 }
 
 /// x_m = x_{m-1} + f/4 with f = 1: copied guesses of a window of four change by 1/4, 1/2, 3/4, 1 in the first sweep.
-pub fn staircase() -> Discretisation {
-    let mut list = Discretisation::empty(lv(0, 4));
+pub fn staircase() -> Nodes {
+    let mut list = Nodes::empty(lv(0, 4));
     for m in 1..=4 {
         push(&mut list, lv(m, 4), true, (&[1.0], &[0.25], &[])).unwrap();
     }
@@ -190,5 +195,5 @@ pub fn staircase() -> Discretisation {
 
 /// Frozen score and copied guesses.
 pub fn stairs(policy: Policy, acceptance: Acceptance) -> Picard {
-    Picard { policy, entry: Entry::Copy, linearisation: Linearisation::FrozenScore, acceptance, ..Picard::default() }
+    Picard::default().policy(policy).entry(Entry::Copy).linearisation(Linearisation::FrozenScore).acceptance(acceptance)
 }

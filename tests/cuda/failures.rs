@@ -4,12 +4,15 @@ use crate::common::two_modes;
 use crate::{child, device};
 use ndarray::Array2;
 use piadm::cuda::{DeviceError, HostScore};
-use piadm::{Backend, Cpu, Cuda, Error, Ou, Picard, Prediction, Problem, Round, Sampler, Scheme, TimeGrid, on_round};
+use piadm::{
+    Backend, Cpu, Cuda, Error, Grid, Ou, Picard, Prediction, Problem, Sampler, Scheme,
+    sampler::{Round, on_round},
+};
 use std::ops::ControlFlow;
 
 fn problem<B: Backend>(backend: B) -> Problem<B> {
-    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 30).unwrap();
-    Problem::new(backend, Ou, grid, Scheme::default(), (2, 37)).seed(3)
+    let grid = Grid::log_snr(30).between(6.0, 0.05);
+    Problem::on(backend, Ou, grid, Scheme::default()).samples(2).shape([37]).seed(3)
 }
 
 fn device_error<T>(answer: Result<T, Error>) -> DeviceError {
@@ -95,8 +98,8 @@ fn child_no_memory() {
     assert!(device.alloc("states", 10, 10, 0.0).is_ok());
     let mut score = HostScore::new(two_modes::<f32>(Prediction::Noise));
     assert!(Picard::default().sample(&problem(device.clone()), &mut score).is_ok());
-    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 30).unwrap();
-    let large = Problem::new(device, Ou, grid, Scheme::default(), (200, 3000));
+    let grid = Grid::log_snr(30).between(6.0, 0.05);
+    let large = Problem::on(device, Ou, grid, Scheme::default()).samples(200).shape([3000]);
     let error = Picard::default().sample(&large, &mut score).unwrap_err();
     assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
 }
@@ -156,7 +159,7 @@ fn child_counts() {
         counts.push(piadm_cuda_emulator::counts());
         ControlFlow::Continue(())
     });
-    let sampler = Picard { window: piadm::Window::Steps(8), ..Picard::default() };
+    let sampler = Picard::default().window(piadm::Window::Steps(8));
     sampler.run(&problem(device), &mut score, &mut observer).unwrap();
     drop(observer);
     assert!(counts.len() > 6);

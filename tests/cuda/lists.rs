@@ -7,8 +7,10 @@ use crate::device::cuda;
 use crate::operations::assert_same;
 use piadm::cuda::{DeviceElem, HostScore};
 use piadm::{
-    Acceptance, Backend, Correction, Cpu, Discretisation, Linearisation, Ou, Picard, Policy, Prediction, Problem,
-    Sampler, Save, Scheme, ScoreFn, Sequential, TimeGrid, Window,
+    Acceptance, Backend, Cpu, Grid, Nodes, Ou, Picard, Prediction, Problem, Sampler, Save, Scheme, ScoreFn, Sequential,
+    Window,
+    nodes::Correction,
+    sampler::{Linearisation, Policy},
 };
 
 /// The same samples, path, rounds, rows and residuals on both.
@@ -35,26 +37,21 @@ fn same<T: DeviceElem, S: ScoreFn<Cpu<T>>>(
 }
 
 fn samplers() -> [Picard; 4] {
-    let window = Picard { window: Window::Steps(7), ..Picard::default() };
+    let window = Picard::default().window(Window::Steps(7));
     [
         window.clone(),
-        Picard {
-            acceptance: Acceptance::Exact,
-            linearisation: Linearisation::FrozenScore,
-            anderson: 2,
-            ..window.clone()
-        },
-        Picard { row_budget: Some(400), window: Window::Nodes { nodes: 11 }, ..window.clone() },
-        Picard { deadline: Some(3), ..window },
+        window.clone().acceptance(Acceptance::Exact).linearisation(Linearisation::FrozenScore).anderson(2),
+        window.clone().row_budget(400).window(Window::Nodes { nodes: 11 }),
+        window.deadline(3),
     ]
 }
 
 fn requests<B: Backend>(backend: &B) -> Problem<B> {
     let scheme = |steps, scheme, samples, seed| {
-        let grid = TimeGrid::log_snr(&Ou, 5.0, 0.05, steps).unwrap();
-        Problem::new(backend.clone(), Ou, grid, scheme, (samples, 5)).seed(seed)
+        let grid = Grid::log_snr(steps).between(5.0, 0.05);
+        Problem::on(backend.clone(), Ou, grid, scheme).samples(samples).shape([5]).seed(seed)
     };
-    let list = |list| Problem::from_list(backend.clone(), list, (1, 5)).seed(9);
+    let list = |list| Problem::from_nodes(backend.clone(), list).shape([5]).seed(9);
     let all = [
         scheme(10, Scheme::default(), 2, 1),
         scheme(45, Scheme::default(), 1, 2),
@@ -63,7 +60,7 @@ fn requests<B: Backend>(backend: &B) -> Problem<B> {
         list(lookback_three(12)),
         list(two_components(12)),
     ];
-    Problem::join(all).unwrap().with_save(Save::All)
+    Problem::join(all).unwrap().save(Save::All)
 }
 
 fn unlike_requests<T: DeviceElem>() {
@@ -75,12 +72,12 @@ fn unlike_requests<T: DeviceElem>() {
 }
 
 fn own_lists<T: DeviceElem>() {
-    fn check<T: DeviceElem, S: ScoreFn<Cpu<T>>>(list: &Discretisation, score: impl Fn() -> S, exact: bool) {
-        let host = Problem::from_list(Cpu::new(), list.clone(), (3, 130)).seed(2).with_save(Save::All);
-        let device = Problem::from_list(cuda::<T>(), list.clone(), (3, 130)).seed(2).with_save(Save::All);
+    fn check<T: DeviceElem, S: ScoreFn<Cpu<T>>>(list: &Nodes, score: impl Fn() -> S, exact: bool) {
+        let host = Problem::from_nodes(Cpu::new(), list.clone()).samples(3).shape([130]).seed(2).save(Save::All);
+        let device = Problem::from_nodes(cuda::<T>(), list.clone()).samples(3).shape([130]).seed(2).save(Save::All);
         for sampler in samplers() {
             let acceptance = if exact { Acceptance::Exact } else { sampler.acceptance };
-            let sampler = Picard { acceptance, ..sampler };
+            let sampler = sampler.acceptance(acceptance);
             same(&host, &device, &sampler, score(), &format!("{} nodes, {sampler:?}", list.nodes().len()));
         }
     }
@@ -105,17 +102,18 @@ fn own_lists_are_as_on_the_cpu() {
 #[test]
 fn corrections_are_as_on_the_cpu() {
     fn problem<B: Backend>(backend: B) -> Problem<B> {
-        let grid = TimeGrid::log_snr(&Ou, 5.0, 0.05, 14).unwrap();
-        let problem = Problem::new(backend, Ou, grid, Scheme::Ddim { eta: 0.0 }, (2, 5)).seed(4).with_save(Save::All);
-        problem.with_correction(Window::OuTime { ou_time: 1.0 }, Correction { steps: 4, ..Correction::default() })
+        let grid = Grid::log_snr(14).between(5.0, 0.05);
+        let problem =
+            Problem::on(backend, Ou, grid, Scheme::Ddim { eta: 0.0 }).samples(2).shape([5]).seed(4).save(Save::All);
+        problem.correction(Window::OuTime { ou_time: 1.0 }, Correction::default().steps(4))
     }
-    let marked = Picard { policy: Policy::Blocks, window: Window::Marked { marks: 1 }, ..Picard::default() };
+    let marked = Picard::default().policy(Policy::Blocks).window(Window::Marked { marks: 1 });
     for sampler in samplers().into_iter().chain([marked]) {
         let score = two_modes::<f32>(Prediction::Data);
         same(&problem(Cpu::new()), &problem(cuda::<f32>()), &sampler, score, &format!("{sampler:?}"));
     }
     let mut score = HostScore::new(two_modes::<f32>(Prediction::Data));
-    let exact = Picard { acceptance: Acceptance::Exact, ..Picard::default() };
+    let exact = Picard::default().acceptance(Acceptance::Exact);
     let parallel = exact.sample(&problem(cuda::<f32>()), &mut score).unwrap().samples.to_host().unwrap();
     let sequential = Sequential.sample(&problem(cuda::<f32>()), &mut score).unwrap().samples.to_host().unwrap();
     assert_same(&sequential, &parallel, "exact");
@@ -124,8 +122,8 @@ fn corrections_are_as_on_the_cpu() {
 #[test]
 fn a_session_on_a_device_is_used_again() {
     let mut score = HostScore::new(two_modes::<f32>(Prediction::Data));
-    let grid = TimeGrid::log_snr(&Ou, 5.0, 0.05, 20).unwrap();
-    let problem = Problem::new(cuda::<f32>(), Ou, grid, Scheme::default(), (2, 5));
+    let grid = Grid::log_snr(20).between(5.0, 0.05);
+    let problem = Problem::on(cuda::<f32>(), Ou, grid, Scheme::default()).samples(2).shape([5]);
     let mut prepared = problem.prepare(&score).unwrap();
     let mut session = Picard::default().session(&prepared).unwrap();
     for seed in [4, 5, 4] {

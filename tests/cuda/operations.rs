@@ -6,7 +6,7 @@ use ndarray::{Array2, s};
 use piadm::backend::{Change, NoiseRow, Plane, Planes, Program, RowRef, Term, Vector};
 use piadm::cuda::DeviceElem;
 use piadm::noise::{Address, NoiseKey, NormalPrecision};
-use piadm::{Backend, Cpu, Real};
+use piadm::{Backend, Cpu, backend::Real};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 

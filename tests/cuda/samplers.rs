@@ -7,9 +7,12 @@ use ndarray::{Array2, Array3};
 use piadm::cuda::{DeviceElem, DeviceMixture, HostScore};
 use piadm::noise::NormalPrecision;
 use piadm::{
-    Acceptance, Backend, Coupling, Cpu, Edm, Entry, Error, Flow, Linearisation, Mixture, NoiseKey, NoiseSchedule, Ou,
-    Parareal, Path, Piadm, Picard, Policy, Prediction, Problem, Report, Sampler, Save, ScoreFn, Sequential, Solution,
-    Sweeps, TimeGrid, Variances, Window,
+    Acceptance, Backend, Cpu, Edm, Error, Flow, Grid, NoiseSchedule, Ou, Parareal, Path, Piadm, Picard, Prediction,
+    Problem, Report, Sampler, Save, ScoreFn, Sequential, Solution, Sweeps, Window,
+    noise::NoiseKey,
+    problem::Variances,
+    sampler::{Coupling, Entry, Linearisation, Policy},
+    score::Mixture,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -58,27 +61,27 @@ impl<T: DeviceElem> Given<T> {
         let shape = (self.samples, self.dim);
         let schedules: [(&'static dyn NoiseSchedule, f64); 3] = [(&Ou, 6.0), (&Edm, 20.0), (&Flow, 1.0)];
         let problem = match self.kind {
-            0 => Problem::from_list(backend, lookback_three(self.steps), shape),
-            1 => Problem::from_list(backend, two_components(self.steps), shape),
+            0 => Problem::from_nodes(backend, lookback_three(self.steps)).samples(shape.0).shape([shape.1]),
+            1 => Problem::from_nodes(backend, two_components(self.steps)).samples(shape.0).shape([shape.1]),
             kind => {
                 let (schedule, t_max) = schedules[kind - 2];
-                let grid = TimeGrid::uniform(t_max, 0.02, self.steps).unwrap();
-                Problem::new(backend, schedule, grid, self.scheme.clone(), shape)
+                let grid = Grid::uniform(self.steps).between(t_max, 0.02);
+                Problem::on(backend, schedule, grid, self.scheme.clone()).samples(shape.0).shape([shape.1])
             }
         };
         let precision = if self.seed.is_multiple_of(3) { NormalPrecision::Double } else { NormalPrecision::Single };
-        let mut problem = problem.with_key(NoiseKey::new(self.seed).with_precision(precision)).with_save(Save::All);
+        let mut problem = problem.key(NoiseKey::new(self.seed).with_precision(precision)).save(Save::All);
         if let Some(x) = &self.init {
-            problem = problem.with_init(x.clone());
+            problem = problem.init(x.clone());
         }
         if let Some(noise) = &self.noise {
-            problem = problem.with_noise(noise.clone());
+            problem = problem.noise(noise.clone());
         }
         if let Some(path) = &self.path {
-            problem = problem.with_path(path.clone());
+            problem = problem.guesses(path.clone());
         }
         match &self.variances {
-            Some(variances) => problem.with_variances(variances.clone()),
+            Some(variances) => problem.variances(variances.clone()),
             None => problem,
         }
     }
@@ -88,21 +91,19 @@ fn random_picard(rng: &mut StdRng, steps: usize) -> Picard {
     let gaussian = Linearisation::Gaussian { variance: 0.2 };
     let secant = Linearisation::Secant;
     let policies = [Policy::Sliding, Policy::Blocks, Policy::Wavefront { blocks: 2 }];
-    Picard {
-        policy: pick(rng, &policies),
-        window: Window::Steps(pick(rng, &[1, 2, 3, 7, steps])),
-        linearisation: pick(rng, &[Linearisation::FrozenScore, Linearisation::Identity, gaussian, secant, secant]),
-        entry: pick(rng, &[Entry::Auto, Entry::Copy, Entry::HeldData { variance: 0.3 }]),
-        anderson: rng.random_range(0..=9usize).saturating_sub(3),
-        acceptance: pick(
+    Picard::default()
+        .policy(pick(rng, &policies))
+        .window(Window::Steps(pick(rng, &[1, 2, 3, 7, steps])))
+        .linearisation(pick(rng, &[Linearisation::FrozenScore, Linearisation::Identity, gaussian, secant, secant]))
+        .entry(pick(rng, &[Entry::Auto, Entry::Copy, Entry::HeldData { variance: 0.3 }]))
+        .anderson(rng.random_range(0..=9usize).saturating_sub(3))
+        .acceptance(pick(
             rng,
             &[Acceptance::Exact, Acceptance::Error(1e-2), Acceptance::Error(1e-4), Acceptance::change(0.05)],
-        ),
-        sweeps: pick(rng, &[Sweeps::Unbounded, Sweeps::Unbounded, Sweeps::AtMost(2)]),
-        coupling: pick(rng, &[Coupling::PerSample, Coupling::PerSample, Coupling::WholeBatch]),
-        deadline: pick(rng, &[None, None, None, Some(4)]),
-        ..Picard::default()
-    }
+        ))
+        .sweeps(pick(rng, &[Sweeps::Unbounded, Sweeps::Unbounded, Sweeps::AtMost(2)]))
+        .coupling(pick(rng, &[Coupling::PerSample, Coupling::PerSample, Coupling::WholeBatch]))
+        .deadline(pick(rng, &[None, None, None, Some(4)]))
 }
 
 /// All of a report but the seconds.
@@ -171,25 +172,25 @@ where
     let oracle = mixture(3, 65, 0.3, 1.0, 5).predicting(Prediction::Score);
     let mut on_device = DeviceMixture::new(&device, &oracle).unwrap();
     let mut on_cpu = oracle;
-    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, 24).unwrap();
+    let grid = Grid::log_snr(24).between(6.0, 0.05);
     for scheme in [piadm::Scheme::Ddim { eta: 0.0 }, piadm::Scheme::Ddim { eta: 0.7 }] {
-        let a = Problem::new(Cpu::<T>::new(), Ou, grid.clone(), scheme.clone(), (3, 65)).seed(4);
-        let b = Problem::new(device.clone(), Ou, grid.clone(), scheme.clone(), (3, 65)).seed(4);
+        let a = Problem::on(Cpu::<T>::new(), Ou, grid.clone(), scheme.clone()).samples(3).shape([65]).seed(4);
+        let b = Problem::on(device.clone(), Ou, grid.clone(), scheme.clone()).samples(3).shape([65]).seed(4);
         let parareal = Parareal::default();
         let (a, b) = (parareal.sample(&a, &mut on_cpu), parareal.sample(&b, &mut on_device));
         assert!(a.is_ok());
         assert_equal(a, b, &format!("parareal, {scheme:?}"));
     }
     // the paper's samplers; that of the ODE has its Langevin corrector between the blocks
-    for dynamics in [piadm::Dynamics::Sde, piadm::Dynamics::Ode] {
-        let recipe = Piadm { steps: Some(30), ..Piadm::new(65, 0.3, dynamics) }.recipe(&Ou, None).unwrap();
+    for dynamics in [piadm::sampler::Dynamics::Sde, piadm::sampler::Dynamics::Ode] {
+        let recipe = Piadm::new(65, 0.3, dynamics).steps(30).recipe(&Ou, None).unwrap();
         let (grid, scheme) = (recipe.grid.clone(), recipe.scheme.clone());
-        let mut a = Problem::new(Cpu::<T>::new(), Ou, grid.clone(), scheme.clone(), (2, 65)).seed(5);
-        let mut b = Problem::new(device.clone(), Ou, grid, scheme, (2, 65)).seed(5);
+        let mut a = Problem::on(Cpu::<T>::new(), Ou, grid.clone(), scheme.clone()).samples(2).shape([65]).seed(5);
+        let mut b = Problem::on(device.clone(), Ou, grid, scheme).samples(2).shape([65]).seed(5);
         let mut samplers = vec![recipe.sampler.clone()];
         if let Some((block, correction)) = recipe.correction {
-            (a, b) = (a.with_correction(block, correction), b.with_correction(block, correction));
-            samplers = vec![Picard { window: Window::Marked { marks: 1 }, ..recipe.sampler }, Picard::default()];
+            (a, b) = (a.correction(block, correction), b.correction(block, correction));
+            samplers = vec![recipe.sampler.window(Window::Marked { marks: 1 }), Picard::default()];
         }
         for sampler in samplers {
             let (a, b) = (sampler.sample(&a, &mut on_cpu), sampler.sample(&b, &mut on_device));
@@ -213,11 +214,11 @@ fn large_rows_and_long_windows() {
         let oracle = mixture(modes, dim, 0.3, 1.0, 7).predicting(Prediction::Data);
         let mut on_device = DeviceMixture::new(&device, &oracle).unwrap();
         let mut on_cpu = oracle;
-        let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, steps).unwrap();
+        let grid = Grid::log_snr(steps).between(6.0, 0.05);
         let scheme = piadm::Scheme::default();
-        let a = Problem::new(Cpu::<f32>::new(), Ou, grid.clone(), scheme.clone(), (samples, dim)).seed(9);
-        let b = Problem::new(device.clone(), Ou, grid, scheme, (samples, dim)).seed(9);
-        let sampler = Picard { window: Window::Steps(window), ..Picard::default() };
+        let a = Problem::new(Ou, grid.clone(), scheme.clone()).samples(samples).shape([dim]).seed(9);
+        let b = Problem::on(device.clone(), Ou, grid, scheme).samples(samples).shape([dim]).seed(9);
+        let sampler = Picard::default().window(Window::Steps(window));
         let (a, b) = (sampler.sample(&a, &mut on_cpu), sampler.sample(&b, &mut on_device));
         assert!(a.is_ok());
         assert_equal(a, b, &format!("{dim} elements, {steps} steps"));
@@ -249,12 +250,15 @@ fn edges_and_bad_scores() {
     let device = cuda::<f32>();
     for (samples, dim, steps, window) in [(0, 3, 4, 2), (1, 1, 1, 1), (2, 1, 1, 50), (1, 129, 6, 500), (3, 0, 4, 2)] {
         for kind in 0..4 {
-            let problem = || TimeGrid::log_snr(&Ou, 6.0, 0.05, steps).unwrap();
+            let problem = || Grid::log_snr(steps).between(6.0, 0.05);
             let shape = (samples, dim);
-            let a = Problem::new(Cpu::<f32>::new(), Ou, problem(), piadm::Scheme::default(), shape).seed(2);
-            let b = Problem::new(device.clone(), Ou, problem(), piadm::Scheme::default(), shape).seed(2);
+            let a = Problem::new(Ou, problem(), piadm::Scheme::default()).samples(shape.0).shape([shape.1]).seed(2);
+            let b = Problem::on(device.clone(), Ou, problem(), piadm::Scheme::default())
+                .samples(shape.0)
+                .shape([shape.1])
+                .seed(2);
             let what = format!("{samples} samples x {dim}, {steps} steps, window {window}, score {kind}");
-            let sampler = Picard { window: Window::Steps(window), ..Picard::default() };
+            let sampler = Picard::default().window(Window::Steps(window));
             let (on_cpu, on_device) =
                 (sampler.sample(&a, &mut bad(kind)), sampler.sample(&b, &mut HostScore::new(bad(kind))));
             assert_eq!(on_cpu.is_ok(), samples > 0 && dim > 0 && (kind == 0 || steps == 1), "{what}");
@@ -271,18 +275,18 @@ fn edges_and_bad_scores() {
 fn joined_requests_and_sessions() {
     fn batch<B: Backend<Elem = f32>>(backend: &B) -> Problem<B> {
         let request = |steps, seed, samples| {
-            let grid = TimeGrid::log_snr(&Ou, 6.0, 0.05, steps).unwrap();
-            Problem::new(backend.clone(), Ou, grid, piadm::Scheme::default(), (samples, 130)).seed(seed)
+            let grid = Grid::log_snr(steps).between(6.0, 0.05);
+            Problem::on(backend.clone(), Ou, grid, piadm::Scheme::default()).samples(samples).shape([130]).seed(seed)
         };
-        let flow = TimeGrid::uniform(0.98, 0.02, 9).unwrap();
-        let flow = Problem::new(backend.clone(), Flow, flow, piadm::Scheme::Heun {}, (1, 130)).seed(8);
+        let flow = Grid::uniform(9).between(0.98, 0.02);
+        let flow = Problem::on(backend.clone(), Flow, flow, piadm::Scheme::Heun {}).shape([130]).seed(8);
         let init = Array2::from_elem((1, 130), 0.5);
-        Problem::join([request(5, 3, 1), request(20, 4, 2).with_save(Save::All), flow.with_init(init)]).unwrap()
+        Problem::join([request(5, 3, 1), request(20, 4, 2).save(Save::All), flow.init(init)]).unwrap()
     }
     let device = cuda::<f32>();
     let mut score = two_modes::<f32>(Prediction::Noise);
     let mut on_device = HostScore::new(two_modes::<f32>(Prediction::Noise));
-    for sampler in [Picard::default(), Picard { window: Window::Steps(4), anderson: 2, ..Picard::default() }] {
+    for sampler in [Picard::default(), Picard::default().window(Window::Steps(4)).anderson(2)] {
         let (a, b) = (batch(&Cpu::new()), batch(&device));
         let answer = sampler.sample(&a, &mut score);
         assert!(answer.is_ok());

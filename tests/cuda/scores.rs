@@ -4,7 +4,7 @@ use crate::device::cuda;
 use crate::operations::assert_same;
 use ndarray::Array2;
 use piadm::cuda::{DeviceElem, DeviceMixture, HostScore};
-use piadm::{Backend, BoxError, Cpu, Cuda, Mixture, Model, Prediction, Rows, ScoreFn, score_fn};
+use piadm::{Backend, BoxError, Cpu, Cuda, Model, Prediction, Rows, ScoreFn, score::Mixture, score_fn};
 
 fn wave(i: usize) -> f64 {
     (i as f64 * 0.7 + 0.1 * (i * i % 17) as f64).sin()
@@ -120,7 +120,7 @@ fn rows_of_another_backend_are_refused() {
     first.upload(x.view(), &mut theirs, 0).unwrap_err();
     first.download(&theirs, 0..1).unwrap_err();
     first.first_not_finite(&theirs, 0..1).unwrap_err();
-    first.normals(piadm::NoiseKey::new(1), &[], &mut theirs).unwrap_err();
+    first.normals(piadm::noise::NoiseKey::new(1), &[], &mut theirs).unwrap_err();
 }
 
 /// Its handle means another stream on every thread.

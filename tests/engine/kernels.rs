@@ -4,18 +4,24 @@ use crate::common::bits;
 use crate::common::lists::{chain, kernel, mixed};
 use ndarray::{Array3, ArrayView2, ArrayViewMut2};
 use piadm::{
-    Acceptance, Backend, Cpu, Discretisation, Entry, Error, Kernel, Level, Linearisation, NodeTerms, Ou, Picard,
-    Policy, Prediction, Problem, Real, Rows, Sampler, Scheme, Sequential, TimeGrid, Window, on_round, score_fn,
+    Acceptance, Backend, Cpu, Error, Grid, Nodes, Ou, Picard, Prediction, Problem, Rows, Sampler, Scheme, Sequential,
+    Window,
+    backend::Real,
+    nodes::NodeTerms,
+    sampler::{Entry, Linearisation, Policy, on_round},
+    schedule::Level,
+    score::Kernel,
+    score_fn,
 };
 use std::ops::ControlFlow;
 
-fn problem<T: Real>(list: Discretisation) -> Problem<Cpu<T>> {
-    Problem::from_list(Cpu::new(), list, (3, 5)).seed(4)
+fn problem<T: Real>(list: Nodes) -> Problem<Cpu<T>> {
+    Problem::from_nodes(Cpu::new(), list).samples(3).shape([5]).seed(4)
 }
 
 fn exact(linearisation: Linearisation, window: usize) -> Picard {
     let window = Window::Steps(window);
-    Picard { acceptance: Acceptance::Exact, linearisation, window, ..Picard::default() }
+    Picard::default().acceptance(Acceptance::Exact).linearisation(linearisation).window(window)
 }
 
 const ITERATIONS: [Linearisation; 3] = [Linearisation::FrozenScore, Linearisation::Identity, Linearisation::Secant];
@@ -29,7 +35,7 @@ fn same_bits<T: Real>() {
                 for (policy, anderson) in
                     [(Policy::Sliding, 0), (Policy::Blocks, 2), (Policy::Wavefront { blocks: 2 }, 0)]
                 {
-                    let sampler = Picard { policy, anderson, ..exact(linearisation, window) };
+                    let sampler = exact(linearisation, window).policy(policy).anderson(anderson);
                     let parallel = sampler.sample(&problem, &mut kernel::<T>()).unwrap();
                     assert_eq!(bits(&parallel.samples), bits(&sequential.samples), "{sampler:?}");
                     assert!(parallel.report.rounds <= 30 * 2);
@@ -67,7 +73,7 @@ fn k_sweeps_make_k_nodes_exact() {
 fn an_estimated_error_is_kept() {
     let problem = problem::<f64>(chain(60));
     let sequential = Sequential.sample(&problem, &mut kernel::<f64>()).unwrap();
-    let sampler = Picard { acceptance: Acceptance::Error(1e-4), ..exact(Linearisation::Secant, 32) };
+    let sampler = exact(Linearisation::Secant, 32).acceptance(Acceptance::Error(1e-4));
     let mut smooth = Kernel::new(kernel::<f64>()).continuous().evaluations(2);
     let parallel = sampler.sample(&problem, &mut smooth).unwrap();
     assert_eq!(parallel.report.evaluations, 2 * parallel.report.score_rows);
@@ -80,7 +86,7 @@ fn an_estimated_error_is_kept() {
 fn kernels_are_addressed() {
     // another batch, another order: the same samples
     let of = |ids: Vec<u32>| {
-        let problem = Problem::from_list(Cpu::<f32>::new(), chain(20), (1, 5)).seed(4).with_ids(ids);
+        let problem = Problem::from_nodes(Cpu::<f32>::new(), chain(20)).shape([5]).seed(4).ids(ids);
         exact(Linearisation::Secant, 7).sample(&problem, &mut kernel::<f32>()).unwrap().samples
     };
     let all = of(vec![5, 1, 9]);
@@ -103,26 +109,26 @@ fn what_a_kernel_cannot_have() {
     let gaussian = Linearisation::Gaussian { variance: 1.0 };
     assert_eq!(with(exact(gaussian, 4), &chained), "linearisation");
     for entry in [Entry::HeldData { variance: 0.0 }, Entry::LinearData { variance: 0.1 }] {
-        assert_eq!(with(Picard { entry, ..exact(Linearisation::Secant, 4) }, &chained), "entry");
+        assert_eq!(with(exact(Linearisation::Secant, 4).entry(entry), &chained), "entry");
     }
     let noise = Array3::<f32>::zeros((10, 3, 5));
-    assert_eq!(with(exact(Linearisation::Secant, 4), &chained.clone().with_noise(noise)), "the given noise");
+    assert_eq!(with(exact(Linearisation::Secant, 4), &chained.clone().noise(noise)), "the given noise");
     // one that says nothing may jump
     for acceptance in [Acceptance::Error(1e-2), Acceptance::change(1e-2)] {
-        assert_eq!(with(Picard { acceptance, ..exact(Linearisation::Secant, 4) }, &chained), "acceptance");
+        assert_eq!(with(exact(Linearisation::Secant, 4).acceptance(acceptance), &chained), "acceptance");
     }
     // an answer that makes two nodes
-    let mut twice = Discretisation::empty(Level::at(&Ou, 2.0));
+    let mut twice = Nodes::empty(Level::at(&Ou, 2.0));
     twice.push(Level::at(&Ou, 1.0), true, &NodeTerms::new().b(1, [0, 0], 1.0)).unwrap();
     twice.push(Level::at(&Ou, 0.5), true, &NodeTerms::new().b(2, [0, 0], 1.0)).unwrap();
     assert_eq!(with(exact(Linearisation::Secant, 2), &problem(twice)), "list");
     // a stage and the end of its step would take the same random numbers
-    let mut stages = Discretisation::empty(Level::at(&Ou, 2.0));
+    let mut stages = Nodes::empty(Level::at(&Ou, 2.0));
     stages.push(Level::at(&Ou, 1.5), false, &NodeTerms::new().b(1, [0, 0], 1.0)).unwrap();
     stages.push(Level::at(&Ou, 1.0), true, &NodeTerms::new().b(1, [0, 0], 1.0)).unwrap();
     assert_eq!(with(exact(Linearisation::Secant, 2), &problem(stages)), "list");
-    let grid = TimeGrid::uniform(3.0, 0.1, 4).unwrap();
-    let scheme = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (1, 2));
+    let grid = Grid::uniform(4).between(3.0, 0.1);
+    let scheme = Problem::new(Ou, grid, Scheme::default()).shape([2]);
     assert!(matches!(Sequential.sample(&scheme, &mut kernel::<f32>()), Err(Error::Singular { .. })));
     // networks see no destinations
     let mut seen =
@@ -131,7 +137,7 @@ fn what_a_kernel_cannot_have() {
             out.assign(&x);
             Ok(())
         });
-    let grid = TimeGrid::uniform(3.0, 0.1, 4).unwrap();
-    let scheme = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (1, 2));
+    let grid = Grid::uniform(4).between(3.0, 0.1);
+    let scheme = Problem::new(Ou, grid, Scheme::default()).shape([2]);
     Sequential.sample(&scheme, &mut seen).unwrap();
 }

@@ -5,13 +5,15 @@ use crate::common::lists::{PhaseSpace, far_lags, level, phase_space, smooth, unl
 use piadm::nodes::Normal;
 use piadm::noise::stream;
 use piadm::{
-    Acceptance, Cpu, Discretisation, Error, Linearisation, NodeTerms, Picard, Policy, Problem, Real, Sampler, Save,
-    ScoreFn, Sequential, Window, on_round,
+    Acceptance, Cpu, Error, Nodes, Picard, Problem, Sampler, Save, ScoreFn, Sequential, Window,
+    backend::Real,
+    nodes::NodeTerms,
+    sampler::{Linearisation, Policy, on_round},
 };
 use std::ops::ControlFlow;
 
 fn sampler(linearisation: Linearisation, window: Window) -> Picard {
-    Picard { acceptance: Acceptance::Exact, linearisation, window, ..Picard::default() }
+    Picard::default().acceptance(Acceptance::Exact).linearisation(linearisation).window(window)
 }
 
 const ITERATIONS: [Linearisation; 4] = [
@@ -22,8 +24,8 @@ const ITERATIONS: [Linearisation; 4] = [
 ];
 
 /// Whatever the iteration, window, policy and budget: the bits of the sequential sampler, and a node more in every round.
-fn universal<T: Real, S: ScoreFn<Cpu<T>>>(list: Discretisation, mut score: S) {
-    let problem = Problem::from_list(Cpu::<T>::new(), list.clone(), (3, 4)).seed(3).with_save(Save::All);
+fn universal<T: Real, S: ScoreFn<Cpu<T>>>(list: Nodes, mut score: S) {
+    let problem = Problem::from_nodes(Cpu::<T>::new(), list.clone()).samples(3).shape([4]).seed(3).save(Save::All);
     let sequential = Sequential.sample(&problem, &mut score).unwrap();
     let check = |sampler: &Picard, score: &mut S| {
         let parallel = sampler.sample(&problem, score).unwrap();
@@ -37,14 +39,14 @@ fn universal<T: Real, S: ScoreFn<Cpu<T>>>(list: Discretisation, mut score: S) {
         for window in [Window::Steps(1), Window::Steps(3), Window::Nodes { nodes: 5 }, Window::Steps(64)] {
             let sliding = sampler(linearisation, window);
             check(&sliding, &mut score);
-            check(&Picard { policy: Policy::Blocks, ..sliding.clone() }, &mut score);
-            check(&Picard { policy: Policy::Wavefront { blocks: 3 }, ..sliding.clone() }, &mut score);
-            check(&Picard { anderson: 2, ..sliding.clone() }, &mut score);
+            check(&sliding.clone().policy(Policy::Blocks), &mut score);
+            check(&sliding.clone().policy(Policy::Wavefront { blocks: 3 }), &mut score);
+            check(&sliding.clone().anderson(2), &mut score);
         }
         let all = Window::Steps(1000);
         let rounds = check(&sampler(linearisation, all), &mut score);
         println!("{linearisation:?}: {rounds} rounds for {}", sequential.report.rounds);
-        let queue = Picard { row_budget: Some(list.nodes().len() + 3), ..sampler(linearisation, all) };
+        let queue = sampler(linearisation, all).row_budget(list.nodes().len() + 3);
         check(&queue, &mut score);
     }
 }
@@ -71,7 +73,7 @@ fn networks_of_several_components_and_heads() {
 /// With n evaluated nodes in the window, k rounds make k of them final.
 #[test]
 fn k_sweeps_make_k_nodes_exact() {
-    let problem = Problem::from_list(Cpu::<f64>::new(), phase_space(30), (2, 3)).seed(3);
+    let problem = Problem::from_nodes(Cpu::<f64>::new(), phase_space(30)).samples(2).shape([3]).seed(3);
     for linearisation in ITERATIONS {
         let mut watch = on_round(|round| {
             assert!(round.finished.iter().all(|n| *n >= round.round), "{linearisation:?}: {round:?}");
@@ -84,11 +86,11 @@ fn k_sweeps_make_k_nodes_exact() {
 #[test]
 fn a_sequential_step_by_hand() {
     // one step of the phase space from known normals
-    let problem = Problem::from_list(Cpu::<f64>::new(), phase_space(1), (1, 1)).seed(3);
+    let problem = Problem::from_nodes(Cpu::<f64>::new(), phase_space(1)).shape([1]).seed(3);
     let normal = |stream, step| {
         let mut xi = [0.0];
         let address = piadm::noise::Address { stream, step, sample: 0 };
-        piadm::NoiseKey::new(3).fill_f64(address, 0, &mut xi);
+        piadm::noise::NoiseKey::new(3).fill_f64(address, 0, &mut xi);
         xi[0]
     };
     let (x, v) = (normal(stream::INITIAL, 0), normal(stream::CORRECTOR_START, 0));
@@ -105,10 +107,10 @@ fn networks_that_do_not_fit() {
         other => panic!("{other:?}"),
     };
     // two components are seen, the list has one
-    let narrow = Problem::from_list(Cpu::<f32>::new(), far_lags(2), (1, 2));
+    let narrow = Problem::from_nodes(Cpu::<f32>::new(), far_lags(2)).shape([2]);
     assert_eq!(named(Sequential.sample(&narrow, &mut PhaseSpace)), "components of a node");
     // three heads are used, the network has one
-    let heads = Problem::from_list(Cpu::<f32>::new(), phase_space(2), (1, 2));
+    let heads = Problem::from_nodes(Cpu::<f32>::new(), phase_space(2)).shape([2]);
     assert_eq!(named(Sequential.sample(&heads, &mut smooth::<f32>())), "heads");
 }
 
@@ -116,14 +118,16 @@ fn networks_that_do_not_fit() {
 #[test]
 fn given_noise_lacks_no_step() {
     for step in [0, 13] {
-        let mut list = Discretisation::empty(level(0, 12));
+        let mut list = Nodes::empty(level(0, 12));
         for m in 1..=12 {
             let noise = Normal::dynamics(if m == 6 { step } else { m });
             list.push(level(m, 12), true, &NodeTerms::new().a(1, [0, 0], 0.9).b(1, [0, 0], 0.1).c(0, noise, 0.5))
                 .unwrap();
         }
-        let problem =
-            Problem::from_list(Cpu::<f32>::new(), list, (2, 3)).with_noise(ndarray::Array3::zeros((12, 2, 3)));
+        let problem = Problem::from_nodes(Cpu::<f32>::new(), list)
+            .samples(2)
+            .shape([3])
+            .noise(ndarray::Array3::zeros((12, 2, 3)));
         let found = Sequential.sample(&problem, &mut smooth::<f32>());
         assert!(matches!(found, Err(Error::Setting { name: "the given noise", .. })));
     }
@@ -132,13 +136,13 @@ fn given_noise_lacks_no_step() {
 /// One component with two normals of streams of its own: nothing of the corrector's is drawn.
 #[test]
 fn normals_are_those_that_are_named() {
-    let mut list = Discretisation::empty(level(0, 1));
+    let mut list = Nodes::empty(level(0, 1));
     let terms = NodeTerms::new().c(0, Normal::dynamics(1), 1.0).c(0, Normal::new(stream::USER + 3, 9), 10.0);
     list.push(level(1, 1), true, &terms).unwrap();
-    let problem = Problem::from_list(Cpu::<f64>::new(), list, (1, 1)).seed(8).with_ids(vec![77]);
+    let problem = Problem::from_nodes(Cpu::<f64>::new(), list).shape([1]).seed(8).ids(vec![77]);
     let normal = |stream, step| {
         let mut xi = [0.0];
-        piadm::NoiseKey::new(8).fill_f64(piadm::noise::Address { stream, step, sample: 77 }, 0, &mut xi);
+        piadm::noise::NoiseKey::new(8).fill_f64(piadm::noise::Address { stream, step, sample: 77 }, 0, &mut xi);
         xi[0]
     };
     let found = Sequential.sample(&problem, &mut smooth::<f64>()).unwrap().samples[[0, 0]];

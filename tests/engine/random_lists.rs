@@ -6,8 +6,12 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 use piadm::nodes::Normal;
 use piadm::noise::{Address, stream};
 use piadm::{
-    Acceptance, BoxError, Correction, Cpu, Discretisation, Level, Model, NodeTerms, NoiseKey, Ou, Picard, Policy,
-    Prediction, Problem, Rows, Sampler, Save, ScoreFn, Sequential, TimeGrid, Window,
+    Acceptance, BoxError, Cpu, Grid, Model, Nodes, Ou, Picard, Prediction, Problem, Rows, Sampler, Save, ScoreFn,
+    Sequential, Window,
+    nodes::{Correction, NodeTerms},
+    noise::NoiseKey,
+    sampler::Policy,
+    schedule::Level,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -63,7 +67,7 @@ impl ScoreFn<Cpu<f64>> for Net {
     }
 }
 
-fn random_list(rng: &mut StdRng, net: Net) -> Discretisation {
+fn random_list(rng: &mut StdRng, net: Net) -> Nodes {
     let steps = rng.random_range(1..=9usize);
     let level = |m: usize| Level::at(&Ou, 3.0 * (1.0 - m as f64 / (steps as f64 + 0.5)));
     let width = |rng: &mut StdRng| if rng.random_bool(0.6) { net.seen } else { rng.random_range(1..=4) };
@@ -74,7 +78,7 @@ fn random_list(rng: &mut StdRng, net: Net) -> Discretisation {
     let wide = width(rng);
     let start = (1..wide).fold(NodeTerms::wide(wide), |start, to| start.c(to, normal(rng), 0.8));
     let first = if rng.random_bool(0.3) { rng.random_range(1..5) } else { 0 };
-    let mut list = Discretisation::empty(level(0)).numbered_from(first).unwrap().with_start(&start).unwrap();
+    let mut list = Nodes::empty(level(0)).numbered_from(first).unwrap().with_start(&start).unwrap();
     for m in 1..=steps {
         let stages = rng.random_range(0..5usize).saturating_sub(2);
         for stage in 0..=stages {
@@ -102,7 +106,7 @@ fn random_list(rng: &mut StdRng, net: Net) -> Discretisation {
 }
 
 /// The states of a sample at all nodes, element by element.
-fn written_out(list: &Discretisation, net: Net, key: NoiseKey, sample: u32, x: &[f64]) -> Vec<Vec<Vec<f64>>> {
+fn written_out(list: &Nodes, net: Net, key: NoiseKey, sample: u32, x: &[f64]) -> Vec<Vec<Vec<f64>>> {
     let row = |normal: &Normal| {
         let mut out = [0.0; DIM];
         key.fill_f64(Address { stream: normal.stream, step: normal.step, sample }, 0, &mut out);
@@ -138,7 +142,14 @@ fn samplers() -> impl Iterator<Item = Picard> {
     iterations().into_iter().flat_map(move |(linearisation, entry)| {
         policies.into_iter().flat_map(move |policy| {
             let acceptance = Acceptance::Exact;
-            windows.map(|window| Picard { policy, window, linearisation, entry, acceptance, ..Picard::default() })
+            windows.map(|window| {
+                Picard::default()
+                    .policy(policy)
+                    .window(window)
+                    .linearisation(linearisation)
+                    .entry(entry)
+                    .acceptance(acceptance)
+            })
         })
     })
 }
@@ -155,8 +166,8 @@ fn every_list_is_its_recurrence() {
         let mut net = random_net(&mut rng);
         let list = random_list(&mut rng, net);
         let (ids, key, x) = ([7, 2], NoiseKey::new(seed), start(2));
-        let problem = Problem::from_list(Cpu::<f64>::new(), list.clone(), (2, DIM)).with_init(x.clone());
-        let problem = problem.with_ids(ids.to_vec()).with_key(key).with_save(Save::All);
+        let problem = Problem::from_nodes(Cpu::<f64>::new(), list.clone()).samples(2).shape([DIM]).init(x.clone());
+        let problem = problem.ids(ids.to_vec()).key(key).save(Save::All);
         let sequential = Sequential.sample(&problem, &mut net).unwrap();
         for (slot, id) in ids.into_iter().enumerate() {
             let states = written_out(&list, net, key, id, x.row(slot).as_slice().unwrap());
@@ -169,7 +180,7 @@ fn every_list_is_its_recurrence() {
             }
         }
         for sampler in samplers().skip(seed as usize % 5).step_by(5) {
-            let sampler = Picard { anderson: rng.random_range(0..=6usize).saturating_sub(3), ..sampler };
+            let sampler = sampler.anderson(rng.random_range(0..=6usize).saturating_sub(3));
             let parallel = sampler.sample(&problem, &mut net).unwrap();
             assert_eq!(bits(&parallel.samples), bits(&sequential.samples), "seed {seed}, {sampler:?}");
             assert_eq!(parallel.path, sequential.path, "seed {seed}, {sampler:?}");
@@ -181,16 +192,18 @@ fn every_list_is_its_recurrence() {
 fn random_request(rng: &mut StdRng, net: Net, seed: u64) -> Problem<Cpu<f64>> {
     let samples = rng.random_range(1..=3);
     let problem = if net.seen > 1 || rng.random_bool(0.5) {
-        Problem::from_list(Cpu::new(), random_list(rng, net), (samples, DIM))
+        Problem::from_nodes(Cpu::new(), random_list(rng, net)).samples(samples).shape([DIM])
     } else {
-        let grid = TimeGrid::log_snr(&Ou, 5.0, 0.05, rng.random_range(1..=15)).unwrap();
+        let grid = Grid::log_snr(rng.random_range(1..=15)).between(5.0, 0.05);
         let all = schemes();
-        let problem = Problem::new(Cpu::new(), Ou, grid, all[rng.random_range(0..all.len())].clone(), (samples, DIM));
-        let correction = Correction { friction: 2.0, step: 0.2, steps: 3 };
-        if rng.random_bool(0.4) { problem.with_correction(Window::Steps(4), correction) } else { problem }
+        let problem = Problem::on(Cpu::new(), Ou, grid, all[rng.random_range(0..all.len())].clone())
+            .samples(samples)
+            .shape([DIM]);
+        let correction = Correction::default().friction(2.0).step(0.2).steps(3);
+        if rng.random_bool(0.4) { problem.correction(Window::Steps(4), correction) } else { problem }
     };
-    let problem = if rng.random_bool(0.3) { problem.with_init(start(samples)) } else { problem };
-    problem.seed(seed).with_ids((0..samples).map(|_| rng.random_range(0..1000)).collect())
+    let problem = if rng.random_bool(0.3) { problem.init(start(samples)) } else { problem };
+    problem.seed(seed).ids((0..samples).map(|_| rng.random_range(0..1000)))
 }
 
 #[test]
@@ -206,8 +219,8 @@ fn unlike_requests_are_what_they_are_alone() {
         let all = iterations();
         let (linearisation, entry) = all[rng.random_range(0..all.len())];
         let window = windows[rng.random_range(0..4)];
-        let picard = Picard { window, linearisation, entry, acceptance, ..Picard::default() };
-        let queue = Picard { row_budget: Some(rng.random_range(40..200)), ..picard.clone() };
+        let picard = Picard::default().window(window).linearisation(linearisation).entry(entry).acceptance(acceptance);
+        let queue = picard.clone().row_budget(rng.random_range(40..200));
         for sampler in [&Sequential as &dyn Sampler<Cpu<f64>>, &picard, &queue] {
             let together = match sampler.sample(&batch, &mut net) {
                 // a budget below the longest window
@@ -218,13 +231,13 @@ fn unlike_requests_are_what_they_are_alone() {
             let mut first = 0;
             for request in &requests {
                 let alone = sampler.sample(request, &mut net).unwrap();
-                let slots = first..first + request.samples();
+                let slots = first..first + request.count();
                 let samples = together.samples.slice(s![slots.clone(), ..]).to_owned();
                 assert_eq!(bits(&samples), bits(&alone.samples), "{what}");
                 assert_eq!(together.report.sample_rounds[slots.clone()], alone.report.sample_rounds, "{what}");
                 assert_eq!(together.report.residuals[slots.clone()], alone.report.residuals, "{what}");
                 assert_eq!(together.report.sample_steps[slots], alone.report.sample_steps, "{what}");
-                first += request.samples();
+                first += request.count();
             }
         }
     }

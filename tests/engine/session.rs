@@ -3,14 +3,17 @@
 use crate::common::{bits, lookback_three, two_components, two_modes};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use piadm::{
-    Acceptance, Cpu, Entry, Error, Guarantee, Linearisation, Ou, Parareal, Picard, Policy, Prediction, Problem, Real,
-    Rows, Sampler, Save, Scheme, Sequential, Solution, Stop, Sweeps, TimeGrid, Window, on_round, score_fn,
+    Acceptance, Cpu, Error, Grid, Guarantee, Ou, Parareal, Picard, Prediction, Problem, Rows, Sampler, Save, Scheme,
+    Sequential, Solution, Stop, Sweeps, Window,
+    backend::Real,
+    sampler::{Entry, Linearisation, Policy, on_round},
+    score_fn,
 };
 use std::ops::ControlFlow;
 
 fn problem<T: Real>(scheme: Scheme) -> Problem<Cpu<T>> {
-    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.02, 80).unwrap();
-    Problem::new(Cpu::new(), Ou, grid, scheme, (3, 5)).seed(1)
+    let grid = Grid::log_snr(80).between(6.0, 0.02);
+    Problem::on(Cpu::new(), Ou, grid, scheme).samples(3).shape([5]).seed(1)
 }
 
 fn rms<T: Real>(a: &Array2<T>, b: &Array2<T>) -> f64 {
@@ -21,17 +24,16 @@ fn rms<T: Real>(a: &Array2<T>, b: &Array2<T>) -> f64 {
 /// Every run of a session is that of a sampler made for it, whatever ran before.
 #[test]
 fn a_session_remembers_nothing() {
-    let secant = Picard { window: Window::Steps(16), ..Picard::default() };
-    let queue = Picard { row_budget: Some(33), ..secant.clone() };
-    let blocks =
-        Picard { policy: Policy::Blocks, linearisation: Linearisation::FrozenScore, anderson: 2, ..secant.clone() };
-    let lists =
-        [lookback_three(40), two_components(40)].map(|list| Problem::from_list(Cpu::<f32>::new(), list, (3, 5)));
+    let secant = Picard::default().window(Window::Steps(16));
+    let queue = secant.clone().row_budget(33);
+    let blocks = secant.clone().policy(Policy::Blocks).linearisation(Linearisation::FrozenScore).anderson(2);
+    let lists = [lookback_three(40), two_components(40)]
+        .map(|list| Problem::from_nodes(Cpu::<f32>::new(), list).samples(3).shape([5]));
     let problems = [problem::<f32>(Scheme::default()), problem(Scheme::Heun {})].into_iter().chain(lists);
-    for problem in problems.map(|problem| problem.with_save(Save::Steps(vec![0, 7, 40]))) {
+    for problem in problems.map(|problem| problem.save(Save::Steps(vec![0, 7, 40]))) {
         let mut score = two_modes::<f32>(Prediction::Data);
         for sampler in [&secant, &queue, &blocks] {
-            let sampler = &Picard { row_budget: sampler.row_budget.map(|rows| 2 * rows), ..sampler.clone() };
+            let sampler = &sampler.clone().row_budget(sampler.row_budget.map(|rows| 2 * rows));
             let mut prepared = problem.prepare(&score).unwrap();
             let mut session = sampler.session(&prepared).unwrap();
             for seed in [3, 3, 8, 0] {
@@ -67,15 +69,17 @@ fn a_session_takes_other_starts_and_refuses_other_shapes() {
     let x = Array2::from_shape_fn((3, 5), |(s, i)| (s as f64 - i as f64) / 3.0);
     prepared.restart(x.view()).unwrap();
     session.run(&prepared, &mut score).unwrap();
-    let fresh = Picard::default().sample(&problem.clone().with_init(x), &mut score).unwrap();
+    let fresh = Picard::default().sample(&problem.clone().init(x), &mut score).unwrap();
     assert_eq!(bits(&session.samples().to_owned()), bits(&fresh.samples));
     assert!(matches!(prepared.restart(Array2::zeros((2, 5)).view()), Err(Error::Shape { .. })));
     assert!(matches!(prepared.restart(Array2::from_elem((3, 5), f64::NAN).view()), Err(Error::Setting { .. })));
-    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.02, 81).unwrap();
-    let other = Problem::new(Cpu::<f64>::new(), Ou, grid, Scheme::default(), (3, 5)).prepare(&score).unwrap();
+    let grid = Grid::log_snr(81).between(6.0, 0.02);
+    let other =
+        Problem::on(Cpu::<f64>::new(), Ou, grid, Scheme::default()).samples(3).shape([5]).prepare(&score).unwrap();
     assert!(matches!(session.run(&other, &mut score), Err(Error::Setting { .. })));
-    let dim =
-        Problem::new(Cpu::<f64>::new(), Ou, TimeGrid::log_snr(&Ou, 6.0, 0.02, 80).unwrap(), Scheme::default(), (3, 6));
+    let dim = Problem::on(Cpu::<f64>::new(), Ou, Grid::log_snr(80).between(6.0, 0.02), Scheme::default())
+        .samples(3)
+        .shape([6]);
     assert!(matches!(session.run(&dim.prepare(&score).unwrap(), &mut score), Err(Error::Setting { .. })));
     assert!(matches!(session.copy_samples(Array2::zeros((1, 1)).view_mut()), Err(Error::Shape { .. })));
     session.run(&prepared, &mut score).unwrap();
@@ -88,12 +92,12 @@ fn a_deadline_is_met_with_guesses() {
     let schemes = [Scheme::default(), Scheme::Ddim { eta: 0.0 }, Scheme::dpmpp_2m(), Scheme::Heun {}];
     for scheme in schemes {
         for entry in [Entry::Auto, Entry::Copy] {
-            let problem = problem::<f64>(scheme.clone()).with_save(Save::All);
+            let problem = problem::<f64>(scheme.clone()).save(Save::All);
             let mut score = two_modes::<f64>(Prediction::Data);
-            let sampler = Picard { window: Window::Steps(16), entry, ..Picard::default() };
+            let sampler = Picard::default().window(Window::Steps(16)).entry(entry);
             let whole = sampler.sample(&problem, &mut score).unwrap();
             let errors = [2, whole.report.rounds * 3 / 4, whole.report.rounds].map(|rounds| {
-                let early = Picard { deadline: Some(rounds), ..sampler.clone() };
+                let early = sampler.clone().deadline(rounds);
                 let found = early.sample(&problem, &mut score).unwrap();
                 assert_eq!(found.report.rounds, rounds);
                 assert!(found.samples.iter().all(|x| x.is_finite()));
@@ -121,9 +125,9 @@ fn a_deadline_is_met_with_guesses() {
 #[test]
 fn a_deadline_uses_the_last_evaluation() {
     let mean = 5.0;
-    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.02, 80).unwrap();
+    let grid = Grid::log_snr(80).between(6.0, 0.02);
     for scheme in [Scheme::Ddim { eta: 0.0 }, Scheme::default()] {
-        let problem = Problem::new(Cpu::<f64>::new(), Ou, grid.clone(), scheme.clone(), (40, 3)).seed(1);
+        let problem = Problem::on(Cpu::<f64>::new(), Ou, grid.clone(), scheme.clone()).samples(40).shape([3]).seed(1);
         // data N(5, 0.01), the network gives the data
         let mut score =
             score_fn(Prediction::Data, |x: ArrayView2<'_, f64>, rows: &Rows<'_>, mut out: ArrayViewMut2<'_, f64>| {
@@ -135,7 +139,7 @@ fn a_deadline_uses_the_last_evaluation() {
                 Ok(())
             });
         for (window, deadline) in [(8, 1), (8, 2), (8, 3), (8, 5), (16, 1), (16, 3)] {
-            let sampler = Picard { window: Window::Steps(window), deadline: Some(deadline), ..Picard::default() };
+            let sampler = Picard::default().window(Window::Steps(window)).deadline(deadline);
             let found = sampler.sample(&problem, &mut score).unwrap();
             assert_eq!(found.report.stop, Stop::Deadline);
             let centre = found.samples.mean().unwrap();
@@ -151,14 +155,9 @@ fn a_session_survives_errors() {
     let mut good = two_modes::<f32>(Prediction::Data);
     let prepared = problem.prepare(&good).unwrap();
     for sampler in [
-        Picard { window: Window::Steps(9), ..Picard::default() },
-        Picard { window: Window::Steps(9), row_budget: Some(20), ..Picard::default() },
-        Picard {
-            window: Window::Steps(9),
-            sweeps: Sweeps::Within(3),
-            acceptance: Acceptance::Exact,
-            ..Picard::default()
-        },
+        Picard::default().window(Window::Steps(9)),
+        Picard::default().window(Window::Steps(9)).row_budget(20),
+        Picard::default().window(Window::Steps(9)).sweeps(Sweeps::Within(3)).acceptance(Acceptance::Exact),
     ] {
         let fresh = sampler.sample(&problem, &mut good);
         let mut session = sampler.session(&prepared).unwrap();
@@ -192,19 +191,19 @@ fn a_session_survives_errors() {
 #[test]
 fn deadlines_of_queues_and_of_lists() {
     let mut score = two_modes::<f32>(Prediction::Data);
-    let queue = Picard { row_budget: Some(20), window: Window::Steps(12), deadline: Some(3), ..Picard::default() };
+    let queue = Picard::default().row_budget(20).window(Window::Steps(12)).deadline(3);
     let found = queue.sample(&problem::<f32>(Scheme::default()), &mut score).unwrap();
     assert_eq!((found.report.rounds, found.report.stop), (3, Stop::Deadline));
     // a sample that has not begun is at its start
-    let start = Picard { deadline: Some(1), row_budget: Some(12), ..queue.clone() };
+    let start = queue.clone().deadline(1).row_budget(12);
     let found = start.sample(&problem::<f32>(Scheme::default()), &mut score).unwrap();
     assert_eq!(found.report.sample_rounds, [1, 0, 0]);
     for list in [lookback_three(40), two_components(40)] {
-        let problem = Problem::from_list(Cpu::<f32>::new(), list, (3, 5));
-        let found = Picard { row_budget: None, ..queue.clone() }.sample(&problem, &mut score).unwrap();
+        let problem = Problem::from_nodes(Cpu::<f32>::new(), list).samples(3).shape([5]);
+        let found = queue.clone().row_budget(None).sample(&problem, &mut score).unwrap();
         assert!(found.samples.iter().all(|x| x.is_finite()) && found.report.stop == Stop::Deadline);
     }
-    assert!(Picard { deadline: Some(0), ..queue }.sample(&problem(Scheme::default()), &mut score).is_err());
+    assert!(queue.deadline(0).sample(&problem(Scheme::default()), &mut score).is_err());
 }
 
 #[test]
@@ -216,14 +215,14 @@ fn runs_say_what_they_guarantee() {
         assert!(report.to_string().contains("guarantee"));
         report.guarantee
     };
-    let picard = |acceptance| Picard { acceptance, ..Picard::default() };
+    let picard = |acceptance| Picard::default().acceptance(acceptance);
     assert_eq!(of(&Sequential), Guarantee::Bits);
     assert_eq!(of(&picard(Acceptance::Exact)), Guarantee::Bits);
     assert_eq!(of(&picard(Acceptance::Error(3e-3))), Guarantee::Error(3e-3));
     assert_eq!(of(&picard(Acceptance::change(3e-3))), Guarantee::None);
-    assert_eq!(of(&Picard { sweeps: Sweeps::AtMost(2), ..picard(Acceptance::Exact) }), Guarantee::None);
-    assert_eq!(of(&Picard { sweeps: Sweeps::Within(80), ..picard(Acceptance::Exact) }), Guarantee::Bits);
-    assert_eq!(of(&Parareal { acceptance: Acceptance::Exact, ..Parareal::default() }), Guarantee::Bits);
-    assert_eq!(of(&Parareal { max_iterations: Some(1), ..Parareal::default() }), Guarantee::None);
+    assert_eq!(of(&picard(Acceptance::Exact).sweeps(Sweeps::AtMost(2))), Guarantee::None);
+    assert_eq!(of(&picard(Acceptance::Exact).sweeps(Sweeps::Within(80))), Guarantee::Bits);
+    assert_eq!(of(&Parareal::default().acceptance(Acceptance::Exact)), Guarantee::Bits);
+    assert_eq!(of(&Parareal::default().max_iterations(1)), Guarantee::None);
     assert_eq!(of(&Picard::zhou_sugiyama(1.0, 2)), Guarantee::None);
 }

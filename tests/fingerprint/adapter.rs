@@ -7,9 +7,16 @@ use crate::place::Place;
 use ndarray::{Array2, Array3, ArrayView2, ArrayViewMut2};
 use piadm::noise::NormalPrecision;
 use piadm::{
-    Acceptance, Automatic, Chunked, Correction, Cpu, Discretisation, Dynamics, Entry, Langevin, Latency, Level,
-    Linearisation, NoiseKey, Ou, Parareal, Path, Piadm, Picard, Policy, Prediction, Problem, Real, Rows, Sampler, Save,
-    Scheme, ScoreFn, Sequential, Solution, TimeGrid, Variances, Window, score_fn,
+    Acceptance, Automatic, Cpu, Grid, Nodes, Ou, Parareal, Path, Piadm, Picard, Prediction, Problem, Rows, Sampler,
+    Save, Scheme, ScoreFn, Sequential, Solution, Window,
+    backend::Real,
+    nodes::{Correction, Langevin},
+    noise::NoiseKey,
+    problem::{Latency, Variances},
+    sampler::{Dynamics, Entry, Linearisation, Policy},
+    schedule::Level,
+    score::Chunked,
+    score_fn,
 };
 use std::error::Error;
 
@@ -54,13 +61,13 @@ impl<'p, P: Place> Runner<'p, P> {
 const STEPS: usize = 20;
 const SHAPE: (usize, usize) = (3, 5);
 
-fn grid() -> TimeGrid {
-    TimeGrid::log_snr(&Ou, 5.0, 0.05, STEPS).unwrap()
+fn grid() -> Grid {
+    Grid::log_snr(STEPS).between(5.0, 0.05)
 }
 
 /// The problem that most cases change in one way.
 fn problem<P: Place>(place: &P, scheme: Scheme) -> Problem<P::On> {
-    Problem::new(place.backend(), Ou, grid(), scheme, SHAPE).seed(11).with_save(Save::All)
+    Problem::on(place.backend(), Ou, grid(), scheme).samples(SHAPE.0).shape([SHAPE.1]).seed(11).save(Save::All)
 }
 
 fn sde<P: Place>(place: &P) -> Problem<P::On> {
@@ -71,8 +78,8 @@ fn ode<P: Place>(place: &P) -> Problem<P::On> {
     problem(place, Scheme::Ddim { eta: 0.0 })
 }
 
-fn list<P: Place>(place: &P, list: Discretisation) -> Problem<P::On> {
-    Problem::from_list(place.backend(), list, SHAPE).seed(12).with_save(Save::All)
+fn list<P: Place>(place: &P, list: Nodes) -> Problem<P::On> {
+    Problem::from_nodes(place.backend(), list).samples(SHAPE.0).shape([SHAPE.1]).seed(12).save(Save::All)
 }
 
 fn value(i: usize) -> f64 {
@@ -94,16 +101,16 @@ fn go<P: Place>(place: &P, watch: &mut Watch, sampler: &dyn Sampler<P::On>, prob
 }
 
 fn window(steps: usize) -> Picard {
-    Picard { window: Window::Steps(steps), ..Picard::default() }
+    Picard::default().window(Window::Steps(steps))
 }
 
 fn blocks(steps: usize) -> Picard {
-    Picard { policy: Policy::Blocks, anderson: 2, linearisation: Linearisation::FrozenScore, ..window(steps) }
+    window(steps).policy(Policy::Blocks).anderson(2).linearisation(Linearisation::FrozenScore)
 }
 
 fn lists<P: Place>(r: &mut Runner<'_, P>) {
     r.case("list_one_node", |p, w| {
-        let mut one = Discretisation::empty(Level::at(&Ou, 2.0));
+        let mut one = Nodes::empty(Level::at(&Ou, 2.0));
         push(&mut one, Level::at(&Ou, 1.0), true, (&[0.9], &[0.1], &[0.3]))?;
         go(p, w, &window(8), &list(p, one))
     });
@@ -116,32 +123,32 @@ fn lists<P: Place>(r: &mut Runner<'_, P>) {
 }
 
 fn starts<P: Place>(r: &mut Runner<'_, P>) {
-    r.case("save_steps", |p, w| go(p, w, &window(8), &sde(p).with_save(Save::Steps(vec![0, 3, STEPS]))));
+    r.case("save_steps", |p, w| go(p, w, &window(8), &sde(p).save(Save::Steps(vec![0, 3, STEPS]))));
     r.case("warm_start", |p, w| {
         let other = go(p, &mut Watch::new(), &Sequential, &sde(p).seed(7))?;
-        go(p, w, &window(8), &sde(p).with_path(other.path))
+        go(p, w, &window(8), &sde(p).guesses(other.path))
     });
     r.case("given_init_and_noise", |p, w| {
         let (x, noise) = (states::<P::Elem>(), normals::<P::Elem>(STEPS));
-        go(p, w, &window(8), &sde(p).with_init(x).with_noise(noise))
+        go(p, w, &window(8), &sde(p).init(x).noise(noise))
     });
     r.case("data_at", |p, w| {
         let x = states::<P::Elem>();
-        go(p, w, &window(8), &sde(p).with_data_at(6, x))
+        go(p, w, &window(8), &sde(p).data_at(6, x))
     });
     r.case("variances", |p, w| {
         let variances = Variances::new((0..SHAPE.1).map(|i| 0.1 + i as f64).collect())?;
-        let sampler = Picard { linearisation: Linearisation::Gaussian { variance: 0.1 }, ..window(8) };
-        go(p, w, &sampler, &sde(p).with_variances(variances))
+        let sampler = window(8).linearisation(Linearisation::Gaussian { variance: 0.1 });
+        go(p, w, &sampler, &sde(p).variances(variances))
     });
 }
 
 fn starts_on_cpu<P: Place>(r: &mut Runner<'_, P>) {
-    r.case("save_nothing", |p, w| go(p, w, &window(8), &sde(p).with_save(Save::Nothing)));
+    r.case("save_nothing", |p, w| go(p, w, &window(8), &sde(p).save(Save::Nothing)));
     r.case("guess_at_two_steps", |p, w| {
         let path = Path::new(vec![4, 9], normals::<P::Elem>(2))?;
-        let sampler = Picard { policy: Policy::Wavefront { blocks: 2 }, ..window(5) };
-        go(p, w, &sampler, &ode(p).with_path(path))
+        let sampler = window(5).policy(Policy::Wavefront { blocks: 2 });
+        go(p, w, &sampler, &ode(p).guesses(path))
     });
     for every in [3, 4] {
         r.case(&format!("coarse_{every}"), |p, w| go(p, w, &Sequential, &sde(p).coarse(every)?));
@@ -149,55 +156,56 @@ fn starts_on_cpu<P: Place>(r: &mut Runner<'_, P>) {
             let fine = sde(p);
             let rough = go(p, &mut Watch::new(), &Sequential, &fine.coarse(every)?)?;
             let path = fine.refine(&rough.path, every)?;
-            go(p, w, &window(8), &fine.clone().with_path(path))
+            go(p, w, &window(8), &fine.clone().guesses(path))
         });
     }
     r.case("init_at", |p, w| {
         let x = states::<P::Elem>();
-        go(p, w, &blocks(4), &sde(p).with_init_at(5, x))
+        go(p, w, &blocks(4), &sde(p).init_at(5, x))
     });
     r.case("given_noise_sequential", |p, w| {
         let noise = normals::<P::Elem>(STEPS);
-        go(p, w, &Sequential, &sde(p).with_noise(noise))
+        go(p, w, &Sequential, &sde(p).noise(noise))
     });
-    r.case("ids", |p, w| go(p, w, &window(8), &sde(p).with_ids(vec![9, 2, 1_000_000])));
+    r.case("ids", |p, w| go(p, w, &window(8), &sde(p).ids(vec![9, 2, 1_000_000])));
     r.case("double_normals", |p, w| {
-        go(p, w, &window(8), &sde(p).with_key(NoiseKey::new(5).with_precision(NormalPrecision::Double)))
+        go(p, w, &window(8), &sde(p).key(NoiseKey::new(5).with_precision(NormalPrecision::Double)))
     });
     r.case("variances_in_blocks", |p, w| {
         let variances = Variances::new(vec![0.0, 0.01, 1.0, 1.0, 50.0])?;
-        let sampler = Picard { linearisation: Linearisation::Gaussian { variance: 0.3 }, ..blocks(6) };
-        go(p, w, &sampler, &ode(p).with_variances(variances))
+        let sampler = blocks(6).linearisation(Linearisation::Gaussian { variance: 0.3 });
+        go(p, w, &sampler, &ode(p).variances(variances))
     });
     r.case("init_of_wrong_shape", |p, w| {
         let x = Array2::zeros((2, 2));
-        go(p, w, &window(8), &sde(p).with_init(x))
+        go(p, w, &window(8), &sde(p).init(x))
     });
 }
 
 /// The problem with a corrector after every block.
 fn corrected<P: Place>(problem: Problem<P::On>) -> Problem<P::On> {
-    problem.with_correction(Window::OuTime { ou_time: 1.0 }, Correction { friction: 1.5, step: 0.2, steps: 4 })
+    problem.correction(Window::OuTime { ou_time: 1.0 }, Correction::default().friction(1.5).step(0.2).steps(4))
 }
 
 /// Blocks that end where blocks of the scheme and corrections do.
 fn marked() -> Picard {
-    Picard { window: Window::Marked { marks: 1 }, ..blocks(1) }
+    blocks(1).window(Window::Marked { marks: 1 })
 }
 
 fn samplers<P: Place>(r: &mut Runner<'_, P>) {
     r.case("corrector_marked", |p, w| go(p, w, &marked(), &corrected::<P>(ode(p))));
     r.case("corrector_blocks", |p, w| go(p, w, &blocks(4), &corrected::<P>(ode(p))));
     r.case("recipe_ode", |p, w| {
-        let recipe = Piadm { steps: Some(24), ..Piadm::new(SHAPE.1, 0.3, Dynamics::Ode) }.recipe(&Ou, None)?;
-        let problem = Problem::new(p.backend(), Ou, recipe.grid, recipe.scheme, SHAPE).with_save(Save::All);
+        let recipe = Piadm::new(SHAPE.1, 0.3, Dynamics::Ode).steps(24).recipe(&Ou, None)?;
+        let problem =
+            Problem::on(p.backend(), Ou, recipe.grid, recipe.scheme).samples(SHAPE.0).shape([SHAPE.1]).save(Save::All);
         let (block, correction) = recipe.correction.ok_or("no corrector")?;
-        let sampler = Picard { window: Window::Marked { marks: 1 }, ..recipe.sampler };
-        go(p, w, &sampler, &problem.with_correction(block, correction))
+        let sampler = recipe.sampler.window(Window::Marked { marks: 1 });
+        go(p, w, &sampler, &problem.correction(block, correction))
     });
     r.case("budget_secant", |p, w| {
-        let sampler = Picard { row_budget: Some(13), ..window(6) };
-        go(p, w, &sampler, &sde(p).with_ids((0..9).collect()))
+        let sampler = window(6).row_budget(13);
+        go(p, w, &sampler, &sde(p).samples(9).ids(0..9))
     });
 }
 
@@ -206,27 +214,29 @@ fn samplers_on_cpu<P: Place>(r: &mut Runner<'_, P>) {
     r.case("corrector_sliding", |p, w| go(p, w, &window(8), &corrected::<P>(ode(p))));
     r.case("recipe_sde", |p, w| {
         let recipe = Piadm::new(SHAPE.1, 0.3, Dynamics::Sde).recipe(&Ou, None)?;
-        let problem = Problem::new(p.backend(), Ou, recipe.grid, recipe.scheme, SHAPE).with_save(Save::All);
+        let problem =
+            Problem::on(p.backend(), Ou, recipe.grid, recipe.scheme).samples(SHAPE.0).shape([SHAPE.1]).save(Save::All);
         go(p, w, &recipe.sampler, &problem)
     });
     r.case("recipe_tolerance", |p, w| {
         let acceptance = Some(Acceptance::Error(0.05));
-        let recipe = Piadm { acceptance, depth: Some(2), ..Piadm::new(SHAPE.1, 0.3, Dynamics::Sde) };
+        let recipe = Piadm::new(SHAPE.1, 0.3, Dynamics::Sde).acceptance(acceptance).depth(2);
         let recipe = recipe.recipe(&Ou, Some((0.2, 3.0)))?;
-        let problem = Problem::new(p.backend(), Ou, recipe.grid, recipe.scheme, SHAPE).with_save(Save::All);
+        let problem =
+            Problem::on(p.backend(), Ou, recipe.grid, recipe.scheme).samples(SHAPE.0).shape([SHAPE.1]).save(Save::All);
         go(p, w, &recipe.sampler, &problem)
     });
-    for (name, part) in [("frozen", blocks(6)), ("copied", Picard { entry: Entry::Copy, ..window(6) })] {
+    for (name, part) in [("frozen", blocks(6)), ("copied", window(6).entry(Entry::Copy))] {
         r.case(&format!("budget_{name}"), |p, w| {
-            let sampler = Picard { row_budget: Some(20), ..part };
-            go(p, w, &sampler, &sde(p).with_ids((0..11).collect()))
+            let sampler = part.row_budget(20);
+            go(p, w, &sampler, &sde(p).samples(11).ids(0..11))
         });
     }
     // a call of constant time, and one whose time is that of its rows
     for (name, seconds) in [("parallel", [0.02, 0.02]), ("sequential", [0.001, 1.0])] {
         r.case(&format!("automatic_{name}"), |p, w| {
             let latency = Some(Latency { points: vec![(1, seconds[0]), (1000, seconds[1])] });
-            go(p, w, &Automatic { latency, ..Automatic::default() }, &sde(p))
+            go(p, w, &Automatic::default().latency(latency), &sde(p))
         });
     }
     for (name, sampler) in
@@ -239,7 +249,7 @@ fn samplers_on_cpu<P: Place>(r: &mut Runner<'_, P>) {
     }
     r.case("parareal_init_at", |p, w| {
         let x = states::<P::Elem>();
-        go(p, w, &Parareal { blocks: Some(3), ..Parareal::default() }, &sde(p).with_init_at(4, x))
+        go(p, w, &Parareal::default().blocks(3), &sde(p).init_at(4, x))
     });
     r.case("score_breaks", |p, w| {
         let mut score = p.score(breaks::<P::Elem>(3));
@@ -274,7 +284,7 @@ fn observers<P: Place>(r: &mut Runner<'_, P>) {
     if P::NAME == "cpu" {
         cut(r, "cut_sequential", &Sequential);
 
-        cut(r, "cut_wavefront", &Picard { policy: Policy::Wavefront { blocks: 3 }, ..window(3) });
-        cut(r, "cut_queue", &Picard { row_budget: Some(7), ..window(6) });
+        cut(r, "cut_wavefront", &window(3).policy(Policy::Wavefront { blocks: 3 }));
+        cut(r, "cut_queue", &window(6).row_budget(7));
     }
 }

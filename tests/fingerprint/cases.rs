@@ -37,9 +37,11 @@ impl Case {
             let sampler = self.sampler.as_str().map_or_else(|| self.sampler.to_string(), str::to_owned);
             let listed = Listed::parse(&sampler)?;
             let shape = (self.samples, file.mixture.dim());
-            let problem = Problem::new(place.backend(), file.schedule, file.grid, file.scheme, shape)
+            let problem = Problem::on(place.backend(), file.schedule, file.grid, file.scheme)
+                .samples(shape.0)
+                .shape([shape.1])
                 .seed(self.seed)
-                .with_save(Save::All);
+                .save(Save::All);
             let mut score = place.mixture(file.mixture)?;
             let sampler: Box<dyn Sampler<P::On>> = match listed.sampler {
                 Settings::Sequential => Box::new(Sequential),

@@ -7,8 +7,11 @@ use crate::line::Watch;
 use crate::place::Place;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use piadm::{
-    Acceptance, Coupling, Cpu, Discretisation, Entry, Level, Linearisation, Picard, Policy, Prediction, Problem, Real,
-    Rows, Sampler, Save, ScoreFn, Sequential, Sweeps, Window, score_fn,
+    Acceptance, Cpu, Nodes, Picard, Prediction, Problem, Rows, Sampler, Save, ScoreFn, Sequential, Sweeps, Window,
+    backend::Real,
+    sampler::{Coupling, Entry, Linearisation, Policy},
+    schedule::Level,
+    score_fn,
 };
 
 /// Noise level of step `m`; its log-SNR is made up, and at least 0, where the tolerance takes no exponential of it.
@@ -37,7 +40,7 @@ fn cubic<T: Real>(prediction: Prediction, factor: f64) -> impl ScoreFn<Cpu<T>> {
 const LISTS: usize = 6;
 
 /// A list of one of [`LISTS`] kinds.
-fn list(kind: usize, steps: usize) -> piadm::Result<Discretisation> {
+fn list(kind: usize, steps: usize) -> piadm::Result<Nodes> {
     let mut list = start(level(0), if kind == 3 { 2 } else { 1 }, 0);
     for m in 1..=steps {
         let j = list.nodes().len();
@@ -99,18 +102,16 @@ fn picard(case: usize) -> Picard {
         Acceptance::Change { absolute: 0.0, relative: 0.0625, posterior: 0.0 },
     ];
     let sweeps = [Sweeps::Unbounded, Sweeps::Unbounded, Sweeps::AtMost(2), Sweeps::Within(9)];
-    Picard {
+    Picard::default()
         // the list is case mod LISTS, so that every list meets every linearisation
-        linearisation: linearisations[case / LISTS % linearisations.len()],
-        entry: pick(case, 2, &entries),
-        acceptance: pick(case, 3, &acceptances),
-        policy: pick(case, 4, &[Policy::Sliding, Policy::Sliding, Policy::Blocks, Policy::Wavefront { blocks: 2 }]),
-        window: Window::Steps(pick(case, 5, &[1, 3, 5, 8, 64])),
-        anderson: pick(case, 6, &[0, 0, 2, 3]),
-        coupling: pick(case, 7, &[Coupling::PerSample, Coupling::PerSample, Coupling::WholeBatch]),
-        sweeps: pick(case, 1, &sweeps),
-        ..Picard::default()
-    }
+        .linearisation(linearisations[case / LISTS % linearisations.len()])
+        .entry(pick(case, 2, &entries))
+        .acceptance(pick(case, 3, &acceptances))
+        .policy(pick(case, 4, &[Policy::Sliding, Policy::Sliding, Policy::Blocks, Policy::Wavefront { blocks: 2 }]))
+        .window(Window::Steps(pick(case, 5, &[1, 3, 5, 8, 64])))
+        .anderson(pick(case, 6, &[0, 0, 2, 3]))
+        .coupling(pick(case, 7, &[Coupling::PerSample, Coupling::PerSample, Coupling::WholeBatch]))
+        .sweeps(pick(case, 1, &sweeps))
 }
 
 const KINDS: [Prediction; 5] =
@@ -130,9 +131,9 @@ fn run<P: Place>(
 ) -> Run<P> {
     let steps = pick(case, 8, &[7, 12, 20]);
     let shape = (pick(case, 9, &[1, 3, 7]), pick(case, 10, &[1, 3, 5, 130]));
-    let problem = Problem::from_list(place.backend(), list(case % LISTS, steps)?, shape);
+    let problem = Problem::from_nodes(place.backend(), list(case % LISTS, steps)?).samples(shape.0).shape([shape.1]);
     let mut score = place.score(cubic::<P::Elem>(prediction, factor));
-    Ok(sampler.run(&problem.seed(case as u64).with_save(Save::All), &mut score, watch)?)
+    Ok(sampler.run(&problem.seed(case as u64).save(Save::All), &mut score, watch)?)
 }
 
 /// Every fifth of the first ones on a device too.
@@ -147,12 +148,12 @@ pub fn cases<P: Place>(r: &mut Runner<'_, P>) {
     for case in 0..LISTS {
         r.add(&format!("dyadic_sequential_{case}"), true, |p, w| run(p, w, case, &Sequential, network(case)));
         let (coupling, window) = (Coupling::PerSample, Window::Steps(5));
-        let queue = Picard { row_budget: Some(30), coupling, window, ..picard(case) };
+        let queue = picard(case).row_budget(30).coupling(coupling).window(window);
         r.add(&format!("dyadic_queue_{case}"), true, |p, w| run(p, w, case, &queue, network(case)));
     }
     // slopes beyond their bounds
     for (case, factor) in (0..2 * KINDS.len()).zip([32.0, -32.0].into_iter().cycle()) {
-        let secant = Picard { window: Window::Steps(8), entry: Entry::Copy, ..Picard::default() };
+        let secant = Picard::default().window(Window::Steps(8)).entry(Entry::Copy);
         r.add(&format!("dyadic_steep_{case}"), true, |p, w| run(p, w, case, &secant, (KINDS[case / 2], factor)));
     }
 }

@@ -1,7 +1,7 @@
 //! What is kept of a run: counters, and hashes of all bits.
 
 use crate::place::Place;
-use piadm::{Backend, Observer, Real, Round, Solution};
+use piadm::{Backend, Observer, Solution, backend::Real, sampler::Round};
 use std::error::Error;
 use std::fmt::Display;
 use std::ops::ControlFlow;

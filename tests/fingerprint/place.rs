@@ -1,7 +1,7 @@
 //! Where cases run: on the CPU, or on a device with the same bits.
 
 use piadm::ndarray::Array2;
-use piadm::{Backend, Cpu, Mixture, Real, Result, ScoreFn};
+use piadm::{Backend, Cpu, Result, ScoreFn, backend::Real, score::Mixture};
 
 /// A score of a place.
 pub type Score<'s, P> = Box<dyn ScoreFn<<P as Place>::On> + 's>;
@@ -55,7 +55,7 @@ pub use on_device::Device;
 mod on_device {
     use super::{Place, Score};
     use piadm::cuda::{DeviceElem, DeviceMixture, HostScore};
-    use piadm::{Cpu, Cuda, Mixture, Result, ScoreFn};
+    use piadm::{Cpu, Cuda, Result, ScoreFn, score::Mixture};
 
     /// The emulated device, or a real one with `PIADM_GPU=1`.
     pub struct Device<T>(pub Cuda<T>);

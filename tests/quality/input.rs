@@ -3,7 +3,7 @@
 use super::{MEASURES, normal};
 use piadm::ndarray::{Array1, Array2, array};
 use piadm::quality::{energy_distance, frechet_exact, gaussian_kl, mode_occupancy, sliced_wasserstein};
-use piadm::{Error, Mixture};
+use piadm::{Error, score::Mixture};
 
 #[test]
 fn bad_input_is_an_error() {

@@ -8,7 +8,7 @@ use piadm::quality::{
     Estimate, energy_distance, frechet, frechet_diagonal, frechet_exact, gaussian_kl, mode_occupancy,
     sliced_wasserstein,
 };
-use piadm::{Mixture, Result};
+use piadm::{Result, score::Mixture};
 
 type Measure = fn(ArrayView2<'_, f64>, ArrayView2<'_, f64>) -> Result<Estimate>;
 

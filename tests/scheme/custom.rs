@@ -2,11 +2,13 @@
 
 use crate::oracle::assert_close;
 use ndarray::{Array2, Array3, ArrayView2, ArrayViewMut2};
-use piadm::nodes::Normal;
-use piadm::noise::{Address, stream};
 use piadm::{
-    BoxError, Cpu, Discretisation, Error, Level, Model, NodeTerms, NoiseKey, Ou, Picard, Prediction, Problem, Rows,
-    Sampler, Save, ScoreFn, Sequential, score_fn,
+    Acceptance, BoxError, Cpu, Error, Model, Nodes, Ou, Picard, Prediction, Problem, Rows, Sampler, Save, ScoreFn,
+    Sequential,
+    nodes::{NodeTerms, Normal},
+    noise::{Address, NoiseKey, stream},
+    schedule::Level,
+    score_fn,
 };
 
 fn level(t: f64) -> Level {
@@ -38,7 +40,7 @@ fn three_lags_and_stages() {
     const NODES: usize = 14;
     let time = |j: usize| 3.0 - 0.2 * j as f64;
     let solution = |j: usize| j % 3 != 1;
-    let mut list = Discretisation::empty(level(time(0)));
+    let mut list = Nodes::empty(level(time(0)));
     for j in 1..=NODES {
         let mut terms = NodeTerms::new().c(0, Normal::dynamics(list.next_step()), number(j, 20));
         for lag in 1..=3.min(j) {
@@ -53,10 +55,12 @@ fn three_lags_and_stages() {
 
     let x = crate::oracle::starts(2, 1.0);
     let noise = crate::oracle::normals(9, 2);
-    let problem = Problem::from_list(Cpu::new(), list.clone(), (2, 1))
-        .with_init(x.clone())
-        .with_noise(noise.clone())
-        .with_save(Save::All);
+    let problem = Problem::from_nodes(Cpu::new(), list.clone())
+        .samples(2)
+        .shape([1])
+        .init(x.clone())
+        .noise(noise.clone())
+        .save(Save::All);
     let solution = Sequential.sample(&problem, &mut network()).unwrap();
     assert_eq!(solution.report.score_rows, 2 * NODES);
     for i in 0..2 {
@@ -83,7 +87,7 @@ fn two_components_and_two_normals() {
     const STEPS: usize = 6;
     let time = |j: usize| 2.0 - 0.2 * j as f64;
     let velocity = NodeTerms::wide(2).c(1, Normal::new(stream::CORRECTOR_START, 0), 1.0);
-    let mut list = Discretisation::empty(level(time(0))).with_start(&velocity).unwrap();
+    let mut list = Nodes::empty(level(time(0))).with_start(&velocity).unwrap();
     let a = |j: usize, lag: usize, to: usize, from: usize| {
         if lag <= j { number(j, 8 * lag + 2 * to + from) } else { 0.0 }
     };
@@ -110,7 +114,7 @@ fn two_components_and_two_normals() {
     }
     let x = Array2::from_shape_fn((2, 3), |(i, k)| 0.5 * i as f64 - 0.3 * k as f64);
     let key = NoiseKey::new(9);
-    let problem = Problem::from_list(Cpu::new(), list, (2, 3)).with_init(x.clone()).with_key(key);
+    let problem = Problem::from_nodes(Cpu::new(), list).samples(2).shape([3]).init(x.clone()).key(key);
     let samples = Sequential.sample(&problem, &mut network()).unwrap().samples;
     let mut normals = Array3::<f64>::zeros((STEPS + 1, 2, 3));
     for sample in 0..2 {
@@ -149,7 +153,7 @@ fn two_components_and_two_normals() {
 
 #[test]
 fn coefficients_outside_a_list_are_zero() {
-    let mut list = Discretisation::empty(level(2.0));
+    let mut list = Nodes::empty(level(2.0));
     let terms = NodeTerms::new().a(1, [0, 0], 2.0).b(1, [0, 0], 3.0).c(0, Normal::dynamics(1), 4.0);
     list.push(level(1.0), true, &terms).unwrap();
     assert_eq!((list.a(1, 1, 0, 0), list.b(1, 1, 0, 0), list.c(1, 0, 0)), (2.0, 3.0, 4.0));
@@ -166,14 +170,14 @@ fn coefficients_outside_a_list_are_zero() {
 /// Only nodes whose output is used are asked for it.
 #[test]
 fn nodes_without_weight_are_not_evaluated() {
-    let mut list = Discretisation::empty(level(2.0));
+    let mut list = Nodes::empty(level(2.0));
     list.push(level(1.5), true, &NodeTerms::new().a(1, [0, 0], 1.0)).unwrap();
     let terms = NodeTerms::new().a(1, [0, 0], 0.5).a(2, [0, 0], 0.5).b(2, [0, 0], 0.2);
     list.push(level(1.0), true, &terms).unwrap();
     let asked: Vec<bool> = list.nodes().iter().map(|n| n.evaluate).collect();
     assert_eq!(asked, [true, false, false]);
     let x = crate::oracle::starts(1, 1.0);
-    let problem = Problem::from_list(Cpu::new(), list, (1, 1)).with_init(x.clone());
+    let problem = Problem::from_nodes(Cpu::new(), list).shape([1]).init(x.clone());
     let solution = Sequential.sample(&problem, &mut network()).unwrap();
     assert_eq!(solution.report.score_rows, 1);
     let expected = x[[0, 0]] + 0.2 * respond(x[[0, 0]], 2.0);
@@ -181,7 +185,7 @@ fn nodes_without_weight_are_not_evaluated() {
 }
 
 /// What the builder says of terms: the setting's name.
-fn refused(list: &mut Discretisation, terms: &NodeTerms) -> &'static str {
+fn refused(list: &mut Nodes, terms: &NodeTerms) -> &'static str {
     match list.push(level(1.0), true, terms) {
         Err(Error::Setting { name, .. }) => name,
         other => panic!("{terms:?}: {other:?}"),
@@ -192,7 +196,7 @@ fn refused(list: &mut Discretisation, terms: &NodeTerms) -> &'static str {
 /// stays as it was.
 #[test]
 fn bad_nodes_are_refused() {
-    let mut list = Discretisation::empty(level(2.0)).with_start(&NodeTerms::wide(2)).unwrap();
+    let mut list = Nodes::empty(level(2.0)).with_start(&NodeTerms::wide(2)).unwrap();
     list.push(level(1.5), true, &NodeTerms::new().a(1, [0, 1], 1.0)).unwrap();
     let before = list.clone();
     let good = || NodeTerms::wide(2).a(1, [0, 0], 0.5).b(1, [1, 0], 0.1).c(1, Normal::dynamics(2), 0.2);
@@ -244,7 +248,7 @@ fn bad_nodes_are_refused() {
 /// Zero reads nothing, and what is given twice counts twice.
 #[test]
 fn terms_add_up() {
-    let mut list = Discretisation::empty(level(2.0));
+    let mut list = Nodes::empty(level(2.0));
     let normal = Normal::dynamics(1);
     let twice = NodeTerms::new().a(1, [0, 0], 0.25).b(1, [0, 0], 0.5).c(0, normal, 1.0);
     let twice = twice.a(1, [0, 0], 0.5).b(1, [0, 0], 0.25).c(0, normal, 2.0);
@@ -259,12 +263,12 @@ fn terms_add_up() {
 
 #[test]
 fn starts_and_numbers_come_first() {
-    let name = |result: piadm::Result<Discretisation>| match result {
+    let name = |result: piadm::Result<Nodes>| match result {
         Err(Error::Setting { name, .. }) => name,
         Ok(_) => "fine",
         Err(other) => panic!("{other:?}"),
     };
-    let empty = || Discretisation::empty(level(2.0));
+    let empty = || Nodes::empty(level(2.0));
     let noise = |to| NodeTerms::wide(2).c(to, Normal::new(7, 3), 0.5);
     assert_eq!(name(empty().with_start(&noise(1))), "fine");
     assert_eq!(name(empty().with_start(&noise(0))), "terms of the start");
@@ -326,7 +330,7 @@ impl ScoreFn<Cpu<f64>> for Pairs {
 #[test]
 fn components_heads_and_widths() {
     let start = NodeTerms::wide(2).c(1, Normal::new(stream::CORRECTOR_START, 0), 0.5);
-    let mut list = Discretisation::empty(level(2.0)).with_start(&start).unwrap();
+    let mut list = Nodes::empty(level(2.0)).with_start(&start).unwrap();
     // x' = x/2 + sum/8, v' = v/2 + product/4; then the third component keeps the difference, and what is left is the sum of all
     let both = |terms: NodeTerms| terms.a(1, [0, 0], 0.5).a(1, [1, 1], 0.5).b(1, [0, 0], 0.125).b(1, [1, 2], 0.25);
     list.push(level(1.5), true, &both(NodeTerms::wide(2))).unwrap();
@@ -337,7 +341,7 @@ fn components_heads_and_widths() {
     assert_eq!((list.components(), list.heads()), (3, 3));
     let x = Array2::from_shape_fn((2, 3), |(i, k)| 0.5 * i as f64 - 0.3 * k as f64);
     let key = NoiseKey::new(9);
-    let problem = Problem::from_list(Cpu::new(), list.clone(), (2, 3)).with_init(x.clone()).with_key(key);
+    let problem = Problem::from_nodes(Cpu::new(), list.clone()).samples(2).shape([3]).init(x.clone()).key(key);
     let found = Sequential.sample(&problem, &mut Pairs { components: 2, heads: 3 }).unwrap();
     for sample in 0..2 {
         let mut start = [0.0; 3];
@@ -350,7 +354,7 @@ fn components_heads_and_widths() {
             assert_close(found.samples[[sample as usize, k]], x2 + v2 + (x1 - v1), 1e-14, "sum");
         }
     }
-    let parallel = Picard { acceptance: piadm::Acceptance::Exact, ..Picard::default() };
+    let parallel = Picard::default().acceptance(Acceptance::Exact);
     let parallel = parallel.sample(&problem, &mut Pairs { components: 2, heads: 3 }).unwrap();
     assert_eq!(parallel.samples.mapv(f64::to_bits), found.samples.mapv(f64::to_bits));
     // networks that do not fit the nodes
@@ -367,13 +371,13 @@ fn components_heads_and_widths() {
 /// A problem needs a list that ends with a step.
 #[test]
 fn unfinished_lists_are_refused() {
-    let start = Discretisation::empty(level(2.0));
+    let start = Nodes::empty(level(2.0));
     let mut stage = start.clone();
     let terms = NodeTerms::new().a(1, [0, 0], 1.0).b(1, [0, 0], 0.1);
     stage.push(level(1.5), true, &terms).unwrap();
     stage.push(level(1.0), false, &terms).unwrap();
     for list in [start, stage] {
-        let problem = Problem::from_list(Cpu::new(), list, (1, 1));
+        let problem = Problem::from_nodes(Cpu::new(), list).shape([1]);
         let solution = Sequential.sample(&problem, &mut network());
         assert!(matches!(solution, Err(Error::Setting { name: "list", .. })));
     }

@@ -6,27 +6,25 @@ use crate::oracle::{
 };
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use piadm::{
-    DdpmVariance, Discrete, Discretisation, Edm, Error, Flow, Form, NoiseSchedule, Ou, Prediction, Rows, Scheme,
-    TimeGrid, VpCosine, score_fn,
+    Discrete, Edm, Error, Flow, Grid, Nodes, NoiseSchedule, Ou, Prediction, Rows, Scheme, VpCosine,
+    nodes::{DdpmVariance, Form},
+    score_fn,
 };
 use std::sync::Arc;
 
 /// Every schedule with a grid that ends at sigma = 0.
-fn to_data() -> Vec<(Arc<dyn NoiseSchedule>, TimeGrid)> {
-    let end = |(schedule, grid): (Arc<dyn NoiseSchedule>, TimeGrid)| {
-        let grid = grid.then_data(&*schedule).unwrap();
-        (schedule, grid)
-    };
-    schedules().into_iter().map(end).collect()
+fn to_data() -> Vec<(Arc<dyn NoiseSchedule>, Grid)> {
+    schedules().into_iter().map(|(schedule, grid)| (schedule, grid.then_data())).collect()
 }
 
 #[test]
 fn the_last_step_is_the_data_prediction_to_the_bit() {
     for (schedule, grid) in to_data() {
-        let x = starts(3, schedule.prior_std(grid.times()[0]));
-        let noise = normals(grid.steps(), 3);
+        let times = grid.times(&schedule).unwrap();
+        let x = starts(3, schedule.prior_std(times[0]));
+        let noise = normals(times.len() - 1, 3);
         for scheme in data_form() {
-            let list = Discretisation::new(&*schedule, &grid, &scheme, Prediction::Data).unwrap();
+            let list = Nodes::new(&*schedule, &grid, &scheme, Prediction::Data).unwrap();
             let last = list.nodes().len() - 1;
             let node = list.nodes()[last];
             assert_eq!((node.level.sigma, node.level.alpha), (0.0, 1.0));
@@ -55,11 +53,12 @@ fn the_last_step_is_the_data_prediction_to_the_bit() {
 #[test]
 fn the_last_step_folds_the_conversion_and_drops_the_noise() {
     for (schedule, grid) in to_data() {
-        let t = grid.times()[grid.steps() - 1];
+        let times = grid.times(&schedule).unwrap();
+        let t = times[times.len() - 2];
         let (alpha, sigma) = (schedule.alpha(t), schedule.sigma(t));
         for scheme in data_form() {
             for kind in KINDS {
-                let list = Discretisation::new(&*schedule, &grid, &scheme, kind).unwrap();
+                let list = Nodes::new(&*schedule, &grid, &scheme, kind).unwrap();
                 let [a, b, c] = row(&list, list.nodes().len() - 1);
                 let what = format!("{scheme:?}, {schedule:?}, {kind:?}");
                 let (x, d) = (0.8, -0.3);
@@ -100,8 +99,8 @@ impl NoiseSchedule for Scaled {
 #[test]
 fn the_last_step_scales_as_the_schedule_does() {
     for scheme in data_form() {
-        let grid = TimeGrid::new([0.8, 0.4, 0.0]).unwrap();
-        let list = Discretisation::new(&Scaled, &grid, &scheme, Prediction::Data).unwrap();
+        let grid = Grid::new([0.8, 0.4, 0.0]);
+        let list = Nodes::new(&Scaled, &grid, &scheme, Prediction::Data).unwrap();
         assert_eq!(row(&list, list.nodes().len() - 1), [0.0, 0.5, 0.0], "{scheme:?}");
     }
 }
@@ -126,16 +125,15 @@ fn the_2m_falls_back_to_first_order() {
     for (schedule, grid) in to_data() {
         for eta in [0.0, 1.0] {
             let one = Scheme::SdeDpmSolverPp1 { eta };
-            let new = |scheme: &Scheme, grid: &TimeGrid| {
-                Discretisation::new(&*schedule, grid, scheme, Prediction::Noise).unwrap()
-            };
-            let steps = grid.steps();
-            let short = TimeGrid::new(&grid.times()[..steps]).unwrap();
+            let new = |scheme: &Scheme, grid: &Grid| Nodes::new(&*schedule, grid, scheme, Prediction::Noise).unwrap();
+            let times = grid.times(&schedule).unwrap();
+            let steps = times.len() - 1;
+            let short = Grid::new(&times[..steps]);
             for (grid, lower, first_order) in
                 [(&grid, false, vec![1, steps]), (&short, false, vec![1]), (&short, true, vec![1, steps - 1])]
             {
                 let (two, one) = (new(&sde_two_m(eta, lower), grid), new(&one, grid));
-                for j in 1..=grid.steps() {
+                for j in 1..grid.times(&schedule).unwrap().len() {
                     let same = row(&two, j) == row(&one, j) && two.b(j, 2, 0, 0) == 0.0;
                     assert_eq!(same, first_order.contains(&j), "{schedule:?}, step {j}");
                 }
@@ -146,15 +144,14 @@ fn the_2m_falls_back_to_first_order() {
 
 #[test]
 fn heun_asks_twice_a_step_and_once_into_sigma_zero() {
-    let noise = |steps| normals(steps, 2);
-    for (grid, rows) in [
-        (TimeGrid::log_snr(&Edm, 9.0, 0.1, 10).unwrap(), 20),
-        (TimeGrid::log_snr(&Edm, 9.0, 0.1, 10).unwrap().then_data(&Edm).unwrap(), 21),
-    ] {
-        let list = Discretisation::new(&Edm, &grid, &Scheme::Heun {}, Prediction::Data).unwrap();
+    for (grid, rows) in
+        [(Grid::log_snr(10).between(9.0, 0.1), 20), (Grid::log_snr(10).between(9.0, 0.1).then_data(), 21)]
+    {
+        let steps = grid.times(&Edm).unwrap().len() - 1;
+        let list = Nodes::new(&Edm, &grid, &Scheme::Heun {}, Prediction::Data).unwrap();
         assert_eq!(list.nodes().len(), 1 + rows);
         assert_eq!(list.nodes().iter().filter(|n| n.evaluate).count(), rows);
-        assert_eq!((list.steps(), list.last_step()), (grid.steps(), grid.steps()));
+        assert_eq!((list.steps(), list.last_step()), (steps, steps));
         // A stage is at the time, and belongs to the step, of the solution after it.
         for pair in list.nodes().windows(2).filter(|pair| !pair[0].solution) {
             assert!(pair[1].solution);
@@ -162,18 +159,18 @@ fn heun_asks_twice_a_step_and_once_into_sigma_zero() {
         }
         let mut score = oracle(Prediction::Score, MODES);
         let heun = Scheme::Heun {};
-        let report = run(&Edm, &grid, &heun, &mut score, &starts(2, 9.0), &noise(grid.steps())).report;
+        let report = run(&Edm, &grid, &heun, &mut score, &starts(2, 9.0), &normals(steps, 2)).report;
         assert_eq!((report.rounds, report.score_rows), (rows, 2 * rows));
     }
 }
 
 /// Schedules that start at alpha = 0.
-fn from_pure_noise() -> Vec<(Arc<dyn NoiseSchedule>, TimeGrid)> {
+fn from_pure_noise() -> Vec<(Arc<dyn NoiseSchedule>, Grid)> {
     let table = Discrete::new([0.95, 0.8, 0.5, 0.2, 0.05, 0.0]).unwrap();
     vec![
-        (Arc::new(Flow), TimeGrid::uniform(1.0, 0.0, 20).unwrap()),
-        (Arc::new(VpCosine::default()), TimeGrid::uniform(1.0, 0.0, 20).unwrap()),
-        (Arc::new(table), TimeGrid::uniform(5.0, -1.0, 6).unwrap()),
+        (Arc::new(Flow), Grid::uniform(20).between(1.0, 0.0)),
+        (Arc::new(VpCosine::default()), Grid::uniform(20).between(1.0, 0.0)),
+        (Arc::new(table), Grid::uniform(6).between(5.0, -1.0)),
     ]
 }
 
@@ -197,9 +194,10 @@ fn first_step(scheme: &Scheme, alpha: f64, sigma: f64) -> [f64; 3] {
 #[test]
 fn data_form_starts_at_pure_noise() {
     for (schedule, grid) in from_pure_noise() {
-        assert_eq!((schedule.alpha(grid.times()[0]), schedule.sigma(grid.times()[0])), (0.0, 1.0));
-        let (alpha, sigma) = (schedule.alpha(grid.times()[1]), schedule.sigma(grid.times()[1]));
-        let (x, noise) = (starts(4, 1.0), normals(grid.steps(), 4));
+        let times = grid.times(&schedule).unwrap();
+        assert_eq!((schedule.alpha(times[0]), schedule.sigma(times[0])), (0.0, 1.0));
+        let (alpha, sigma) = (schedule.alpha(times[1]), schedule.sigma(times[1]));
+        let (x, noise) = (starts(4, 1.0), normals(times.len() - 1, 4));
         let mean = MODES.denoise(0.0, 1.0, 0.0);
         assert_close(mean, 0.65 * 1.4 - 0.35, 1e-15, "mean of the data");
         for scheme in data_form() {
@@ -229,7 +227,7 @@ fn data_form_starts_at_pure_noise() {
 #[test]
 fn the_2m_recovers_from_an_infinite_step() {
     for (schedule, grid) in from_pure_noise() {
-        let new = |s: Scheme| Discretisation::new(&*schedule, &grid, &s, Prediction::Data).unwrap();
+        let new = |s: Scheme| Nodes::new(&*schedule, &grid, &s, Prediction::Data).unwrap();
         let (two, one) = (new(two_m(false)), new(Scheme::Ddim { eta: 0.0 }));
         assert_row(row(&two, 2), row(&one, 2), 1e-14, "second step");
         assert_eq!((two.a(2, 2, 0, 0), two.b(2, 2, 0, 0)), (0.0, 0.0));
@@ -240,11 +238,10 @@ fn the_2m_recovers_from_an_infinite_step() {
 #[test]
 fn what_divides_by_alpha_is_a_typed_error() {
     for (schedule, grid) in from_pure_noise() {
-        let start = grid.times()[0];
+        let start = grid.times(&schedule).unwrap()[0];
         // The message says which part divides: the conversion of the output, or the scheme.
-        let singular = |scheme: &Scheme, kind: Prediction, part: &str| match Discretisation::new(
-            &*schedule, &grid, scheme, kind,
-        ) {
+        let singular = |scheme: &Scheme, kind: Prediction, part: &str| match Nodes::new(&*schedule, &grid, scheme, kind)
+        {
             Err(Error::Singular { step, time, what }) => {
                 assert_eq!((step, time), (1, start));
                 assert!(what.contains(part), "{scheme:?}, {kind:?}: {what}");

@@ -4,16 +4,19 @@ use crate::oracle::{
     KINDS, STOCHASTICITIES, assert_close, assert_like, assert_row, data_form, exponential, other_forms, own_kind, row,
     schedules, sde_two_m, step, two_m,
 };
-use piadm::{DdpmVariance, Discretisation, Form, NoiseSchedule, Ou, Prediction, Scheme, TimeGrid};
+use piadm::{
+    Grid, Nodes, NoiseSchedule, Ou, Prediction, Scheme,
+    nodes::{DdpmVariance, Form},
+};
 
 const FORMS: [Form; 3] = [Form::Score, Form::Noise, Form::Data];
 
 /// Both schemes give the same rows on every schedule, for every kind of output, on the way down and into sigma = 0.
 fn assert_same(left: &Scheme, right: &Scheme) {
     for (schedule, grid) in schedules() {
-        let grid = grid.then_data(&*schedule).unwrap();
+        let grid = grid.then_data();
         for kind in KINDS {
-            let list = |s: &Scheme| Discretisation::new(&*schedule, &grid, s, kind).unwrap();
+            let list = |s: &Scheme| Nodes::new(&*schedule, &grid, s, kind).unwrap();
             let (l, r) = (list(left), list(right));
             assert_eq!(l.nodes(), r.nodes());
             for j in 1..l.nodes().len() {
@@ -44,7 +47,7 @@ fn the_data_form_is_sde_dpm_solver_with_the_square_of_the_stochasticity() {
 fn the_stochastic_2m_without_noise_is_the_2m() {
     for (schedule, grid) in schedules() {
         for last in [false, true] {
-            let list = |scheme: Scheme| Discretisation::new(&*schedule, &grid, &scheme, Prediction::Flow).unwrap();
+            let list = |scheme: Scheme| Nodes::new(&*schedule, &grid, &scheme, Prediction::Flow).unwrap();
             assert_eq!(list(two_m(last)), list(sde_two_m(0.0, last)));
         }
     }
@@ -67,16 +70,16 @@ fn variance_preserving_schedules_are_ornstein_uhlenbeck() {
             continue;
         }
         let clock = |t: &f64| -2.0 * schedule.log_alpha(*t);
-        let ou_grid = TimeGrid::new(grid.times().iter().map(clock).collect::<Vec<_>>()).unwrap();
+        let ou_grid = Grid::new(grid.times(&schedule).unwrap().iter().map(clock).collect::<Vec<_>>());
         let timeless = |scheme: &Scheme| !matches!(scheme, Scheme::EulerMaruyama { .. });
         for scheme in data_form().into_iter().chain(other_forms()).filter(timeless) {
             for kind in KINDS {
-                let own = Discretisation::new(&*schedule, &grid, &scheme, kind).unwrap();
-                let ou = Discretisation::new(&Ou, &ou_grid, &scheme, kind).unwrap();
+                let own = Nodes::new(&*schedule, &grid, &scheme, kind).unwrap();
+                let ou = Nodes::new(&Ou, &ou_grid, &scheme, kind).unwrap();
                 for j in 1..own.nodes().len() {
                     let what = format!("{scheme:?}, {schedule:?}, {kind:?}, node {j}");
                     assert_like(row(&own, j), row(&ou, j), 1e-12, &what);
-                    let second = |l: &Discretisation| [l.a(j, 2, 0, 0), l.b(j, 2, 0, 0), 0.0];
+                    let second = |l: &Nodes| [l.a(j, 2, 0, 0), l.b(j, 2, 0, 0), 0.0];
                     assert_like(second(&own), second(&ou), 1e-11, &format!("{what}, second lag"));
                     compared += 1;
                 }
@@ -105,7 +108,7 @@ fn the_score_form_on_ornstein_uhlenbeck_is_the_row_of_the_paper() {
 #[test]
 fn exponential_integrators_compose() {
     for (schedule, grid) in schedules() {
-        let times = grid.times();
+        let times = grid.times(&schedule).unwrap();
         let (t, middle, u) = (times[2], times[5], times[9]);
         for form in FORMS {
             for ups in STOCHASTICITIES {
@@ -134,7 +137,7 @@ fn noise_level(scheme: &Scheme) -> f64 {
 
 /// Coefficients on state, score and noise of the list's last step, with the score frozen. Before the step the state counts
 /// as its start: a multistep scheme sees it only in differences, which are of second order.
-fn frozen_last_step(list: &Discretisation) -> [f64; 3] {
+fn frozen_last_step(list: &Nodes) -> [f64; 3] {
     let nodes = list.nodes();
     let last = nodes.len() - 1;
     let start = (0..last).rev().find(|&j| nodes[j].solution).unwrap();
@@ -156,15 +159,15 @@ fn frozen_last_step(list: &Discretisation) -> [f64; 3] {
 fn short_steps_have_the_rates_of_the_reverse_equation() {
     for (schedule, grid) in schedules() {
         // In the middle of an interval of the table, where the rates do not jump.
-        let t = grid.times()[6].floor().max(0.0) + 0.37;
+        let t = grid.times(&schedule).unwrap()[6].floor().max(0.0) + 0.37;
         let d = 1e-4;
         let f = (schedule.log_alpha(t + d) - schedule.log_alpha(t - d)) / (2.0 * d);
         let variance = |t: f64| schedule.sigma(t).powi(2);
         let g2 = (variance(t + d) - variance(t - d)) / (2.0 * d) - 2.0 * f * variance(t);
         let e = 1e-6;
-        let grid = TimeGrid::new([t + 2.0 * e, t + e, t]).unwrap();
+        let grid = Grid::new([t + 2.0 * e, t + e, t]);
         for scheme in data_form().into_iter().chain(other_forms()) {
-            let list = Discretisation::new(&*schedule, &grid, &scheme, Prediction::Score).unwrap();
+            let list = Nodes::new(&*schedule, &grid, &scheme, Prediction::Score).unwrap();
             let [a, b, c] = frozen_last_step(&list);
             let eta = noise_level(&scheme);
             let what = format!("{scheme:?}, {schedule:?}");

@@ -2,8 +2,11 @@
 
 use ndarray::{Array2, Array3, ArrayView2, ArrayViewMut2};
 use piadm::{
-    Cpu, DdpmVariance, Discrete, Discretisation, Edm, Flow, Form, NoiseSchedule, Ou, Prediction, Problem, Rows,
-    Sampler, Save, Scheme, ScoreFn, Sequential, Solution, TimeGrid, Ve, VpCosine, VpLinear, score_fn,
+    Cpu, Discrete, Edm, Flow, Grid, Nodes, NoiseSchedule, Ou, Prediction, Problem, Rows, Sampler, Save, Scheme,
+    ScoreFn, Sequential, Solution, Ve, VpCosine, VpLinear,
+    grid::Spacing,
+    nodes::{DdpmVariance, Form},
+    score_fn,
 };
 use std::sync::Arc;
 
@@ -69,17 +72,18 @@ pub fn oracle(kind: Prediction, data: Modes) -> impl ScoreFn<Cpu<f64>> {
 /// Runs the sequential sampler from `x` (samples x dim) with the given normals and keeps every step.
 pub fn run(
     schedule: &(impl NoiseSchedule + Clone + 'static),
-    grid: &TimeGrid,
+    grid: &Grid,
     scheme: &Scheme,
     score: &mut dyn ScoreFn<Cpu<f64>>,
     x: &Array2<f64>,
     noise: &Array3<f64>,
 ) -> Solution<Cpu<f64>> {
-    let cpu = Cpu::<f64>::new();
-    let problem = Problem::new(cpu, schedule.clone(), grid.clone(), scheme.clone(), x.dim())
-        .with_init(x.clone())
-        .with_noise(noise.clone())
-        .with_save(Save::All);
+    let problem = Problem::on(Cpu::new(), schedule.clone(), grid.clone(), scheme.clone())
+        .samples(x.nrows())
+        .shape([x.ncols()])
+        .init(x.clone())
+        .noise(noise.clone())
+        .save(Save::All);
     Sequential.sample(&problem, score).unwrap()
 }
 
@@ -95,17 +99,15 @@ pub fn normals(steps: usize, samples: usize) -> Array3<f64> {
 }
 
 /// Every schedule with an ordinary grid that stays off both ends.
-pub fn schedules() -> Vec<(Arc<dyn NoiseSchedule>, TimeGrid)> {
+pub fn schedules() -> Vec<(Arc<dyn NoiseSchedule>, Grid)> {
     let table = Discrete::linear(100, 1e-3, 0.2).unwrap();
-    let on = |schedule: Arc<dyn NoiseSchedule>, t_max: f64, t_min: f64| {
-        let grid = TimeGrid::log_snr(&*schedule, t_max, t_min, 12).unwrap();
-        (schedule, grid)
-    };
+    let on =
+        |schedule: Arc<dyn NoiseSchedule>, t_max: f64, t_min: f64| (schedule, Grid::log_snr(12).between(t_max, t_min));
     vec![
         on(Arc::new(Ou), 5.0, 0.02),
         on(Arc::new(VpLinear::default()), 0.9, 0.01),
         on(Arc::new(VpCosine::default()), 0.95, 0.02),
-        (Arc::new(table), TimeGrid::linspace(100, 12).unwrap()),
+        (Arc::new(table), Grid::table(12, Spacing::Linspace)),
         on(Arc::new(Ve), 100.0, 0.01),
         on(Arc::new(Edm), 10.0, 0.05),
         on(Arc::new(Flow), 0.97, 0.03),
@@ -164,14 +166,14 @@ pub fn own_kind(form: Form) -> Prediction {
 }
 
 /// (a, b, c) of a node at the first lag.
-pub fn row(list: &Discretisation, node: usize) -> [f64; 3] {
+pub fn row(list: &Nodes, node: usize) -> [f64; 3] {
     [list.a(node, 1, 0, 0), list.b(node, 1, 0, 0), list.c(node, 0, 0)]
 }
 
 /// (a, b, c) of one step from `t` to `u`.
 pub fn step(schedule: &dyn NoiseSchedule, scheme: &Scheme, kind: Prediction, t: f64, u: f64) -> [f64; 3] {
-    let grid = TimeGrid::new([t, u]).unwrap();
-    row(&Discretisation::new(schedule, &grid, scheme, kind).unwrap(), 1)
+    let grid = Grid::new([t, u]);
+    row(&Nodes::new(schedule, &grid, scheme, kind).unwrap(), 1)
 }
 
 #[track_caller]

@@ -6,7 +6,11 @@ use crate::oracle::{
     schedules, sde_two_m, starts, two_m,
 };
 use ndarray::{Array2, Array3, Axis};
-use piadm::{DdpmVariance, Discretisation, Edm, Flow, Form, Level, NoiseSchedule, Ou, Prediction, Scheme, TimeGrid};
+use piadm::{
+    Edm, Flow, Grid, Nodes, NoiseSchedule, Ou, Prediction, Scheme,
+    nodes::{DdpmVariance, Form, Node},
+    schedule::Level,
+};
 use rand::{Rng, SeedableRng};
 use std::sync::Arc;
 
@@ -31,7 +35,7 @@ impl Affine {
 
 /// All nodes of a list for data N(mean, variance), from the list's coefficients alone, started from the law of its first
 /// node. The output is affine in the state: slope * x + constant.
-fn propagate(list: &Discretisation, kind: Prediction, mean: f64, variance: f64) -> Vec<Affine> {
+fn propagate(list: &Nodes, kind: Prediction, mean: f64, variance: f64) -> Vec<Affine> {
     let mut nodes: Vec<Affine> = Vec::new();
     for (j, node) in list.nodes().iter().enumerate() {
         let mut next = Affine { mean: 0.0, weights: vec![0.0; list.steps() + 1] };
@@ -61,8 +65,8 @@ fn marginal(level: &Level, variance: f64) -> f64 {
     level.alpha * level.alpha * variance + level.sigma * level.sigma
 }
 
-fn list(schedule: &dyn NoiseSchedule, grid: &TimeGrid, scheme: &Scheme, kind: Prediction) -> Discretisation {
-    Discretisation::new(schedule, grid, scheme, kind).unwrap()
+fn list(schedule: &dyn NoiseSchedule, grid: &Grid, scheme: &Scheme, kind: Prediction) -> Nodes {
+    Nodes::new(schedule, grid, scheme, kind).unwrap()
 }
 
 /// The sampler computes exactly the list, with one normal a step.
@@ -70,11 +74,12 @@ fn list(schedule: &dyn NoiseSchedule, grid: &TimeGrid, scheme: &Scheme, kind: Pr
 fn the_sampler_walks_the_list() {
     let (mean, variance) = (0.7, 0.3);
     for (schedule, grid) in schedules() {
+        let steps = grid.times(&schedule).unwrap().len() - 1;
         for scheme in data_form().into_iter().chain(other_forms()) {
             let kind = Prediction::Velocity;
             let list = list(&*schedule, &grid, &scheme, kind);
             let law = propagate(&list, kind, mean, variance);
-            let (z, noise) = (starts(3, 1.0), normals(grid.steps(), 3));
+            let (z, noise) = (starts(3, 1.0), normals(steps, 3));
             let x = z.mapv(|z| law[0].at(z, std::iter::empty()));
             let data = gaussian(mean, variance);
             let solution = run(&schedule, &grid, &scheme, &mut oracle(kind, data), &x, &noise);
@@ -95,8 +100,9 @@ fn the_sampler_walks_the_list() {
 #[test]
 fn nodes_do_not_depend_on_the_kind_of_output() {
     for (schedule, grid) in schedules() {
-        let x = starts(5, schedule.prior_std(grid.times()[0]));
-        let noise = normals(grid.steps(), 5);
+        let times = grid.times(&schedule).unwrap();
+        let x = starts(5, schedule.prior_std(times[0]));
+        let noise = normals(times.len() - 1, 5);
         for scheme in data_form().into_iter().chain(other_forms()) {
             let states = |kind| {
                 let solution = run(&schedule, &grid, &scheme, &mut oracle(kind, MODES), &x, &noise);
@@ -140,7 +146,7 @@ fn point_masses_are_exact_in_data_form() {
 fn the_larger_variance_of_ddpm_is_exact_for_unit_gaussians() {
     let large = Scheme::Ddpm { variance: DdpmVariance::Large };
     for steps in [1, 5] {
-        let grid = TimeGrid::log_snr(&Ou, 4.0, 0.01, steps).unwrap();
+        let grid = Grid::log_snr(steps).between(4.0, 0.01);
         let list = list(&Ou, &grid, &large, Prediction::Noise);
         for law in propagate(&list, Prediction::Noise, 0.0, 1.0) {
             assert_close(law.variance(), 1.0, 1e-13, "variance");
@@ -184,14 +190,13 @@ fn expected_order(scheme: &Scheme) -> f64 {
     }
 }
 
-/// The noise levels of a shared grid in any number of steps, in time for Euler-Maruyama. The outermost levels are left
+/// The noise levels of shared times in any number of steps, in time for Euler-Maruyama. The outermost levels are left
 /// out: Euler's method is far from its limit there.
-fn refined(schedule: &dyn NoiseSchedule, grid: &TimeGrid, scheme: &Scheme, steps: usize) -> TimeGrid {
-    let times = grid.times();
+fn refined(times: &[f64], scheme: &Scheme, steps: usize) -> Grid {
     let (t_max, t_min) = (times[2], times[times.len() - 3]);
     match scheme {
-        Scheme::EulerMaruyama { .. } => TimeGrid::uniform(t_max, t_min, steps).unwrap(),
-        _ => TimeGrid::log_snr(schedule, t_max, t_min, steps).unwrap(),
+        Scheme::EulerMaruyama { .. } => Grid::uniform(steps).between(t_max, t_min),
+        _ => Grid::log_snr(steps).between(t_max, t_min),
     }
 }
 
@@ -206,17 +211,17 @@ fn smooth(schedule: &dyn NoiseSchedule, scheme: &Scheme) -> bool {
 fn variances_of_gaussians_converge_with_their_order() {
     let variance = 0.5;
     for (schedule, grid) in schedules() {
+        let times = grid.times(&schedule).unwrap();
         for scheme in data_form().into_iter().chain(other_forms()) {
             if !smooth(&*schedule, &scheme) {
                 continue;
             }
             let errors = [200, 400].map(|steps| {
-                let grid = refined(&*schedule, &grid, &scheme, steps);
+                let grid = refined(&times, &scheme, steps);
                 let list = list(&*schedule, &grid, &scheme, Prediction::Data);
                 let law = propagate(&list, Prediction::Data, 0.0, variance);
-                let error = |(node, law): (&piadm::Node, Affine)| {
-                    (law.variance() / marginal(&node.level, variance) - 1.0).abs()
-                };
+                let error =
+                    |(node, law): (&Node, Affine)| (law.variance() / marginal(&node.level, variance) - 1.0).abs();
                 let ends = list.nodes().iter().zip(law).filter(|(node, _)| node.solution);
                 ends.map(error).fold(0.0, f64::max)
             });
@@ -245,15 +250,16 @@ fn deterministic() -> Vec<Scheme> {
 /// The states at every fifth of a run without noise from `x`.
 fn flow(
     schedule: &(impl NoiseSchedule + Clone + 'static),
-    grid: &TimeGrid,
+    grid: &Grid,
     scheme: &Scheme,
     data: Modes,
     x: &Array2<f64>,
 ) -> Vec<Array2<f64>> {
-    let noise = Array3::zeros((grid.steps(), x.nrows(), 1));
+    let steps = grid.times(schedule).unwrap().len() - 1;
+    let noise = Array3::zeros((steps, x.nrows(), 1));
     let mut score = oracle(Prediction::Noise, data);
     let path = run(schedule, grid, scheme, &mut score, x, &noise).path;
-    let fifth = |k: usize| path.at(k * grid.steps() / 5).unwrap().to_owned();
+    let fifth = |k: usize| path.at(k * steps / 5).unwrap().to_owned();
     (1..=5).map(fifth).collect()
 }
 
@@ -267,13 +273,15 @@ fn largest_difference(x: &[Array2<f64>], y: &[Array2<f64>]) -> f64 {
 fn paths_of_the_gaussian_flow_converge_with_their_order() {
     let (mean, variance) = (0.7, 0.3);
     for (schedule, grid) in schedules() {
+        let times = grid.times(&schedule).unwrap();
         for scheme in deterministic() {
             if !smooth(&*schedule, &scheme) {
                 continue;
             }
             let errors = [200, 400].map(|steps| {
-                let grid = refined(&*schedule, &grid, &scheme, steps);
-                let level = |k: usize| Level::at(&*schedule, grid.times()[k * steps / 5]);
+                let grid = refined(&times, &scheme, steps);
+                let times = grid.times(&schedule).unwrap();
+                let level = |k: usize| Level::at(&*schedule, times[k * steps / 5]);
                 let t = level(0);
                 let x = starts(4, marginal(&t, variance).sqrt());
                 let exact = |u: Level| {
@@ -295,7 +303,7 @@ fn paths_of_a_mixture_converge_with_their_order() {
     let cases: [(Arc<dyn NoiseSchedule>, f64, f64); 3] =
         [(Arc::new(Ou), 4.0, 0.05), (Arc::new(Flow), 0.9, 0.05), (Arc::new(Edm), 10.0, 0.1)];
     for (schedule, t_max, t_min) in cases {
-        let grid = |steps| TimeGrid::log_snr(&schedule, t_max, t_min, steps).unwrap();
+        let grid = |steps| Grid::log_snr(steps).between(t_max, t_min);
         let x = starts(9, schedule.prior_std(t_max));
         let reference = flow(&schedule, &grid(6000), &Scheme::Heun {}, MODES, &x);
         for scheme in deterministic() {
@@ -316,7 +324,7 @@ fn stochastic_paths_of_a_mixture_converge() {
     const SAMPLES: usize = 200;
     let mut rng = rand::rngs::StdRng::seed_from_u64(5);
     let fine_noise = Array3::from_shape_fn((FINE, SAMPLES, 1), |_| rng.sample(rand_distr::StandardNormal));
-    let grid = |steps| TimeGrid::log_snr(&Ou, 4.0, 0.05, steps).unwrap();
+    let grid = |steps| Grid::log_snr(steps).between(4.0, 0.05);
     let x = starts(SAMPLES, 1.0);
     let data = |scheme: &Scheme, steps| list(&Ou, &grid(steps), scheme, Prediction::Data);
     for scheme in [exponential(Form::Data, 1.0), exponential(Form::Data, 0.6), sde_two_m(1.0, false)] {

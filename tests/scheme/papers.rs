@@ -1,12 +1,14 @@
 //! Whole runs against the algorithms of the papers, written out here in the papers' own variables.
 
 use crate::oracle::{
-    MODES, STOCHASTICITIES, assert_close, exponential, normals, oracle, own_kind, run, schedules, sde_two_m, starts,
-    step, two_m,
+    MODES, STOCHASTICITIES, assert_close, assert_row, exponential, normals, oracle, own_kind, run, schedules,
+    sde_two_m, starts, step, two_m,
 };
 use ndarray::Axis;
 use piadm::{
-    DdpmVariance, Discrete, Edm, Flow, Form, NoiseSchedule, Ou, Prediction, Scheme, TimeGrid, VpCosine, VpLinear,
+    Discrete, Edm, Flow, Grid, NoiseSchedule, Ou, Prediction, Scheme, VpCosine, VpLinear,
+    grid::Spacing,
+    nodes::{DdpmVariance, Form},
 };
 use std::sync::Arc;
 
@@ -15,18 +17,19 @@ const SAMPLES: usize = 7;
 /// Compares a run with `algorithm`, which gets a start and the normals of its steps and returns the states at all grid points.
 fn assert_run(
     schedule: &(impl NoiseSchedule + Clone + 'static),
-    grid: &TimeGrid,
+    grid: &Grid,
     scheme: &Scheme,
     kind: Prediction,
     algorithm: impl Fn(f64, &[f64]) -> Vec<f64>,
 ) {
-    let x = starts(SAMPLES, schedule.prior_std(grid.times()[0]));
-    let noise = normals(grid.steps(), SAMPLES);
+    let times = grid.times(schedule).unwrap();
+    let x = starts(SAMPLES, schedule.prior_std(times[0]));
+    let noise = normals(times.len() - 1, SAMPLES);
     let solution = run(schedule, grid, scheme, &mut oracle(kind, MODES), &x, &noise);
     for (i, x) in x.iter().enumerate() {
         let noise = noise.index_axis(Axis(1), i);
         let expected = algorithm(*x, &noise.iter().copied().collect::<Vec<_>>());
-        assert_eq!(expected.len(), grid.steps() + 1);
+        assert_eq!(expected.len(), times.len());
         for (m, expected) in expected.into_iter().enumerate() {
             let found = solution.path.states()[[m, i, 0]];
             let what = format!("{scheme:?}, {schedule:?}, {kind:?}, step {m}");
@@ -54,7 +57,7 @@ fn ddpm_is_algorithm_2_of_its_paper() {
     let betas = betas(60);
     let bars = alphas_cumprod(&betas);
     let schedule = Discrete::new(bars.clone()).unwrap();
-    let grid = TimeGrid::linspace(60, 59).unwrap().then_data(&schedule).unwrap();
+    let grid = Grid::table(59, Spacing::Linspace).then_data();
     for variance in [DdpmVariance::Small, DdpmVariance::Large] {
         let algorithm = |x: f64, noise: &[f64]| {
             let mut path = vec![x];
@@ -83,8 +86,8 @@ fn ddpm_is_algorithm_2_of_its_paper() {
 fn ddim_is_equation_12_of_its_paper() {
     let bars = alphas_cumprod(&betas(60));
     let schedule = Discrete::new(bars.clone()).unwrap();
-    let grid = TimeGrid::leading(60, 11, 1).unwrap();
-    let index: Vec<usize> = grid.times().iter().map(|t| *t as usize).collect();
+    let grid = Grid::table(11, Spacing::Leading { offset: 1 });
+    let index: Vec<usize> = grid.times(&schedule).unwrap().iter().map(|t| *t as usize).collect();
     for eta in [0.0, 0.3, 1.0] {
         let algorithm = |x: f64, noise: &[f64]| {
             let mut path = vec![x];
@@ -119,11 +122,12 @@ fn euler_maruyama_is_made_of_f_and_g() {
     ];
     assert_eq!(beta(1.0), 20.0);
     for (schedule, [t_max, t_min], rates) in cases {
-        let grid = TimeGrid::uniform(t_max, t_min, 40).unwrap();
+        let grid = Grid::uniform(40).between(t_max, t_min);
+        let times = grid.times(&schedule).unwrap();
         for ups in STOCHASTICITIES {
             let algorithm = |x: f64, noise: &[f64]| {
                 let mut path = vec![x];
-                for (m, pair) in grid.times().windows(2).enumerate() {
+                for (m, pair) in times.windows(2).enumerate() {
                     let (x, t, e) = (path[m], pair[0], pair[0] - pair[1]);
                     let (f, g2) = rates(t);
                     let (alpha, sigma) = (schedule.alpha(t), schedule.sigma(t));
@@ -160,18 +164,19 @@ fn karras_heun(x: f64, sigmas: &[f64]) -> Vec<f64> {
 #[test]
 fn heun_is_algorithm_1_of_karras() {
     let heun = Scheme::Heun {};
-    let grid = TimeGrid::karras(&Edm, 0.002, 80.0, 7.0, 17).unwrap().then_data(&Edm).unwrap();
-    let algorithm = |x: f64, _: &[f64]| karras_heun(x, grid.times());
+    let grid = Grid::karras(17, 0.002, 80.0, 7.0).then_data();
+    let sigmas = grid.times(&Edm).unwrap();
+    let algorithm = |x: f64, _: &[f64]| karras_heun(x, &sigmas);
     for kind in [Prediction::Data, Prediction::Noise] {
         assert_run(&Edm, &grid, &heun, kind, algorithm);
     }
     let cases: [(Arc<dyn NoiseSchedule>, f64); 3] =
         [(Arc::new(Ou), 4.0), (Arc::new(Flow), 0.95), (Arc::new(VpCosine::default()), 0.9)];
     for (schedule, t_max) in cases {
-        let grid = TimeGrid::log_snr(&schedule, t_max, 0.02, 16).unwrap();
-        let grid = grid.then_data(&schedule).unwrap();
-        let alpha = |m: usize| schedule.alpha(grid.times()[m]);
-        let ratios: Vec<f64> = grid.times().iter().map(|&t| schedule.sigma(t) / schedule.alpha(t)).collect();
+        let grid = Grid::log_snr(16).between(t_max, 0.02).then_data();
+        let times = grid.times(&schedule).unwrap();
+        let alpha = |m: usize| schedule.alpha(times[m]);
+        let ratios: Vec<f64> = times.iter().map(|&t| schedule.sigma(t) / schedule.alpha(t)).collect();
         let algorithm = |x: f64, _: &[f64]| {
             let path = karras_heun(x / alpha(0), &ratios);
             path.into_iter().enumerate().map(|(m, x)| alpha(m) * x).collect()
@@ -184,15 +189,16 @@ fn heun_is_algorithm_1_of_karras() {
 #[test]
 fn dpm_solver_pp_2m_is_algorithm_2_of_its_paper() {
     for (schedule, grid) in schedules() {
-        let lambda: Vec<f64> = grid.times().iter().map(|&t| schedule.log_snr(t)).collect();
+        let times = grid.times(&schedule).unwrap();
+        let lambda: Vec<f64> = times.iter().map(|&t| schedule.log_snr(t)).collect();
         for lower_order_final in [false, true] {
             let algorithm = |x: f64, _: &[f64]| {
                 let (mut path, mut before) = (vec![x], None);
-                for (m, pair) in grid.times().windows(2).enumerate() {
+                for (m, pair) in times.windows(2).enumerate() {
                     let (x, t, u) = (path[m], pair[0], pair[1]);
                     let d = MODES.denoise(schedule.alpha(t), schedule.sigma(t), x);
                     let h = lambda[m + 1] - lambda[m];
-                    let last = lower_order_final && m + 1 == grid.steps();
+                    let last = lower_order_final && m + 1 == times.len() - 1;
                     let used = match before {
                         Some(before) if !last => {
                             let r = (lambda[m] - lambda[m - 1]) / h;
@@ -216,8 +222,8 @@ fn dpm_solver_pp_2m_is_algorithm_2_of_its_paper() {
 /// denoising into sigma = 0.
 #[test]
 fn the_stochastic_2m_is_the_midpoint_form() {
-    let grid = TimeGrid::karras(&Edm, 0.02, 20.0, 7.0, 14).unwrap().then_data(&Edm).unwrap();
-    let sigmas = grid.times();
+    let grid = Grid::karras(14, 0.02, 20.0, 7.0).then_data();
+    let sigmas = grid.times(&Edm).unwrap();
     for eta in [0.0, 0.4, 1.0, 1.7] {
         let algorithm = |x: f64, noise: &[f64]| {
             let (mut path, mut old, mut h_last) = (vec![x], 0.0, 0.0);
@@ -250,9 +256,10 @@ fn the_stochastic_2m_is_the_midpoint_form() {
 #[test]
 fn the_first_order_stochastic_solver_is_that_of_its_paper() {
     for (schedule, grid) in schedules() {
+        let times = grid.times(&schedule).unwrap();
         let algorithm = |x: f64, noise: &[f64]| {
             let mut path = vec![x];
-            for (m, pair) in grid.times().windows(2).enumerate() {
+            for (m, pair) in times.windows(2).enumerate() {
                 let (x, t, u) = (path[m], pair[0], pair[1]);
                 let h = schedule.log_snr(u) - schedule.log_snr(t);
                 let d = MODES.denoise(schedule.alpha(t), schedule.sigma(t), x);
@@ -273,7 +280,8 @@ fn the_first_order_stochastic_solver_is_that_of_its_paper() {
 #[test]
 fn exponential_rows_have_their_closed_forms() {
     for (schedule, grid) in schedules() {
-        for pair in grid.times().windows(2) {
+        let times = grid.times(&schedule).unwrap();
+        for pair in times.windows(2) {
             let (t, u) = (pair[0], pair[1]);
             let (alpha_t, alpha_u) = (schedule.alpha(t), schedule.alpha(u));
             let (ratio_t, ratio_u) = (schedule.sigma(t) / alpha_t, schedule.sigma(u) / alpha_u);
@@ -289,7 +297,7 @@ fn exponential_rows_have_their_closed_forms() {
                 for (form, b) in [(Form::Noise, noise), (Form::Score, 0.5 * share * weight)] {
                     let found = step(&*schedule, &exponential(form, ups), own_kind(form), t, u);
                     let what = format!("{schedule:?}, {form:?}, {t} to {u}");
-                    crate::oracle::assert_row(found, [alpha_u / alpha_t, b, c], 1e-11, &what);
+                    assert_row(found, [alpha_u / alpha_t, b, c], 1e-11, &what);
                 }
             }
         }

@@ -5,8 +5,9 @@
 
 use crate::oracle::{assert_close, assert_row, exponential, step, two_m};
 use piadm::{
-    DdpmVariance, Discretisation, Edm, Flow, Form, Level, NoiseSchedule, Ou, Prediction, Scheme, TimeGrid, Ve,
-    VpCosine, VpLinear,
+    Edm, Flow, Grid, Nodes, NoiseSchedule, Ou, Prediction, Scheme, Ve, VpCosine, VpLinear,
+    nodes::{DdpmVariance, Form},
+    schedule::Level,
 };
 
 struct Reference {
@@ -226,8 +227,8 @@ fn score_weights_keep_all_digits() {
 fn multistep_weights_of_short_steps() {
     // lambda = -log sigma near 0, lengths 1 : 2.
     let e: f64 = 1e-9;
-    let grid = TimeGrid::new([e.exp(), 1.0, (-2.0 * e).exp()]).unwrap();
-    let list = Discretisation::new(&Edm, &grid, &two_m(false), Prediction::Data).unwrap();
+    let grid = Grid::new([e.exp(), 1.0, (-2.0 * e).exp()]);
+    let list = Nodes::new(&Edm, &grid, &two_m(false), Prediction::Data).unwrap();
     // h = 2e, r = 1/2: weights 2 and -1 on b = 1 - e^{-h}. The times themselves are rounded to 1e-16 / 1e-9.
     let b = -(-2.0 * e).exp_m1();
     assert_close(list.b(2, 1, 0, 0) / b, 2.0, 1e-6, "newer data prediction");

@@ -1,16 +1,19 @@
 //! Settings outside their range, grids outside the schedule, runs from inside a grid.
 
 use crate::common::push;
-use crate::oracle::{MODES, data_form, exponential, normals, oracle, other_forms, row, run, schedules, sde_two_m};
+use crate::oracle::{
+    MODES, data_form, exponential, normals, oracle, other_forms, row, run, schedules, sde_two_m, starts,
+};
 use ndarray::Array2;
 use piadm::{
-    Cpu, Discretisation, Error, Flow, Form, Level, NoiseSchedule, Ou, Prediction, Problem, Sampler, Scheme, Sequential,
-    TimeGrid,
+    Cpu, Error, Flow, Grid, Nodes, NoiseSchedule, Ou, Prediction, Problem, Sampler, Save, Scheme, Sequential,
+    nodes::{DdpmVariance, Form},
+    schedule::Level,
 };
 
 fn refused(scheme: Scheme) -> (&'static str, String) {
-    let grid = TimeGrid::uniform(2.0, 1.0, 4).unwrap();
-    match Discretisation::new(&Ou, &grid, &scheme, Prediction::Data) {
+    let grid = Grid::uniform(4).between(2.0, 1.0);
+    match Nodes::new(&Ou, &grid, &scheme, Prediction::Data) {
         Err(Error::Setting { name, value, .. }) => (name, value),
         other => panic!("{scheme:?}: {other:?}"),
     }
@@ -36,8 +39,8 @@ fn noise_levels_have_ranges() {
 
 #[test]
 fn grids_outside_the_schedule_are_refused() {
-    let grid = TimeGrid::uniform(1.5, 0.5, 4).unwrap();
-    match Discretisation::new(&Flow, &grid, &Scheme::default(), Prediction::Data) {
+    let grid = Grid::uniform(4).between(1.5, 0.5);
+    match Nodes::new(&Flow, &grid, &Scheme::default(), Prediction::Data) {
         Err(Error::GridRange { index: 0, time, max, .. }) => assert_eq!((time, max), (1.5, 1.0)),
         other => panic!("{other:?}"),
     }
@@ -48,9 +51,9 @@ fn grids_outside_the_schedule_are_refused() {
 #[test]
 fn steps_without_length_are_refused() {
     let refused = |schedule: &dyn NoiseSchedule, times: &[f64]| {
-        let grid = TimeGrid::new(times).unwrap();
+        let grid = Grid::new(times);
         for scheme in data_form().into_iter().chain(other_forms()) {
-            let list = Discretisation::new(schedule, &grid, &scheme, Prediction::Noise);
+            let list = Nodes::new(schedule, &grid, &scheme, Prediction::Noise);
             assert!(matches!(list, Err(Error::Setting { name: "log-SNR step", .. })), "{list:?}");
         }
     };
@@ -90,14 +93,15 @@ fn one_step() -> impl Iterator<Item = Scheme> {
 #[test]
 fn a_list_from_a_later_step_is_the_tail() {
     for (schedule, grid) in schedules() {
+        let steps = grid.times(&schedule).unwrap().len() - 1;
         for scheme in one_step() {
             let kind = Prediction::Velocity;
-            let whole = Discretisation::new(&*schedule, &grid, &scheme, kind).unwrap();
-            for first in [0, 1, 7, grid.steps() - 1] {
-                let tail = Discretisation::for_steps(&*schedule, &grid, &scheme, kind, first..grid.steps()).unwrap();
-                assert_eq!(tail.nodes().len(), grid.steps() - first + 1);
-                assert_eq!((tail.first_step(), tail.last_step()), (first, grid.steps()));
-                assert_eq!(tail.steps(), grid.steps() - first);
+            let whole = Nodes::new(&*schedule, &grid, &scheme, kind).unwrap();
+            for first in [0, 1, 7, steps - 1] {
+                let tail = Nodes::for_steps(&*schedule, &grid, &scheme, kind, first..steps).unwrap();
+                assert_eq!(tail.nodes().len(), steps - first + 1);
+                assert_eq!((tail.first_step(), tail.last_step()), (first, steps));
+                assert_eq!(tail.steps(), steps - first);
                 for j in 1..tail.nodes().len() {
                     assert_eq!(tail.nodes()[j], whole.nodes()[first + j]);
                     assert_eq!(row(&tail, j), row(&whole, first + j));
@@ -110,9 +114,9 @@ fn a_list_from_a_later_step_is_the_tail() {
 /// A multistep scheme has no past at its start; only its first node differs.
 #[test]
 fn a_multistep_list_restarts_with_first_order() {
-    let grid = TimeGrid::log_snr(&Ou, 4.0, 0.1, 10).unwrap();
+    let grid = Grid::log_snr(10).between(4.0, 0.1);
     let scheme = sde_two_m(1.0, false);
-    let from = |first| Discretisation::for_steps(&Ou, &grid, &scheme, Prediction::Noise, first..grid.steps()).unwrap();
+    let from = |first| Nodes::for_steps(&Ou, &grid, &scheme, Prediction::Noise, first..10).unwrap();
     let (whole, tail) = (from(0), from(4));
     assert_eq!(tail.b(1, 2, 0, 0), 0.0);
     assert_ne!(row(&tail, 1), row(&whole, 5));
@@ -124,9 +128,9 @@ fn a_multistep_list_restarts_with_first_order() {
 
 #[test]
 fn a_start_must_leave_a_step() {
-    let grid = TimeGrid::uniform(2.0, 1.0, 4).unwrap();
+    let grid = Grid::uniform(4).between(2.0, 1.0);
     for first in [4, 5, usize::MAX] {
-        let list = Discretisation::for_steps(&Ou, &grid, &Scheme::default(), Prediction::Data, first..grid.steps());
+        let list = Nodes::for_steps(&Ou, &grid, &Scheme::default(), Prediction::Data, first..4);
         assert!(matches!(list, Err(Error::Setting { name: "start step", .. })));
     }
 }
@@ -136,22 +140,22 @@ fn a_start_must_leave_a_step() {
 #[test]
 fn a_run_can_be_taken_up_in_the_middle() {
     let (schedule, first) = (Ou, 5);
-    let grid = TimeGrid::log_snr(&schedule, 4.0, 0.1, 12).unwrap();
+    let grid = Grid::log_snr(12).between(4.0, 0.1);
     let bits = |x: &Array2<f64>| x.mapv(f64::to_bits);
     for scheme in one_step() {
-        let (x, noise) = (crate::oracle::starts(3, 1.0), normals(12, 3));
+        let (x, noise) = (starts(3, 1.0), normals(12, 3));
         let mut score = oracle(Prediction::Noise, MODES);
         let whole = run(&schedule, &grid, &scheme, &mut score, &x, &noise);
         let middle = whole.path.at(first).unwrap().to_owned();
-        let problem = || Problem::new(Cpu::<f64>::new(), schedule, grid.clone(), scheme.clone(), (3, 1));
-        let given = problem().with_noise(noise.clone()).with_init_at(first, middle.clone());
+        let problem = || Problem::on(Cpu::<f64>::new(), schedule, grid.clone(), scheme.clone()).samples(3).shape([1]);
+        let given = problem().noise(noise.clone()).init_at(first, middle.clone());
         let rest = Sequential.sample(&given, &mut score).unwrap();
         assert_eq!(bits(&rest.samples), bits(&whole.samples), "{scheme:?}");
 
-        let addressed = problem().seed(3).with_save(piadm::Save::Steps(vec![first]));
+        let addressed = problem().seed(3).save(Save::Steps(vec![first]));
         let whole = Sequential.sample(&addressed, &mut score).unwrap();
         let middle = whole.path.at(first).unwrap().to_owned();
-        let rest = problem().seed(3).with_init_at(first, middle.clone());
+        let rest = problem().seed(3).init_at(first, middle.clone());
         let rest = Sequential.sample(&rest, &mut score).unwrap();
         assert_eq!(bits(&rest.samples), bits(&whole.samples), "{scheme:?}");
     }
@@ -172,8 +176,8 @@ fn levels_know_their_ornstein_uhlenbeck_time() {
 #[test]
 fn nodes_know_the_posterior() {
     for (schedule, grid) in schedules() {
-        let ddpm = Scheme::Ddpm { variance: piadm::DdpmVariance::Small };
-        let new = |s: &Scheme| Discretisation::new(&*schedule, &grid, s, Prediction::Data).unwrap();
+        let ddpm = Scheme::Ddpm { variance: DdpmVariance::Small };
+        let new = |s: &Scheme| Nodes::new(&*schedule, &grid, s, Prediction::Data).unwrap();
         let (ddpm, heun) = (new(&ddpm), new(&Scheme::Heun {}));
         for node in heun.nodes() {
             assert_eq!(node.posterior_std, ddpm.nodes()[node.step].posterior_std);
@@ -183,7 +187,7 @@ fn nodes_know_the_posterior() {
         }
         // A list of one's own knows it as well.
         let level = |m: usize| ddpm.nodes()[m].level;
-        let mut own = Discretisation::empty(level(0));
+        let mut own = Nodes::empty(level(0));
         push(&mut own, level(1), true, (&[1.0], &[0.0], &[0.0])).unwrap();
         assert_eq!(own.nodes()[1].posterior_std, ddpm.nodes()[1].posterior_std);
     }

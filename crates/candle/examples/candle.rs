@@ -3,7 +3,7 @@
 //! `cargo run --example candle`
 
 use candle_core::{Device, Tensor};
-use piadm::{BoxError, Cpu, Ou, Picard, Prediction, Problem, Sampler, Scheme, Sequential, TimeGrid};
+use piadm::{BoxError, Grid, Ou, Picard, Prediction, Problem, Sampler, Scheme, Sequential};
 use piadm_candle::{CandleScore, column};
 
 const DIM: usize = 16;
@@ -27,8 +27,8 @@ fn main() -> Result<(), BoxError> {
         Ok(hidden.matmul(&second)?)
     });
 
-    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.02, 200)?;
-    let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (4, DIM)).seed(1);
+    let grid = Grid::log_snr(200).between(6.0, 0.02);
+    let problem = Problem::new(Ou, grid, Scheme::default()).samples(4).shape([DIM]).seed(1);
     let reference = Sequential.sample(&problem, &mut score)?;
     println!("{}\n", reference.report);
     let solution = Picard::default().sample(&problem, &mut score)?;

@@ -22,7 +22,7 @@ pub use error::Error;
 
 use candle_core::{Device, Storage, Tensor, WithDType};
 use piadm::ndarray::{ArrayView2, ArrayViewMut2};
-use piadm::{BoxError, Cpu, Model, Prediction, Real, Rows, ScoreFn};
+use piadm::{backend::Real, BoxError, Cpu, Model, Prediction, Rows, ScoreFn};
 use std::fmt::{Debug, Formatter};
 
 /// A model of candle as a score.
@@ -33,7 +33,7 @@ use std::fmt::{Debug, Formatter};
 ///
 /// ```
 /// use candle_core::Device;
-/// use piadm::{Cpu, Ou, Picard, Prediction, Problem, Sampler, Scheme, TimeGrid};
+/// use piadm::{Cpu, Grid, Ou, Picard, Prediction, Problem, Sampler, Scheme};
 /// use piadm_candle::{CandleScore, column};
 ///
 /// // data that are standard normal: the score at time t is -x / (alpha^2 + sigma^2)
@@ -41,8 +41,8 @@ use std::fmt::{Debug, Formatter};
 ///     let variance = (column(rows.alpha, x)?.sqr()? + column(rows.sigma, x)?.sqr()?)?;
 ///     Ok(x.broadcast_div(&variance)?.neg()?)
 /// });
-/// let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 100)?;
-/// let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (4, 2));
+/// let grid = Grid::log_snr(100).between(8.0, 0.01);
+/// let problem = Problem::new(Ou, grid, Scheme::default()).samples(4).shape([2]);
 /// let samples = Picard::default().sample(&problem, &mut score)?.samples;
 /// assert_eq!(samples.dim(), (4, 2));
 /// # Ok::<(), piadm::Error>(())

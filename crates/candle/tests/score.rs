@@ -2,10 +2,7 @@
 
 use candle_core::{DType, Device, Tensor, WithDType};
 use piadm::ndarray::{Array2, ArrayView2, array};
-use piadm::{
-    Acceptance, BoxError, Cpu, Ou, Picard, Prediction, Problem, Real, Rows, Sampler, Scheme, ScoreFn, Sequential,
-    TimeGrid, score_map,
-};
+use piadm::{backend::Real, Acceptance, BoxError, Cpu, Grid, Ou, Picard, Prediction, Problem, Rows, Sampler, Scheme, ScoreFn, Sequential, score_map};
 use piadm_candle::{CandleScore, Error, column};
 
 const DIM: usize = 6;
@@ -67,8 +64,8 @@ fn network<T: Real + WithDType>(layout: Layout) -> impl FnMut(&Tensor, &Rows<'_>
 }
 
 fn problem<T: Real>(samples: usize) -> Problem<Cpu<T>> {
-    let grid = TimeGrid::log_snr(&Ou, 6.0, 0.02, 60).unwrap();
-    Problem::new(Cpu::new(), Ou, grid, Scheme::default(), (samples, DIM)).seed(3)
+    let grid = Grid::log_snr(60).between(6.0, 0.02);
+    Problem::on(Cpu::new(), Ou, grid, Scheme::default()).samples(samples).shape([DIM]).seed(3)
 }
 
 /// The largest difference, in units of the largest element of `a`.
@@ -79,7 +76,7 @@ fn difference<T: Real>(a: &Array2<T>, b: &Array2<T>) -> f64 {
 
 fn same_as_plain<T: Real + WithDType>(tolerance: f64) {
     let weights = Weights::new();
-    let mut plain = score_map::<T>(Prediction::Noise, move |x, rows| Ok(weights.plain(x, rows)));
+    let mut plain = score_map(Prediction::Noise, move |x: ArrayView2<'_, T>, rows| weights.plain(x, rows));
     let mut candle = CandleScore::new(Prediction::Noise, &Device::Cpu, network::<T>(Layout::Contiguous));
     let problem = problem::<T>(5);
     let expected = Sequential.sample(&problem, &mut plain).unwrap().samples;
@@ -112,7 +109,7 @@ fn parallel_has_the_bits_of_sequential<T: Real + WithDType>() {
     let mut score = CandleScore::new(Prediction::Noise, &Device::Cpu, network::<T>(Layout::Contiguous));
     let problem = problem::<T>(5);
     let expected = Sequential.sample(&problem, &mut score).unwrap().samples;
-    let exact = Picard { acceptance: Acceptance::Exact, ..Picard::default() };
+    let exact = Picard::default().acceptance(Acceptance::Exact);
     let found = exact.sample(&problem, &mut score).unwrap().samples;
     assert!(expected.iter().zip(&found).all(|(a, b)| a.same_bits(*b)), "{}", difference(&expected, &found));
 }

@@ -31,11 +31,11 @@ fn is_much(rows: usize, columns: usize) -> bool {
 /// that is not `Send` cannot go there, and works where it is.)
 ///
 /// ```
-/// use piadm::{Cpu, Ou, Picard, Prediction, Problem, Sampler, Scheme, TimeGrid, score_fn};
+/// use piadm::{Grid, Ou, Picard, Prediction, Problem, Sampler, Scheme, score_fn};
 ///
 /// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
-/// let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 100)?;
-/// let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (4, 784));
+/// let grid = Grid::log_snr(100).between(8.0, 0.01);
+/// let problem = Problem::new(Ou, grid, Scheme::default()).samples(4).shape([784]);
 /// let solution = rayon::scope(|_| Picard::default().sample(&problem, &mut score))?;
 /// assert_eq!(solution.samples.dim(), (4, 784));
 /// # Ok::<(), piadm::Error>(())

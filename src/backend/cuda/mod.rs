@@ -73,7 +73,7 @@ impl DeviceElem for f64 {
 /// Arrays on an NVIDIA GPU, elements of type `T` (f32 or f64). A clone is another handle to the same stream.
 ///
 /// ```
-/// use piadm::{Error, Cuda, cuda::DeviceError};
+/// use piadm::{cuda::DeviceError, Cuda, Error};
 /// match Cuda::<f32>::new(0) {
 ///     Ok(backend) => println!("{backend:?}"),
 ///     Err(Error::Device(DeviceError::NoDriver(why))) => println!("no driver here: {why}"),

@@ -13,7 +13,7 @@ use crate::problem::Guarantee;
 ///
 /// ```
 /// use piadm::{Acceptance, Picard};
-/// let exact = Picard { acceptance: Acceptance::Exact, ..Picard::default() };
+/// let exact = Picard::default().acceptance(Acceptance::Exact);
 /// assert_eq!(Picard::default().acceptance, Acceptance::Error(1e-2));
 /// # let _ = exact;
 /// ```

@@ -24,7 +24,7 @@ pub enum Linearisation {
     /// W_1 = 1, W_l = 0 beyond: the change is handed on as it is, as in ParaDiGMS (arXiv 2305.16317).
     Identity,
     /// The slope of Gaussian data of this variance, at least 0. Where the problem has variances by element
-    /// ([`Problem::with_variances`](crate::Problem::with_variances)) they are multiplied by it, and every element has a slope of its own.
+    /// ([`Problem::variances`](crate::Problem::variances)) they are multiplied by it, and every element has a slope of its own.
     Gaussian {
         /// Variance of the data per element; 0 means point masses.
         variance: f64,

@@ -1,7 +1,7 @@
 //! How many rounds a window takes.
 
 use crate::engine::settings::{Picard, Policy};
-use crate::nodes::Discretisation;
+use crate::nodes::Nodes;
 use crate::problem::Effort;
 
 impl Effort {
@@ -9,7 +9,7 @@ impl Effort {
     ///
     /// A tolerance ten times smaller takes three more rounds and a tenth of the reach (measured at 1e-3); iterations other than the
     /// default take about three times the rounds.
-    pub(super) fn of(sampler: &Picard, list: &Discretisation) -> Option<Self> {
+    pub(super) fn of(sampler: &Picard, list: &Nodes) -> Option<Self> {
         let tolerance = sampler.acceptance.numbers().into_iter().fold(0.0, f64::max);
         if tolerance == 0.0 {
             // with a fixed depth its rounds are known

@@ -26,12 +26,12 @@ impl Latency {
     /// discards what they computed. `settings` say how many windows: see [`Automatic::max_window`] and [`Automatic::probe_share`].
     ///
     /// ```
-    /// use piadm::{Automatic, Cpu, Latency, Ou, Prediction, Problem, Sampler, Scheme, TimeGrid, score_fn};
-    /// let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 100)?;
-    /// let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (4, 2));
+    /// use piadm::{problem::Latency, Automatic, Grid, Ou, Prediction, Problem, Sampler, Scheme, score_fn};
+    /// let grid = Grid::log_snr(100).between(8.0, 0.01);
+    /// let problem = Problem::new(Ou, grid, Scheme::default()).samples(4).shape([2]);
     /// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
     /// let latency = Latency::measure(&problem, &mut score, &Automatic::default())?;
-    /// let automatic = Automatic { latency: Some(latency), ..Automatic::default() };
+    /// let automatic = Automatic::default().latency(latency);
     /// let first = automatic.sample(&problem.clone().seed(1), &mut score)?; // measures nothing
     /// assert_eq!(first.report.probe_rows, 0);
     /// # Ok::<(), piadm::Error>(())
@@ -65,7 +65,7 @@ pub(super) fn measure<B: Backend>(
     let (rounds, steps) = (list.nodes().iter().filter(|n| n.evaluate).count(), list.steps());
     let longest = settings.longest(list);
     drop(prepared);
-    let problem = problem.clone().with_save(Save::Nothing);
+    let problem = problem.clone().save(Save::Nothing);
     let mut probe = Probe::default();
     let mut watch = Stopwatch::new(2);
     Sequential.run(&problem, score, &mut watch)?;

@@ -44,7 +44,7 @@ impl<B: Backend> Sampler<B> for Automatic {
                         latency
                     }
                 };
-                self.choose(list, problem.samples(), longest, effort, latency)
+                self.choose(list, prepared.count(), longest, effort, latency)
             }
         };
         drop(prepared);

@@ -3,8 +3,9 @@
 use crate::backend::Backend;
 use crate::engine::settings::Picard;
 use crate::error::{Error, Result};
-use crate::nodes::{Discretisation, Extent, Window};
+use crate::nodes::{Extent, Nodes, Window};
 use crate::problem::{Choice, Effort, Forecast, Latency, Prepared, Reason};
+use crate::setters::setters;
 
 /// Chooses the window of a parallel sampler, or [`Sequential`](crate::Sequential) where parallel sampling cannot pay, by what a round costs.
 ///
@@ -25,26 +26,27 @@ use crate::problem::{Choice, Effort, Forecast, Latency, Prepared, Reason};
 /// makes their prediction better, or different, where the run took other rounds than the model.
 ///
 /// ```
-/// use piadm::{Automatic, Cpu, Latency, Ou, Prediction, Problem, Sampler, Scheme, TimeGrid, score_fn};
-/// let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 100)?;
-/// let problem = Problem::new(Cpu::<f32>::new(), Ou, grid, Scheme::default(), (4, 2)).seed(1);
+/// use piadm::{problem::Latency, Automatic, Grid, Ou, Prediction, Problem, Sampler, Scheme, score_fn};
+/// let grid = Grid::log_snr(100).between(8.0, 0.01);
+/// let problem = Problem::new(Ou, grid, Scheme::default()).samples(4).shape([2]).seed(1);
 /// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
 /// let first = Automatic::default().sample(&problem, &mut score)?;
 /// let choice = first.report.choice.ok_or("no choice")?;
 /// println!("{choice}"); // window 16, or sequential, and why
-/// let again = Automatic { latency: choice.latency, ..Automatic::default() }.sample(&problem, &mut score)?;
+/// let again = Automatic::default().latency(choice.latency).sample(&problem, &mut score)?;
 /// assert_eq!(again.report.choice.and_then(|c| c.window), choice.window);
 /// assert_eq!(again.samples, first.samples);
 ///
 /// // a call that takes 20 ms however many rows it has
 /// let constant = Latency { points: vec![(4, 0.02), (1024, 0.02)] };
-/// let parallel = Automatic { latency: Some(constant), ..Automatic::default() }.sample(&problem, &mut score)?;
+/// let parallel = Automatic::default().latency(constant).sample(&problem, &mut score)?;
 /// assert_eq!(parallel.report.choice.and_then(|c| c.window), Some(100));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[non_exhaustive]
 pub struct Automatic {
     /// The parallel sampler; its `window` is not used, and windows keep to its `row_budget`.
     pub base: Picard,
@@ -63,6 +65,14 @@ impl Default for Automatic {
     fn default() -> Self {
         Automatic { base: Picard::default(), latency: None, effort: None, max_window: 256, probe_share: 0.05 }
     }
+}
+
+setters! { Automatic, "Automatic::default()";
+    base: Picard = "Picard::default().acceptance(Acceptance::Exact)",
+    latency?: Latency = "Latency { points: vec![(1, 1e-3), (64, 2e-3)] }",
+    effort?: Effort = "Effort { rounds: 40.0, reach: 0.01 }",
+    max_window: usize = "128",
+    probe_share: f64 = "0.02",
 }
 
 /// A window must be this much faster than sequential sampling: of runs of a millisecond the model is sure to no better.
@@ -85,7 +95,7 @@ impl Automatic {
     }
 
     /// The longest window on these nodes that the row budget holds wherever it stands; 0 where it holds none.
-    pub(crate) fn longest(&self, list: &Discretisation) -> usize {
+    pub(crate) fn longest(&self, list: &Nodes) -> usize {
         let most = self.max_window.min(list.steps());
         let Some(rows) = self.base.row_budget else { return most };
         let fits = |window: usize| {
@@ -103,7 +113,7 @@ impl Automatic {
     }
 
     /// The longest window on these nodes and its model, or why there is nothing to compare.
-    pub(crate) fn compares(&self, list: &Discretisation) -> std::result::Result<(usize, Effort), Reason> {
+    pub(crate) fn compares(&self, list: &Nodes) -> std::result::Result<(usize, Effort), Reason> {
         if !list.nodes().iter().any(|n| n.evaluate) {
             return Err(Reason::NoEvaluation);
         }
@@ -115,7 +125,7 @@ impl Automatic {
     /// The sampler for `samples` on these nodes.
     pub(crate) fn choose(
         &self,
-        list: &Discretisation,
+        list: &Nodes,
         samples: usize,
         longest: usize,
         effort: Effort,
@@ -156,7 +166,7 @@ fn windows(longest: usize) -> impl Iterator<Item = usize> {
 }
 
 /// Of unlike requests the longest decides.
-pub(crate) fn longest_list<B: Backend>(prepared: &Prepared<B>) -> &Discretisation {
+pub(crate) fn longest_list<B: Backend>(prepared: &Prepared<B>) -> &Nodes {
     let lists = prepared.lists().iter();
     lists.max_by_key(|list| list.nodes().len()).map_or(prepared.list(0), |list| list)
 }

@@ -21,7 +21,7 @@ use ndarray::{ArrayView2, ArrayViewMut2, Zip};
 /// infinite: an [`Error::Setting`].
 ///
 /// ```
-/// use piadm::{EdmPrecondition, Prediction, score_map};
+/// use piadm::{score::EdmPrecondition, Prediction, score_map};
 /// let raw = score_map(Prediction::Data, |x, rows| {
 ///     let c_noise = rows.t; // what the network is conditioned on
 ///     Ok(&x * 0.1_f32) // your network here

@@ -19,7 +19,7 @@ use ndarray::{ArrayView2, ArrayViewMut2, Axis, Zip, concatenate};
 /// is half of the inner one.
 ///
 /// ```
-/// use piadm::{Guided, Prediction, score_map};
+/// use piadm::{score::Guided, Prediction, score_map};
 /// let network = score_map(Prediction::Noise, |x, rows| {
 ///     let conditional = rows.len() / 2;
 ///     let mut out = x.to_owned();
@@ -59,7 +59,7 @@ impl<C, U> Guided<Pair<C, U>> {
     /// Guides with a conditional and an unconditional score, each called once a round.
     ///
     /// ```
-    /// use piadm::{Guided, Prediction, score_map};
+    /// use piadm::{score::Guided, Prediction, score_map};
     /// let conditional = score_map(Prediction::Noise, |x, _rows| Ok(&x * 0.5_f32));
     /// let unconditional = score_map(Prediction::Noise, |x, _rows| Ok(&x * 0.4_f32));
     /// let score = Guided::pair(conditional, unconditional, 2.0)?;
@@ -110,7 +110,7 @@ impl<T: Real, S: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for Guided<S> {
         let states = concatenate(Axis(0), &[x, x])?;
         let (t, alpha, sigma) = (rows.t.repeat(2), rows.alpha.repeat(2), rows.sigma.repeat(2));
         let (sample, slot) = (rows.sample.repeat(2), rows.slot.repeat(2));
-        let twice = Rows { t: &t, alpha: &alpha, sigma: &sigma, sample: &sample, slot: &slot, to: Default::default() };
+        let twice = Rows { t: &t, alpha: &alpha, sigma: &sigma, sample: &sample, slot: &slot, ..*rows };
         let mut outputs = Cpu::new().alloc("the outputs of a guided network", 2 * n, x.ncols(), T::zero())?;
         self.inner.eval(states.view(), &twice, outputs.view_mut())?;
         let (conditional, unconditional) = outputs.view().split_at(Axis(0), n);
@@ -124,7 +124,7 @@ impl<T: Real, S: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for Guided<S> {
 /// other.
 ///
 /// ```
-/// use piadm::{Guided, Mixture, Pair};
+/// use piadm::score::{Guided, Mixture, Pair};
 /// fn sharpen(digits: Mixture, all: Mixture) -> piadm::Result<Guided<Pair<Mixture, Mixture>>> {
 ///     Guided::pair(digits, all, 1.5)
 /// }

@@ -8,7 +8,7 @@ use crate::score::{Model, Prediction, Rows, ScoreFn};
 /// score inside.
 ///
 /// ```
-/// use piadm::{Kernel, Model, Prediction, score_map};
+/// use piadm::{score::Kernel, Model, Prediction, score_map};
 /// let step = score_map(Prediction::Next, |x, _rows| Ok(x.mapv(|v: f32| 0.9 * v.sin())));
 /// let kernel = Kernel::new(step).continuous().evaluations(3);
 /// assert!(kernel.is_continuous() && kernel.evaluations_per_row() == 3);

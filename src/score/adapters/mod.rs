@@ -19,7 +19,7 @@ use crate::score::{Model, Prediction, Rows, ScoreFn};
 /// Nothing else changes, and if the result of a row does not depend on the other rows no bit of the samples does.
 ///
 /// ```
-/// use piadm::{Chunked, Model, Prediction, score_map};
+/// use piadm::{score::Chunked, Model, Prediction, score_map};
 /// let network = score_map(Prediction::Score, |x, _rows| Ok(x.mapv(|v: f32| -v)));
 /// let score = Chunked::new(network, 64)?;
 /// assert_eq!(score.max_rows(), Some(64));

@@ -55,7 +55,7 @@ impl DataMap {
 /// evaluation there is an [`Error::Setting`].
 ///
 /// ```
-/// use piadm::{Clip, Prediction, score_map};
+/// use piadm::{score::Clip, Prediction, score_map};
 /// let network = score_map(Prediction::Noise, |x, _rows| Ok(&x * 0.5_f32));
 /// let score = Clip::new(network, -1.0, 1.0)?;
 /// # fn is_score(_: impl piadm::ScoreFn<piadm::Cpu<f32>>) {}
@@ -128,7 +128,7 @@ impl<T: Real, S: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for Clip<S> {
 /// for [`Clip`].
 ///
 /// ```
-/// use piadm::{Prediction, Threshold, score_map};
+/// use piadm::{score::Threshold, Prediction, score_map};
 /// let network = score_map(Prediction::Data, |x, _rows| Ok(&x * 1.5_f32));
 /// let score = Threshold::new(network, 0.995, 10.0)?;
 /// # fn is_score(_: impl piadm::ScoreFn<piadm::Cpu<f32>>) {}

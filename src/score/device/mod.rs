@@ -26,12 +26,12 @@ unsafe impl Word for LevelWord {}
 /// Cost: (2 + modes) dim multiplications a row for each of two passes over the means.
 ///
 /// ```no_run
-/// use piadm::{Cuda, Mixture, Ou, Picard, Problem, Sampler, Scheme, TimeGrid, cuda::DeviceMixture, ndarray::array};
+/// use piadm::{cuda::DeviceMixture, ndarray::array, score::Mixture, Cuda, Grid, Ou, Picard, Problem, Sampler, Scheme};
 /// let mixture = Mixture::new([1.0, 1.0], array![[-1.0, 0.0], [1.0, 0.0]], [0.1, 0.1])?;
 /// let backend = Cuda::<f32>::new(0)?;
 /// let mut score = DeviceMixture::new(&backend, &mixture)?;
-/// let grid = TimeGrid::log_snr(&Ou, 8.0, 0.01, 100)?;
-/// let problem = Problem::new(backend, Ou, grid, Scheme::default(), (16, 2));
+/// let grid = Grid::log_snr(100).between(8.0, 0.01);
+/// let problem = Problem::on(backend, Ou, grid, Scheme::default()).samples(16).shape([2]);
 /// let samples = Picard::default().sample(&problem, &mut score)?.samples.to_host()?;
 /// # Ok::<(), piadm::Error>(())
 /// ```
@@ -175,7 +175,7 @@ impl<T: DeviceElem> ScoreFn<Cuda<T>> for DeviceMixture<T> {
 /// For scores without a device implementation, and for checking one: the sampler's bits are those of the CPU.
 ///
 /// ```no_run
-/// use piadm::{Cuda, Prediction, cuda::HostScore, score_fn};
+/// use piadm::{cuda::HostScore, Cuda, Prediction, score_fn};
 /// let score = score_fn::<f32>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
 /// let score = HostScore::new(score);
 /// # fn is_score(_: impl piadm::ScoreFn<Cuda<f32>>) {}
