@@ -84,6 +84,7 @@ pub mod backend;
 mod engine;
 mod error;
 pub mod grid;
+mod names;
 pub mod nodes;
 pub mod noise;
 mod portable;
@@ -120,6 +121,12 @@ pub use score::{Model, Prediction, Rows, ScoreFn, score_fn, score_images, score_
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]
 struct ReadmeExamples;
+#[doc = include_str!("../docs/tour.md")]
+#[cfg(doctest)]
+struct TourExamples;
+#[doc = include_str!("../docs/recipes.md")]
+#[cfg(doctest)]
+struct RecipesExamples;
 #[doc = include_str!("../docs/writing-a-score.md")]
 #[cfg(doctest)]
 struct ScoreExamples;

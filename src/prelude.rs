@@ -2,7 +2,7 @@
 
 pub use crate::backend::{Backend, Cpu};
 pub use crate::grid::Grid;
-pub use crate::nodes::Scheme;
+pub use crate::nodes::{Scheme, Window};
 pub use crate::problem::{Problem, Save};
 pub use crate::sampler::{Acceptance, Automatic, Piadm, Picard, Sampler, Sequential};
 pub use crate::schedule::{Discrete, Edm, Flow, NoiseSchedule, Ou, Ve, VpCosine, VpLinear};

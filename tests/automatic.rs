@@ -237,7 +237,6 @@ fn the_probe_is_a_guest() {
         if round.round == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     let cancelled = automatic.run(&p, &mut Watched::default(), &mut watch).unwrap();
-    drop(watch);
     assert_eq!((seen, cancelled.report.stop, cancelled.report.rounds), (vec![1, 2, 3], Stop::Cancelled, 3));
     // a batch that does not fit is refused before anything is measured
     let x = Array2::<f32>::zeros((1, 3));

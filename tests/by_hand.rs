@@ -98,7 +98,6 @@ fn tolerances_and_residuals_by_hand() {
         ControlFlow::Continue(())
     });
     stairs(Policy::Sliding, Acceptance::change(0.75)).run(&p, &mut ones(), &mut w).unwrap();
-    drop(w);
     assert_eq!(most, 0.75);
 }
 
@@ -120,7 +119,6 @@ fn max_residual_is_the_largest_of_all_rounds() {
         .acceptance(Acceptance::change(0.05))
         .run(&p, &mut score, &mut w)
         .unwrap();
-    drop(w);
     assert!(most > 0.0);
     assert_eq!(most, s.report.max_residual);
 }
@@ -295,7 +293,6 @@ fn a_stage_does_not_finish_a_step() {
         ControlFlow::Continue(())
     });
     Sequential.run(&p, &mut score, &mut w).unwrap();
-    drop(w);
     assert_eq!(seen, [0, 1, 1, 2, 2, 3, 3, 4, 4, 5]);
 }
 

@@ -203,10 +203,8 @@ fn what_cannot_be_done_is_told() {
     setting(problem.coarse(0).map(drop), "every");
     setting(problem.clone().init_at(7, start.clone()).coarse(5).map(drop), "every");
     setting(problem.clone().init_at(20, start).coarse(5).map(drop), "start step");
-    setting(
-        Problem::from_nodes(Cpu::<f64>::new(), lookback_three(9)).samples(2).shape([3]).coarse(2).map(drop),
-        "problem",
-    );
+    let own = Problem::from_nodes(Cpu::<f64>::new(), lookback_three(9)).samples(2).shape([3]);
+    assert!(matches!(own.coarse(2), Err(Error::Unsupported { what: "a coarse problem", .. })));
     let mut score = two_modes::<f64>(Prediction::Noise);
     let path = Sequential.sample(&problem.coarse(5).unwrap(), &mut score).unwrap().path;
     for every in [4, 7] {

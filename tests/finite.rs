@@ -146,6 +146,5 @@ fn residuals_are_those_of_nodes_that_left() {
         ControlFlow::Continue(())
     });
     sampler.run(&problem(12), &mut score, &mut watch).unwrap();
-    drop(watch);
     assert!(alone > 0);
 }

@@ -144,7 +144,6 @@ fn rounds_and_rows_are_counted() {
                 ControlFlow::Continue(())
             });
             let report = fixed(blocks, k).run(&problem, &mut wild(&calls), &mut watch).unwrap().report;
-            drop(watch);
             assert_eq!(report.rounds, k * length + blocks - k, "{blocks} blocks, {k} iterations");
             assert_eq!((calls.get(), rounds, rows), (report.rounds, report.rounds, report.score_rows));
             // fine solves of iterations 0..k, from block k on one more evaluation for the coarse step
@@ -212,7 +211,6 @@ fn a_cancelled_run_stands_at_an_exact_state() {
                 if round.round == at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
             let run = settings.run(&problem, &mut wild(&calls), &mut watch).unwrap();
-            drop(watch);
             if run.report.rounds < at || run.report.stop != Stop::Cancelled {
                 continue;
             }
@@ -257,7 +255,7 @@ fn what_cannot_be_done_is_told() {
         Scheme::SdeDpmSolverPp2M { eta: 1.0, lower_order_final: false },
     ] {
         let error = Parareal::default().sample(&problem(scheme), &mut score).unwrap_err();
-        assert!(matches!(error, Error::Setting { name: "scheme", .. }), "{error}");
+        assert!(matches!(error, Error::Unsupported { what: "Parareal", .. }), "{error}");
     }
     let list = Problem::from_nodes(Cpu::<f64>::new(), lookback_three(9)).shape([DIM]);
     let error = Parareal::default().sample(&list, &mut score).unwrap_err();

@@ -174,7 +174,6 @@ fn check<T: Real>(seed: u64) {
             if r.round == end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         let cut = exact.run(&problem, &mut *score, &mut observer).unwrap();
-        drop(observer);
         assert_eq!(rows, cut.report.score_rows, "{what}");
         let reached = finished.iter().min().unwrap() + 1;
         assert_eq!(cut.path.steps(), &sequential.path.steps()[..reached], "{what}");

@@ -304,6 +304,5 @@ fn observers_watch_cancel_and_receive() {
         ControlFlow::Continue(())
     });
     Sequential.run(&problem, &mut two_modes::<f32>(Prediction::Score), &mut watch).unwrap();
-    drop(watch);
     assert_eq!(seen, 60);
 }

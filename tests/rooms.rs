@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Low to high; a room imports only rooms before it.
-const ROOMS: [&str; 15] = [
-    "setters", "error", "simd", "portable", "noise", "schedule", "backend", "score", "grid", "nodes", "problem",
-    "engine", "sampler", "quality", "prelude",
+const ROOMS: [&str; 16] = [
+    "setters", "error", "names", "simd", "portable", "noise", "schedule", "backend", "score", "grid", "nodes",
+    "problem", "engine", "sampler", "quality", "prelude",
 ];
 /// Nobody imports these.
 const LEAVES: [&str; 2] = ["quality", "prelude"];

@@ -118,7 +118,6 @@ impl<'s> Case<'s> {
             ControlFlow::Continue(())
         });
         (preset.sampler)(window, tolerance).run(&self.problem, &mut *self.score, &mut observer)?;
-        drop(observer);
         Ok(residuals)
     }
 

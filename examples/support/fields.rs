@@ -35,17 +35,6 @@ impl Fields {
         Ok(self.optional(name)?.unwrap_or(default))
     }
 
-    /// The value of a field that must be there.
-    pub fn required<T: DeserializeOwned>(&mut self, name: &'static str) -> Parsed<T> {
-        self.optional(name)?.ok_or_else(|| self.error(name, "this field is missing").into())
-    }
-
-    /// An object inside this one, that must be there.
-    pub fn object(&mut self, name: &'static str) -> Parsed<Fields> {
-        let value = self.required(name)?;
-        Fields::new(&self.name(name), value)
-    }
-
     /// Refuses the fields that were not taken.
     pub fn finish(self) -> Parsed<()> {
         match self.map.keys().next() {
@@ -83,6 +72,18 @@ pub fn library_value<T: DeserializeOwned>(path: &str, value: Value) -> Parsed<T>
         serde_json::from_value::<T>(Value::Object(alone)).map_err(|error| format!("{path}.{name}: {error}"))?;
     }
     serde_json::from_value(value).map_err(|error| format!("{path}: {error}").into())
+}
+
+/// A value from the text of a file; an error begins with the path of the field that it is about.
+pub fn read<T: DeserializeOwned>(text: &str) -> Parsed<T> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let value =
+        serde_path_to_error::deserialize(&mut json).map_err(|error| match error.path().to_string().as_str() {
+            "." => error.inner().to_string(),
+            path => format!("{path}: {}", error.inner()),
+        })?;
+    json.end()?;
+    Ok(value)
 }
 
 fn not_an_object(path: &str, value: &Value) -> Box<dyn Error> {

@@ -80,7 +80,11 @@ impl Entry {
         match *self {
             Entry::Auto | Entry::Copy => Ok(()),
             Entry::HeldData { .. } | Entry::LinearData { .. } if prediction == Prediction::Next => {
-                Err(Error::setting("entry", format!("{self:?}"), "Copy for a kernel, which predicts no data"))
+                Err(Error::unsupported(
+                    "an entry that holds the data",
+                    "a kernel, which predicts none",
+                    "take Entry::Copy or Auto",
+                ))
             }
             Entry::HeldData { variance } | Entry::LinearData { variance } => check_variance("entry variance", variance),
         }

@@ -41,26 +41,43 @@ impl<B: Backend> Observer<B> for Silent {}
 #[derive(Clone, Debug)]
 pub struct OnRound<F>(F);
 
-impl<B: Backend, F: FnMut(&Round<'_>) -> ControlFlow<()>> Observer<B> for OnRound<F> {
+impl<B: Backend, R: IntoFlow, F: FnMut(&Round<'_>) -> R> Observer<B> for OnRound<F> {
     fn on_round(&mut self, round: &Round<'_>) -> ControlFlow<()> {
-        (self.0)(round)
+        (self.0)(round).into_flow()
     }
 }
 
-/// An observer from a closure that is called after every round.
+/// What a closure may return to [`on_round`]: nothing, or whether to go on.
+pub trait IntoFlow {
+    /// Whether to go on.
+    fn into_flow(self) -> ControlFlow<()>;
+}
+
+impl IntoFlow for () {
+    fn into_flow(self) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+}
+
+impl IntoFlow for ControlFlow<()> {
+    fn into_flow(self) -> ControlFlow<()> {
+        self
+    }
+}
+
+/// An observer from a closure that is called after every round. It returns nothing, or `Break` to cancel the run.
 ///
 /// ```
 /// use piadm::prelude::*;
 /// use piadm::sampler::on_round;
-/// use std::ops::ControlFlow;
 /// let mut score = score_map(Prediction::Score, |x, _rows| x.mapv(|v: f32| -v));
 /// let problem = Problem::new(Ou, Grid::uniform(40).between(4.0, 0.1), Scheme::default()).shape([3]);
 /// let mut rounds = 0;
-/// let mut watch = on_round(|round| { rounds = round.round; ControlFlow::Continue(()) });
+/// let mut watch = on_round(|round| rounds = round.round);
 /// let solution = Picard::default().run(&problem, &mut score, &mut watch)?;
 /// assert_eq!(rounds, solution.report.rounds);
 /// # Ok::<(), piadm::Error>(())
 /// ```
-pub fn on_round<F: FnMut(&Round<'_>) -> ControlFlow<()>>(f: F) -> OnRound<F> {
+pub fn on_round<R: IntoFlow, F: FnMut(&Round<'_>) -> R>(f: F) -> OnRound<F> {
     OnRound(f)
 }

@@ -93,7 +93,7 @@ impl<B: Backend> Session<B> {
         observer: &mut dyn Observer<B>,
     ) -> Result<()> {
         if !self.fits(prepared, score) {
-            return Err(Error::setting("prepared problem", "of another shape", "the one of the session, or like it"));
+            return Err(Error::unsupported("a session", "a problem of another shape", "make a session for it"));
         }
         self.settings.check_lists(prepared)?;
         self.tracks.restart(prepared);

@@ -7,6 +7,7 @@ use crate::engine::iteration::anderson::MOST_MEMORY;
 use crate::engine::iteration::linearisation::Linearisation;
 use crate::engine::sizes::Room;
 use crate::error::{Error, Result};
+use crate::names::names;
 use crate::nodes::{Nodes, Window};
 use crate::problem::Prepared;
 use crate::score::Prediction;
@@ -55,6 +56,8 @@ pub enum Coupling {
     WholeBatch,
 }
 
+names! { Coupling, "coupling"; PerSample = "per_sample", WholeBatch = "whole_batch" }
+
 /// Parallel-in-time sampling: all nodes of a window are guessed, evaluated in one batch and corrected by one sweep, round after round.
 ///
 /// After k sweeps the first k nodes of a window are exact, so no window needs more sweeps than it has nodes; usually a few sweeps
@@ -80,7 +83,7 @@ pub enum Coupling {
 pub struct Picard {
     /// Blocks with a barrier, or a sliding window (default).
     pub policy: Policy,
-    /// Length of a block or window; default 64 steps.
+    /// Length of a block or window; default 64 steps. A bare number is a number of steps: `.window(32)`.
     pub window: Window,
     /// What a sweep assumes of the network's slope.
     pub linearisation: Linearisation,
@@ -109,7 +112,7 @@ pub struct Picard {
 
 setters! { Picard, "Picard::default()";
     policy: Policy = "Policy::Blocks",
-    window: Window = "Window::Steps(32)",
+    window => Window = "32",
     linearisation: Linearisation = "Linearisation::FrozenScore",
     entry: Entry = "Entry::Copy",
     acceptance: Acceptance = "Acceptance::Exact",
@@ -155,9 +158,11 @@ impl Picard {
                 Err(Error::setting("row_budget", rows, "at least the nodes of one window, or a shorter window"))
             }
             Some(rows) if rows >= all.evaluations => Ok(all),
-            Some(_) if self.coupling == Coupling::WholeBatch => {
-                Err(Error::setting("row_budget", "fewer rows than the batch", "none where samples wait for each other"))
-            }
+            Some(_) if self.coupling == Coupling::WholeBatch => Err(Error::unsupported(
+                "a row budget",
+                "Coupling::WholeBatch, under which no sample can wait",
+                "leave one of them out",
+            )),
             // windows shrink at the end of a trajectory, so more may be open than fit as a whole
             Some(rows) => Ok(Room { lanes: samples.min(2 * (rows / window) + 1), evaluations: rows, ..all }),
         }
@@ -166,22 +171,22 @@ impl Picard {
     /// Unlike requests must not wait for each other, nor share blocks.
     pub(crate) fn check_lists<B: Backend>(&self, prepared: &Prepared<B>) -> Result<()> {
         if self.policy.blocks().is_some() {
-            prepared.one_list("policy of blocks")?;
+            prepared.one_list("a policy of blocks")?;
         }
         if self.coupling == Coupling::WholeBatch {
-            prepared.one_list("coupling")?;
+            prepared.one_list("Coupling::WholeBatch")?;
         }
         if !prepared.is_continuous() && !self.acceptance.is_exact() {
-            let expected = "Acceptance::Exact for a kernel that may jump, or Kernel::continuous";
-            return Err(Error::setting("acceptance", format!("{:?}", self.acceptance), expected));
+            let instead = "take Acceptance::Exact, or declare the kernel continuous";
+            return Err(Error::unsupported("a tolerance", "a kernel that may jump", instead));
         }
         // at a node at the noise level of the one before it the yardstick is 0
         let still =
             |list: &Nodes| list.nodes().iter().skip(1).any(|node| node.posterior_std == 0.0 && node.level.sigma > 0.0);
         let [.., posterior] = self.acceptance.numbers();
         if posterior > 0.0 && prepared.lists().iter().any(|list| still(list)) {
-            let expected = "another tolerance: some nodes have the noise level of the node before";
-            return Err(Error::setting("tolerance.posterior", posterior, expected));
+            let with = "nodes at the noise level of the node before, whose posterior has no width";
+            return Err(Error::unsupported("a tolerance in units of the posterior", with, "take another tolerance"));
         }
         Ok(())
     }

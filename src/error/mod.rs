@@ -92,6 +92,16 @@ pub enum Error {
         /// Largest time of the score.
         max: f64,
     },
+    /// A word that names none of the things that were asked for.
+    #[error("{given:?} is no {what}: expected {}", expected.join(", "))]
+    Name {
+        /// What was asked for.
+        what: &'static str,
+        /// The word.
+        given: String,
+        /// The names that there are.
+        expected: Vec<&'static str>,
+    },
     /// Two things that are right by themselves do not go together.
     #[error("{what} does not go with {with}: {instead}")]
     Unsupported {
@@ -206,6 +216,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// An [`Error::Name`].
+    pub(crate) fn name(what: &'static str, given: &str, expected: &[&'static str]) -> Self {
+        Error::Name { what, given: given.to_owned(), expected: expected.to_vec() }
+    }
+
+    /// An [`Error::Unsupported`].
+    pub(crate) fn unsupported(what: &'static str, with: impl Into<String>, instead: &'static str) -> Self {
+        Error::Unsupported { what, with: with.into(), instead }
+    }
+
     /// A [`Error::Setting`] from anything that prints.
     pub(crate) fn setting(name: &'static str, value: impl std::fmt::Display, expected: &'static str) -> Self {
         Error::Setting { name, value: value.to_string(), expected }

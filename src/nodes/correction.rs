@@ -95,7 +95,8 @@ impl Nodes {
         (block, correction): (Window, &Correction),
     ) -> Result<Self> {
         if let Window::Nodes { .. } | Window::Marked { .. } = block {
-            return Err(Error::setting("block", format!("{block:?}"), "a number of steps or a length of OU time"));
+            let instead = "take Window::Steps or Window::OuTime";
+            return Err(Error::unsupported("a correction", format!("blocks of {block:?}"), instead));
         }
         let plain = Self::on_times(schedule, grid, scheme, prediction, steps.clone())?;
         // also where no block ends above sigma = 0

@@ -16,8 +16,8 @@ mod scheme;
 mod step;
 mod terms;
 mod window;
+mod written;
 
-pub use crate::schedule::Level;
 pub use correction::Correction;
 pub use langevin::Langevin;
 pub use list::{Node, Nodes};

@@ -35,6 +35,12 @@ impl Default for Window {
     }
 }
 
+impl From<usize> for Window {
+    fn from(steps: usize) -> Self {
+        Window::Steps(steps)
+    }
+}
+
 /// Where windows end on a given list of nodes.
 #[derive(Debug)]
 pub(crate) struct Extent {

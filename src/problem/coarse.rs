@@ -120,19 +120,19 @@ impl<B: Backend> Problem<B> {
     fn grid(&self) -> Result<GridOf<'_, B::Elem>> {
         let request = self.request("a coarse problem")?;
         match &request.source {
-            Source::Scheme { .. } if request.correction.is_some() => Err(Error::setting(
-                "problem",
-                "a corrected scheme",
-                "a scheme alone: corrections cannot be made coarser",
+            Source::Scheme { .. } if request.correction.is_some() => Err(Error::unsupported(
+                "a coarse problem",
+                "corrections, which cannot be made coarser",
+                "leave them out",
             )),
             Source::Scheme { schedule, grid, scheme } => {
                 let grid = grid.resolve(schedule, None)?;
                 Ok(GridOf { request, schedule, grid, scheme })
             }
-            Source::List(_) => Err(Error::setting(
-                "problem",
-                "a list of nodes",
-                "a schedule, a grid and a scheme: a list cannot be made coarser",
+            Source::List(_) => Err(Error::unsupported(
+                "a coarse problem",
+                "nodes of your own, which cannot be made coarser",
+                "take a schedule, a grid and a scheme",
             )),
         }
     }

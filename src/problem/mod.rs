@@ -6,6 +6,8 @@ mod path;
 mod prepared;
 mod report;
 mod solution;
+#[cfg(feature = "serde")]
+mod spec;
 mod start;
 mod variances;
 
@@ -15,6 +17,8 @@ pub use prepared::Prepared;
 pub(crate) use prepared::trained_range;
 pub use report::{Guarantee, Report, Stop};
 pub use solution::Solution;
+#[cfg(feature = "serde")]
+pub use spec::{BetaSchedule, ProblemSpec, ScheduleSpec};
 pub(crate) use variances::Split;
 pub use variances::Variances;
 
@@ -31,6 +35,7 @@ use std::sync::Arc;
 
 /// Which states a [`Solution`] keeps beside the samples.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Save {
     /// None.
     #[default]
@@ -138,7 +143,8 @@ impl<B: Backend> Problem<B> {
         Problem { backend, requests: vec![request], shape: Arc::new([]), noise, save, path, variances }
     }
 
-    /// How many samples, with ids 0, 1, ...; of joined requests so many each. Where [`ids`](Problem::ids) are given too, their number must be this one.
+    /// How many samples, with ids 0, 1, ...; of joined requests so many each. Where [`ids`](Problem::ids) or states to start from
+    /// are given, they say how many there are; if this is said too, it must be the same number.
     pub fn samples(mut self, samples: usize) -> Self {
         self.requests.iter_mut().for_each(|request| request.ids.count = Some(samples));
         self
@@ -167,7 +173,7 @@ impl<B: Backend> Problem<B> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Setting`] for no request at all, for one with given noise or a path of first guesses, and for unlike variances; [`Error::Shape`] where their
+    /// [`Error::Setting`] for no request at all, [`Error::Unsupported`] for one with given noise or a path of first guesses, and for unlike variances; [`Error::Shape`] where their
     /// shapes differ.
     pub fn join(requests: impl IntoIterator<Item = Self>) -> Result<Self> {
         let mut requests = requests.into_iter();
@@ -175,9 +181,11 @@ impl<B: Backend> Problem<B> {
             return Err(Error::setting("requests", 0, "at least 1 problem"));
         };
         let alone = |problem: &Self| match problem.noise.is_some() || problem.path.is_some() {
-            true => {
-                Err(Error::setting("request", "with noise or a path of its own", "one without, in a batch of several"))
-            }
+            true => Err(Error::unsupported(
+                "Problem::join",
+                "requests with given noise or guesses",
+                "sample them one by one",
+            )),
             false => Ok(()),
         };
         for mut next in requests {
@@ -188,7 +196,8 @@ impl<B: Backend> Problem<B> {
                 return Err(Error::Shape { what, found: next.shape.to_vec(), expected: batch.shape.to_vec() });
             }
             if next.variances != batch.variances {
-                return Err(Error::setting("variances of a request", "unlike those of the first", "the same, or none"));
+                let with = "requests with unlike variances";
+                return Err(Error::unsupported("Problem::join", with, "give all of them the same, or none"));
             }
             batch.requests.append(&mut next.requests);
         }
@@ -269,6 +278,7 @@ impl<B: Backend> Problem<B> {
         for (i, request) in self.requests.iter_mut().enumerate() {
             let end = if i == last { x.nrows() } else { first.saturating_add(request.ids.len()).min(x.nrows()) };
             request.start = start(x.clone().slice_axis_move(Axis(0), Slice::from(first..end)));
+            request.ids.starts = Some(end - first);
             first = end;
         }
         self
@@ -327,7 +337,10 @@ impl<B: Backend> Problem<B> {
     fn request(&self, what: &'static str) -> Result<&Request<B::Elem>> {
         match &self.requests[..] {
             [request] => Ok(request),
-            requests => Err(Error::setting(what, format!("{} joined requests", requests.len()), "a single request")),
+            requests => {
+                let with = format!("{} joined requests", requests.len());
+                Err(Error::unsupported(what, with, "use it with a single request"))
+            }
         }
     }
 }
@@ -349,10 +362,10 @@ impl<E> Request<E> {
                 };
                 list.map(Arc::new)
             }
-            Source::List(_) if self.correction.is_some() => Err(Error::setting(
-                "correction",
-                "of a list of nodes",
-                "a schedule, a grid and a scheme to be corrected",
+            Source::List(_) if self.correction.is_some() => Err(Error::unsupported(
+                "Problem::correction",
+                "nodes of your own",
+                "push the corrections to the list, or take a schedule, a grid and a scheme",
             )),
             Source::List(list) if list.steps() == 0 || !list.nodes().last().is_some_and(|n| n.solution) => {
                 Err(Error::setting(
@@ -362,7 +375,11 @@ impl<E> Request<E> {
                 ))
             }
             Source::List(list) if first == 0 || first == list.first_step() => Ok(list.clone()),
-            Source::List(_) => Err(Error::setting("start step", first, "0 for a list of your own")),
+            Source::List(_) => Err(Error::unsupported(
+                "a start in the middle",
+                format!("nodes of your own, at step {first}"),
+                "number the list from that step (Nodes::numbered_from)",
+            )),
         }
     }
 }

@@ -86,10 +86,10 @@ impl<B: Backend> Problem<B> {
             _ => Vec::new(),
         };
         if prediction == Prediction::Next && self.noise.is_some() {
-            return Err(Error::setting(
-                "the given noise",
-                "of a kernel",
-                "none: it takes its random numbers by their addresses",
+            return Err(Error::unsupported(
+                "given noise",
+                "a kernel, which takes its random numbers by their addresses",
+                "leave it out",
             ));
         }
         Ok(Prepared {
@@ -140,8 +140,8 @@ impl<B: Backend> Problem<B> {
             let all = || (1..list.nodes().len()).flat_map(|j| list.normals(j));
             let given = |normal: &&Normal| normal.stream == stream::DYNAMICS;
             if list.has_noise() && !all().any(|normal| given(&normal)) {
-                let expected = "noise of the dynamics: it takes the place of no other";
-                return Err(Error::setting(what, "for other streams", expected));
+                let with = "nodes whose noise is not that of the dynamics";
+                return Err(Error::unsupported("given noise", with, "leave it out"));
             }
             let lacks = |normal: &&Normal| given(normal) && !(1..=steps).contains(&(normal.step as usize));
             if let Some(normal) = list.normals(0).iter().find(given).or_else(|| all().find(lacks)) {
@@ -268,7 +268,8 @@ impl<B: Backend> Prepared<B> {
         match &self.lists[..] {
             [list] => Ok(list),
             lists => {
-                Err(Error::setting(what, format!("{} unlike requests", lists.len()), "requests with the same nodes"))
+                let with = format!("{} unlike requests", lists.len());
+                Err(Error::unsupported(what, with, "join requests with the same nodes only"))
             }
         }
     }
@@ -387,14 +388,14 @@ fn made_by(list: &Nodes) -> Result<Vec<u32>> {
             let of_source = &mut made[j - link.lag as usize];
             let shares_step = |other: u32| other != j as u32 && list.nodes()[other as usize].step == node.step;
             if made_last.replace(j as u32).is_some_and(shares_step) {
-                let expected = "one per step: they would take the same random numbers";
-                return Err(Error::setting("list", "several nodes of a step made by a kernel", expected));
+                let with = "a step with several nodes of it, which would take the same random numbers";
+                return Err(Error::unsupported("a kernel", with, "give every node a step of its own"));
             }
             if *of_source != u32::MAX && *of_source != j as u32 {
-                return Err(Error::setting(
-                    "list",
+                return Err(Error::unsupported(
+                    "a kernel",
                     "an output that makes several nodes",
-                    "one node per answer of a kernel",
+                    "let every answer make one node",
                 ));
             }
             *of_source = j as u32;

@@ -17,14 +17,16 @@ pub(super) struct Ids {
     /// How many, where that was said.
     pub count: Option<usize>,
     pub given: Option<Arc<[u32]>>,
+    /// How many states there are to start from.
+    pub starts: Option<usize>,
 }
 
 impl Ids {
     /// One where nothing was said.
     pub fn len(&self) -> usize {
-        match (&self.given, self.count) {
-            (Some(ids), _) => ids.len(),
-            (None, count) => count.unwrap_or(1),
+        match &self.given {
+            Some(ids) => ids.len(),
+            None => self.count.or(self.starts).unwrap_or(1),
         }
     }
 
@@ -40,8 +42,8 @@ impl Ids {
         match self.count.filter(|count| *count != self.len()) {
             None => Ok(()),
             Some(count) => {
-                let (found, expected) = (vec![self.len()], vec![count]);
-                Err(Error::Shape { what: "the sample ids of a request", found, expected })
+                let with = format!("another number of samples: {} ids, {count} samples", self.len());
+                Err(Error::unsupported("Problem::ids", with, "give one id per sample, or leave out samples(..)"))
             }
         }
     }

@@ -10,7 +10,7 @@ mod sequential;
 pub use crate::engine::accept::acceptance::{Acceptance, Sweeps};
 pub use crate::engine::entry::Entry;
 pub use crate::engine::iteration::linearisation::Linearisation;
-pub use crate::engine::observer::{Observer, OnRound, Round, on_round};
+pub use crate::engine::observer::{IntoFlow, Observer, OnRound, Round, on_round};
 pub use crate::engine::session::Session;
 pub use crate::engine::settings::{Coupling, Picard, Policy};
 pub use automatic::Automatic;

@@ -112,13 +112,14 @@ impl<B: Backend> Sampler<B> for Parareal {
         self.acceptance.check()?;
         let problem = &problem.with_ends(trained_range(&*score)?)?;
         let prepared = problem.prepare(&*score)?;
-        let list = prepared.one_list("parareal")?;
+        let list = prepared.one_list("Parareal")?;
         let plan = Plan::new(self.blocks, self.max_iterations, list.steps())?;
         let points: Vec<usize> = plan.nodes.iter().map(|node| list.first_step() + node).collect();
         let coarse = problem.coarse_list(score.prediction(), &points)?;
         if list.lookback() > 1 || score.prediction() == Prediction::Next {
-            let expected = "a scheme of one evaluation per step and no memory: Exponential, EulerMaruyama, Ddpm, Ddim, SdeDpmSolverPp1";
-            return Err(Error::setting("scheme", "a multistep or two-stage scheme", expected));
+            let with = "a multistep or two-stage scheme, or a kernel";
+            let instead = "take Scheme::Exponential, EulerMaruyama, Ddpm, Ddim or SdeDpmSolverPp1";
+            return Err(Error::unsupported("Parareal", with, instead));
         }
         let (slots, blocks) = (prepared.count(), plan.blocks());
         let lanes = slots.saturating_mul(LANES * (blocks + 1));

@@ -5,6 +5,7 @@ use crate::engine::accept::acceptance::{Acceptance, Sweeps};
 use crate::engine::settings::Picard;
 use crate::error::{Error, Result};
 use crate::grid::{Grid, Resolution};
+use crate::names::names;
 use crate::nodes::{Correction, Form, Scheme, Window};
 use crate::problem::{Problem, Solution};
 use crate::sampler::interface::Sampler;
@@ -23,6 +24,8 @@ pub enum Dynamics {
     /// The probability-flow ordinary differential equation (predictor of PIADM-ODE).
     Ode,
 }
+
+names! { Dynamics, "kind of dynamics"; Sde = "sde", Ode = "ode" }
 
 /// PIADM, "Accelerating Diffusion Models with Parallel Sampling: Inference at Sub-Linear Time Complexity" (arXiv 2405.15986), for data of
 /// `dim` elements and accuracy `delta`.

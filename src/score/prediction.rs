@@ -1,5 +1,7 @@
 //! What a network's output means, and the affine maps between the meanings.
 
+use crate::names::names;
+
 /// What a network's output `f` means. All kinds are the same oracle D = E[x_0 | x_t] in other words; the crate folds the conversion
 /// into the coefficients of a step, so the output itself is never rescaled.
 ///
@@ -29,6 +31,10 @@ pub enum Prediction {
     /// The next state: the oracle is a kernel, which need not be affine in what it sees. It knows where a row leads by
     /// [`Rows::to`](crate::Rows::to). There is no data prediction and no score behind it: the maps below are NaN.
     Next,
+}
+
+names! { Prediction, "kind of output";
+    Score = "score", Noise = "noise", Data = "data", Velocity = "velocity", Flow = "flow", Next = "next",
 }
 
 impl Prediction {

@@ -161,7 +161,6 @@ fn child_counts() {
     });
     let sampler = Picard::default().window(piadm::Window::Steps(8));
     sampler.run(&problem(device), &mut score, &mut observer).unwrap();
-    drop(observer);
     assert!(counts.len() > 6);
     for pair in counts.windows(2).skip(2) {
         let (before, after) = (&pair[0], &pair[1]);

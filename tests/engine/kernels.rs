@@ -62,7 +62,6 @@ fn k_sweeps_make_k_nodes_exact() {
             ControlFlow::Continue(())
         });
         exact(linearisation, 40).run(&problem::<f64>(chain(40)), &mut kernel::<f64>(), &mut watch).unwrap();
-        drop(watch);
         println!("{linearisation:?}: {rounds} rounds for 40 nodes");
         assert!(rounds < 40);
     }
@@ -100,6 +99,7 @@ fn what_a_kernel_cannot_have() {
     fn name<B: Backend>(result: piadm::Result<piadm::Solution<B>>) -> &'static str {
         match result {
             Err(Error::Setting { name, .. }) => name,
+            Err(Error::Unsupported { what, .. }) => what,
             Err(other) => panic!("{other}"),
             Ok(_) => panic!("no error"),
         }
@@ -107,26 +107,26 @@ fn what_a_kernel_cannot_have() {
     let with = |sampler: Picard, problem: &Problem<Cpu<f32>>| name(sampler.sample(problem, &mut kernel::<f32>()));
     let chained = problem::<f32>(chain(10));
     let gaussian = Linearisation::Gaussian { variance: 1.0 };
-    assert_eq!(with(exact(gaussian, 4), &chained), "linearisation");
+    assert_eq!(with(exact(gaussian, 4), &chained), "Linearisation::Gaussian");
     for entry in [Entry::HeldData { variance: 0.0 }, Entry::LinearData { variance: 0.1 }] {
-        assert_eq!(with(exact(Linearisation::Secant, 4).entry(entry), &chained), "entry");
+        assert_eq!(with(exact(Linearisation::Secant, 4).entry(entry), &chained), "an entry that holds the data");
     }
     let noise = Array3::<f32>::zeros((10, 3, 5));
-    assert_eq!(with(exact(Linearisation::Secant, 4), &chained.clone().noise(noise)), "the given noise");
+    assert_eq!(with(exact(Linearisation::Secant, 4), &chained.clone().noise(noise)), "given noise");
     // one that says nothing may jump
     for acceptance in [Acceptance::Error(1e-2), Acceptance::change(1e-2)] {
-        assert_eq!(with(exact(Linearisation::Secant, 4).acceptance(acceptance), &chained), "acceptance");
+        assert_eq!(with(exact(Linearisation::Secant, 4).acceptance(acceptance), &chained), "a tolerance");
     }
     // an answer that makes two nodes
     let mut twice = Nodes::empty(Level::at(&Ou, 2.0));
     twice.push(Level::at(&Ou, 1.0), true, &NodeTerms::new().b(1, [0, 0], 1.0)).unwrap();
     twice.push(Level::at(&Ou, 0.5), true, &NodeTerms::new().b(2, [0, 0], 1.0)).unwrap();
-    assert_eq!(with(exact(Linearisation::Secant, 2), &problem(twice)), "list");
+    assert_eq!(with(exact(Linearisation::Secant, 2), &problem(twice)), "a kernel");
     // a stage and the end of its step would take the same random numbers
     let mut stages = Nodes::empty(Level::at(&Ou, 2.0));
     stages.push(Level::at(&Ou, 1.5), false, &NodeTerms::new().b(1, [0, 0], 1.0)).unwrap();
     stages.push(Level::at(&Ou, 1.0), true, &NodeTerms::new().b(1, [0, 0], 1.0)).unwrap();
-    assert_eq!(with(exact(Linearisation::Secant, 2), &problem(stages)), "list");
+    assert_eq!(with(exact(Linearisation::Secant, 2), &problem(stages)), "a kernel");
     let grid = Grid::uniform(4).between(3.0, 0.1);
     let scheme = Problem::new(Ou, grid, Scheme::default()).shape([2]);
     assert!(matches!(Sequential.sample(&scheme, &mut kernel::<f32>()), Err(Error::Singular { .. })));

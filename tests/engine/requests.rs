@@ -133,12 +133,13 @@ fn what_unlike_requests_cannot_have() {
     let mut score = two_modes::<f32>(Prediction::Data);
     let named = |error: Error| match error {
         Error::Setting { name, .. } => name,
+        Error::Unsupported { what, .. } => what,
         other => panic!("{other}"),
     };
     let mut refused = |sampler: &dyn Sampler<Cpu<f32>>| named(sampler.sample(&two().unwrap(), &mut score).unwrap_err());
-    assert_eq!(refused(&Picard::default().policy(Policy::Blocks)), "policy of blocks");
-    assert_eq!(refused(&Picard::default().coupling(Coupling::WholeBatch)), "coupling");
-    assert_eq!(refused(&Parareal::default()), "parareal");
+    assert_eq!(refused(&Picard::default().policy(Policy::Blocks)), "a policy of blocks");
+    assert_eq!(refused(&Picard::default().coupling(Coupling::WholeBatch)), "Coupling::WholeBatch");
+    assert_eq!(refused(&Parareal::default()), "Parareal");
     assert_eq!(named(two().unwrap().coarse(2).unwrap_err()), "a coarse problem");
     let noise = ndarray::Array3::<f32>::zeros((10, 2, DIM));
     let given = two().unwrap().noise(noise);
@@ -149,7 +150,7 @@ fn what_unlike_requests_cannot_have() {
     assert!(matches!(other, Err(Error::Shape { .. })));
     for ids in [vec![1], vec![1, 2, 3]] {
         let other = Sequential.sample(&two().unwrap().ids(ids), &mut score);
-        assert!(matches!(other, Err(Error::Shape { what: "the sample ids of a request", .. })));
+        assert!(matches!(other, Err(Error::Unsupported { what: "Problem::ids", .. })));
     }
     assert!(Sequential.sample(&two().unwrap().ids(vec![4, 9]), &mut score).is_ok());
     // requests with the same nodes are like each other

@@ -76,11 +76,12 @@ fn a_session_takes_other_starts_and_refuses_other_shapes() {
     let grid = Grid::log_snr(81).between(6.0, 0.02);
     let other =
         Problem::on(Cpu::<f64>::new(), Ou, grid, Scheme::default()).samples(3).shape([5]).prepare(&score).unwrap();
-    assert!(matches!(session.run(&other, &mut score), Err(Error::Setting { .. })));
+    assert!(matches!(session.run(&other, &mut score), Err(Error::Unsupported { what: "a session", .. })));
     let dim = Problem::on(Cpu::<f64>::new(), Ou, Grid::log_snr(80).between(6.0, 0.02), Scheme::default())
         .samples(3)
         .shape([6]);
-    assert!(matches!(session.run(&dim.prepare(&score).unwrap(), &mut score), Err(Error::Setting { .. })));
+    let other = dim.prepare(&score).unwrap();
+    assert!(matches!(session.run(&other, &mut score), Err(Error::Unsupported { what: "a session", .. })));
     assert!(matches!(session.copy_samples(Array2::zeros((1, 1)).view_mut()), Err(Error::Shape { .. })));
     session.run(&prepared, &mut score).unwrap();
     assert_eq!(bits(&session.samples().to_owned()), bits(&fresh.samples));

@@ -55,7 +55,7 @@ fn steps_are_all_that_there_are() {
     assert_eq!(times(grid, &Ou).len() - 1, 8);
     for (text, says) in [
         (r#"{"kind": "uniform", "steps": 4, "t_max": 1.0}"#, "`t_min`"),
-        (r#"{"kind": "piadm", "steps": 4, "eps": 0.5}"#, "both `steps` and `eps`"),
+        (r#"{"kind": "piadm", "steps": 4, "eps": 0.5}"#, "`steps`"),
         (r#"{"kind": "piadm"}"#, "`steps`"),
         (r#"{"kind": "karras", "steps": 4, "sigma_min": 0.1, "sigma_max": 1.0, "t_max": 1.0}"#, "t_max"),
         (r#"{"kind": "log"}"#, "log"),

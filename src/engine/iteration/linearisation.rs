@@ -60,8 +60,8 @@ impl Linearisation {
     pub(crate) fn check(&self, prediction: Prediction) -> Result<()> {
         match *self {
             Linearisation::Gaussian { .. } if prediction == Prediction::Next => {
-                let value = "Gaussian slopes of a kernel";
-                Err(Error::setting("linearisation", value, "FrozenScore, Identity or Secant: a kernel has no score"))
+                let instead = "take Linearisation::FrozenScore, Identity or Secant";
+                Err(Error::unsupported("Linearisation::Gaussian", "a kernel, which has no score", instead))
             }
             Linearisation::Gaussian { variance } => check_variance("linearisation variance", variance),
             _ => Ok(()),

@@ -164,8 +164,8 @@ impl<T: Real, C: ScoreFn<Cpu<T>>, U: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for Pair<C
         check_shapes(&x, rows, &out, None)?;
         let (conditional, unconditional) = (self.conditional.prediction(), self.unconditional.prediction());
         if conditional != unconditional {
-            let kinds = format!("{conditional:?} and {unconditional:?}");
-            return Err(Error::setting("prediction", kinds, "the same kind of output of both guided scores").into());
+            let with = format!("outputs of unlike kinds, {conditional:?} and {unconditional:?}");
+            return Err(Error::unsupported("guidance by two scores", with, "take two of the same kind").into());
         }
         let n = rows.len() / 2;
         let ((x0, x1), (out0, out1)) = (x.split_at(Axis(0), n), out.split_at(Axis(0), n));

@@ -19,7 +19,11 @@ impl Mixture {
     /// Refuses levels at which a mode has no finite positive variance.
     pub(crate) fn check_level(&self, alpha: f64, sigma: f64) -> Result<()> {
         if self.prediction == Prediction::Next {
-            return Err(Error::setting("prediction", "Next", "a kind of output that a mixture has: it is no kernel"));
+            return Err(Error::unsupported(
+                "a mixture",
+                "Prediction::Next",
+                "take another kind of output: it is no kernel",
+            ));
         }
         for (name, value) in [("alpha", alpha), ("sigma", sigma)] {
             if !(value >= 0.0 && value.is_finite()) {
