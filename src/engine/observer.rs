@@ -28,6 +28,13 @@ pub trait Observer<B: Backend> {
         ControlFlow::Continue(())
     }
 
+    /// Called before every call of the score, of which a round has several where [`Model::max_rows`](crate::Model::max_rows)
+    /// cuts it, and while [`Automatic`](crate::Automatic) measures. `Break` cancels the run as after the round before: what the
+    /// unfinished round has evaluated is thrown away.
+    fn on_call(&mut self) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
     /// Called once a sample, as soon as it is finished: its place in the batch, its id and its state (1 x dim).
     fn on_sample(&mut self, slot: usize, id: u32, state: B::View<'_>) {
         let _ = (slot, id, state);

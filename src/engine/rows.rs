@@ -2,6 +2,7 @@
 
 use crate::backend::{Backend, Plane};
 use crate::engine::machine::Machine;
+use crate::engine::observer::Observer;
 use crate::engine::ring::Ring;
 use crate::engine::sizes::Sizes;
 use crate::engine::span::Span;
@@ -10,6 +11,7 @@ use crate::nodes::Node;
 use crate::noise::{Address, NoiseKey, stream};
 use crate::problem::{Prepared, Report};
 use crate::score::{Destinations, Rows, ScoreFn};
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 const NO_ROW: u32 = u32::MAX;
@@ -145,15 +147,15 @@ impl Evaluated {
         self.now[ring.places()].fill(NO_ROW);
     }
 
-    /// One round: the score on every node of the windows that needs it.
+    /// One round: the score on every node of the windows that needs it; `Break` where the observer cancels it.
     pub fn evaluate<B: Backend>(
         &mut self,
         prepared: &Prepared<B>,
         machine: &mut Machine<B>,
         score: &mut dyn ScoreFn<B>,
         spans: &[Span],
-        report: &mut Report,
-    ) -> Result<()> {
+        (report, observer): (&mut Report, &mut dyn Observer<B>),
+    ) -> Result<ControlFlow<()>> {
         if !self.before.is_empty() {
             machine.planes.turn();
             self.before.copy_from_slice(&self.now);
@@ -176,13 +178,17 @@ impl Evaluated {
         }
         let rows = self.batch.len();
         if rows == 0 {
-            return Ok(());
+            return Ok(ControlFlow::Continue(()));
         }
         report.rounds += 1;
-        report.score_rows += rows;
-        report.evaluations += rows * prepared.evaluations_per_row();
         self.gather(machine)?;
-        self.call(prepared, machine, score, report)
+        let flow = self.call(prepared, machine, score, (&mut *report, observer))?;
+        if flow.is_break() {
+            // a round that was not finished does not count, but for its calls and rows
+            report.rounds -= 1;
+            self.batch.slot.chunk_by(|a, b| a == b).for_each(|rows| report.sample_rounds[rows[0]] -= 1);
+        }
+        Ok(flow)
     }
 
     /// Packs the states that are evaluated: those that the network sees one below the other, then the other components.
@@ -200,14 +206,14 @@ impl Evaluated {
         Ok(())
     }
 
-    /// Calls the score, as often as its bound on rows demands.
+    /// Calls the score, as often as its bound on rows demands; `Break` where the observer cancels.
     fn call<B: Backend>(
         &mut self,
         prepared: &Prepared<B>,
         machine: &mut Machine<B>,
         score: &mut dyn ScoreFn<B>,
-        report: &mut Report,
-    ) -> Result<()> {
+        (report, observer): (&mut Report, &mut dyn Observer<B>),
+    ) -> Result<ControlFlow<()>> {
         let Batch { slot, node, sample, t, alpha, sigma, to, .. } = &self.batch;
         let Made { t: to_t, alpha: to_alpha, sigma: to_sigma, address, key } = to;
         let to = Destinations { t: to_t, alpha: to_alpha, sigma: to_sigma, address, key };
@@ -218,6 +224,10 @@ impl Evaluated {
         let mut spent = Duration::ZERO;
         let mut first = 0;
         while first < rows {
+            if observer.on_call().is_break() {
+                report.score_time += spent;
+                return Ok(ControlFlow::Break(()));
+            }
             let range = first..rows.min(first.saturating_add(chunk));
             let (points, outputs) = machine.planes.pair(Plane::Point, Plane::Output);
             let x = prepared.backend().view(points, seen * range.start..seen * range.end);
@@ -226,6 +236,8 @@ impl Evaluated {
             let answer = score.eval(x, &all.range(range.clone()), out);
             spent += clock.elapsed();
             report.score_calls += 1;
+            report.score_rows += range.len();
+            report.evaluations += range.len() * prepared.evaluations_per_row();
             answer.map_err(|source| Error::Score {
                 round: report.rounds,
                 node: node[first] as usize,
@@ -235,7 +247,7 @@ impl Evaluated {
             first = range.end;
         }
         report.score_time += spent;
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 
     /// An error for the first output of this round that is not finite.

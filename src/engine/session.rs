@@ -19,6 +19,7 @@ use crate::error::{Error, Result, reserve};
 use crate::nodes::Nodes;
 use crate::problem::{Guarantee, Path, Prepared, Report, Solution, Stop, Variances};
 use crate::score::ScoreFn;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// A parallel sampler with its arrays, for problems of one shape: they are used again by every run, so that later runs take no new memory (but
@@ -162,12 +163,17 @@ impl<B: Backend> Session<B> {
             }
             let before = self.work.output.report.score_rows;
             let spans = std::mem::take(&mut self.of_round.spans);
-            let done = self.round(prepared, score, &spans);
+            let done = self.round(prepared, score, &spans, observer);
+            if let Ok(ControlFlow::Break(())) = done {
+                self.of_round.spans = spans;
+                stopped = Some(Stop::Cancelled);
+                break;
+            }
             let late = self.settings.deadline.is_some_and(|most| self.work.output.report.rounds >= most);
             let done = match done {
-                Ok(()) if late && !self.all_end(prepared, &spans) => self.stay(prepared, &spans),
-                Ok(()) => self.move_windows(prepared, &spans, false),
-                failed => failed,
+                Ok(_) if late && !self.all_end(prepared, &spans) => self.stay(prepared, &spans),
+                Ok(_) => self.move_windows(prepared, &spans, false),
+                Err(error) => Err(error),
             };
             let progress = &self.of_round.progress[..spans.len()];
             let residual = progress.iter().fold(0.0, |max, p| f64::max(max, p.residual));
@@ -203,11 +209,20 @@ impl<B: Backend> Session<B> {
         self.work.output.finish(prepared, |slot| Some(tracks[slot].span.lo).filter(|lo| *lo > 0))
     }
 
-    /// One round of these windows, up to what it says of their nodes.
-    fn round(&mut self, prepared: &Prepared<B>, score: &mut dyn ScoreFn<B>, spans: &[Span]) -> Result<()> {
-        self.work.evaluate(prepared, score, spans)?;
-        self.sweep(prepared, spans)?;
-        self.after_sweep(prepared, spans)
+    /// One round of these windows, up to what it says of their nodes; `Break` where the observer cancels it.
+    fn round(
+        &mut self,
+        prepared: &Prepared<B>,
+        score: &mut dyn ScoreFn<B>,
+        spans: &[Span],
+        observer: &mut dyn Observer<B>,
+    ) -> Result<ControlFlow<()>> {
+        let evaluated = self.work.evaluate(prepared, score, spans, observer)?;
+        if evaluated.is_continue() {
+            self.sweep(prepared, spans)?;
+            self.after_sweep(prepared, spans)?;
+        }
+        Ok(evaluated)
     }
 
     /// Whether all samples are done after this round.

@@ -7,6 +7,7 @@ use crate::engine::entry::Entry;
 use crate::engine::iteration::linearisation::Linearisation;
 use crate::engine::iteration::secant::Slopes;
 use crate::engine::machine::Machine;
+use crate::engine::observer::Observer;
 use crate::engine::output::Output;
 use crate::engine::ring::Ring;
 use crate::engine::rows::Evaluated;
@@ -17,7 +18,7 @@ use crate::error::{Error, Result, reserve};
 use crate::noise::{Address, NoiseKey, stream};
 use crate::problem::Prepared;
 use crate::score::ScoreFn;
-use std::ops::RangeInclusive;
+use std::ops::{ControlFlow, RangeInclusive};
 
 /// A run's machine, what it has evaluated and measured, and what it leaves.
 #[derive(Debug)]
@@ -82,9 +83,16 @@ impl<B: Backend> Work<B> {
         Err(Error::StateNotFinite { round: self.output.report.rounds, node: 0, sample })
     }
 
-    /// One round: the score on every node of the windows that needs it.
-    pub fn evaluate(&mut self, prepared: &Prepared<B>, score: &mut dyn ScoreFn<B>, spans: &[Span]) -> Result<()> {
-        self.evaluated.evaluate(prepared, &mut self.machine, score, spans, &mut self.output.report)
+    /// One round: the score on every node of the windows that needs it; `Break` where the observer cancels it.
+    pub fn evaluate(
+        &mut self,
+        prepared: &Prepared<B>,
+        score: &mut dyn ScoreFn<B>,
+        spans: &[Span],
+        observer: &mut dyn Observer<B>,
+    ) -> Result<ControlFlow<()>> {
+        let watched = (&mut self.output.report, observer);
+        self.evaluated.evaluate(prepared, &mut self.machine, score, spans, watched)
     }
 
     /// One sweep of all windows of a piece; [`change`](Self::change) then tells what every node did.

@@ -197,7 +197,10 @@ impl<B: Backend> Run<'_, B> {
             let spans: Vec<Span> =
                 running.iter().flat_map(|slot| active.iter().map(|part| self.span(*slot, *part))).collect();
             let before = self.work.output.report.score_rows;
-            self.work.evaluate(self.prepared, score, &spans)?;
+            if self.work.evaluate(self.prepared, score, &spans, observer)?.is_break() {
+                self.work.output.report.stop = Stop::Cancelled;
+                break;
+            }
             for piece in pieces(&spans, PIECE, |_| 1) {
                 self.work.sweep(self.prepared, piece, &Linearisation::FrozenScore, &[])?;
             }

@@ -52,7 +52,10 @@ impl<B: Backend> Sampler<B> for Sequential {
         let last = |slot: usize| prepared.list(slot).nodes().len() - 1;
         while !spans.is_empty() {
             let before = work.output.report.score_rows;
-            work.evaluate(&prepared, score, &spans)?;
+            if work.evaluate(&prepared, score, &spans, observer)?.is_break() {
+                work.output.report.stop = Stop::Cancelled;
+                break;
+            }
             for piece in pieces(&spans, PIECE, |span| prepared.list(span.slot).components()) {
                 work.sweep(&prepared, piece, &ANY, &[])?;
             }

@@ -2,7 +2,7 @@
 
 use crate::backend::Backend;
 use crate::engine::accept::acceptance::Sweeps;
-use crate::engine::observer::{Observer, Round};
+use crate::engine::observer::{Observer, Round, Silent};
 use crate::engine::settings::Picard;
 use crate::error::Result;
 use crate::nodes::Window;
@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 pub(super) struct Probe {
     pub rows: usize,
     pub time: Duration,
+    pub cancelled: bool,
 }
 
 impl Latency {
@@ -44,7 +45,7 @@ impl Latency {
         score: &mut dyn ScoreFn<B>,
         settings: &Automatic,
     ) -> Result<Latency> {
-        measure(problem, score, settings).map(|(latency, _)| latency)
+        measure(problem, score, settings, &mut Silent).map(|(latency, _)| latency)
     }
 }
 
@@ -53,10 +54,12 @@ const STRIDE: usize = 8;
 /// A row of a longer window is cheaper if it takes at most this part of a row before.
 const CHEAPER: f64 = 0.9;
 
+/// Until `observer` cancels: then the probe says so.
 pub(super) fn measure<B: Backend>(
     problem: &Problem<B>,
     score: &mut dyn ScoreFn<B>,
     settings: &Automatic,
+    observer: &mut dyn Observer<B>,
 ) -> Result<(Latency, Probe)> {
     settings.check()?;
     let started = Instant::now();
@@ -67,9 +70,10 @@ pub(super) fn measure<B: Backend>(
     drop(prepared);
     let problem = problem.clone().save(Save::Nothing);
     let mut probe = Probe::default();
-    let mut watch = Stopwatch::new(2);
+    let mut watch = Stopwatch::new(2, observer);
     Sequential.run(&problem, score, &mut watch)?;
     probe.rows += watch.evaluated;
+    probe.cancelled = watch.cancelled;
     let (first_rows, seconds) = (watch.rows, watch.seconds());
     let mut points = vec![(first_rows, seconds)];
     let budget = settings.probe_share * rounds as f64 * seconds;
@@ -77,13 +81,14 @@ pub(super) fn measure<B: Backend>(
     let mut window = (steps / 16).clamp(2, STRIDE).min(longest);
     // its first two rounds touch memory for the first time
     let mut repeats = 3;
-    while window > 1 {
+    while window > 1 && !probe.cancelled {
         // a probe ends before it matters whether a node converges
         let sweeps = settings.base.sweeps.most().map_or(Sweeps::Unbounded, Sweeps::AtMost);
         let sampler = Picard { window: Window::Steps(window), sweeps, ..settings.base.clone() };
-        let mut watch = Stopwatch { row: seconds / first_rows as f64, ..Stopwatch::new(repeats) };
+        let mut watch = Stopwatch { row: seconds / first_rows as f64, ..Stopwatch::new(repeats, observer) };
         sampler.run(&problem, score, &mut watch)?;
         probe.rows += watch.evaluated;
+        probe.cancelled = watch.cancelled;
         let Some(&(rows, earlier)) = points.last().filter(|p| p.0 < watch.rows) else { break };
         let seconds = watch.seconds();
         // more rows do not take less time: what came before was disturbed
@@ -108,7 +113,10 @@ pub(super) fn measure<B: Backend>(
 }
 
 /// Times rounds of the size of the first, and ends the run after some.
-struct Stopwatch {
+struct Stopwatch<'o, B: Backend> {
+    /// Who may cancel.
+    observer: &'o mut dyn Observer<B>,
+    cancelled: bool,
     repeats: usize,
     /// Seconds of a row in a smaller round: where it does not get cheaper two rounds are enough.
     row: f64,
@@ -119,9 +127,10 @@ struct Stopwatch {
     least: Duration,
 }
 
-impl Stopwatch {
-    fn new(repeats: usize) -> Self {
-        Stopwatch { repeats, row: 0.0, before: Instant::now(), rows: 0, evaluated: 0, least: Duration::MAX }
+impl<'o, B: Backend> Stopwatch<'o, B> {
+    fn new(repeats: usize, observer: &'o mut dyn Observer<B>) -> Self {
+        let (before, least) = (Instant::now(), Duration::MAX);
+        Stopwatch { observer, cancelled: false, repeats, row: 0.0, before, rows: 0, evaluated: 0, least }
     }
 
     /// The fastest round; at least a clock tick, so that it is a number above 0.
@@ -130,7 +139,13 @@ impl Stopwatch {
     }
 }
 
-impl<B: Backend> Observer<B> for Stopwatch {
+impl<B: Backend> Observer<B> for Stopwatch<'_, B> {
+    fn on_call(&mut self) -> ControlFlow<()> {
+        let flow = self.observer.on_call();
+        self.cancelled |= flow.is_break();
+        flow
+    }
+
     fn on_round(&mut self, round: &Round<'_>) -> ControlFlow<()> {
         let now = Instant::now();
         self.rows = self.rows.max(round.rows);

@@ -12,6 +12,16 @@ use crate::sampler::automatic::settings::{Automatic, longest_list};
 use crate::sampler::interface::Sampler;
 use crate::sampler::sequential::Sequential;
 use crate::score::ScoreFn;
+use std::ops::ControlFlow;
+
+/// Cancels before the first call, where measuring was cancelled: a run that has not begun.
+struct Cancelled;
+
+impl<B: Backend> Observer<B> for Cancelled {
+    fn on_call(&mut self) -> ControlFlow<()> {
+        ControlFlow::Break(())
+    }
+}
 
 impl<B: Backend> Sampler<B> for Automatic {
     fn run(
@@ -39,7 +49,14 @@ impl<B: Backend> Sampler<B> for Automatic {
                 let latency = match &self.latency {
                     Some(latency) => latency.clone(),
                     None => {
-                        let (latency, cost) = measure(problem, score, self)?;
+                        let (latency, cost) = measure(problem, score, self, observer)?;
+                        if cost.cancelled {
+                            let mut solution = Sequential.run(problem, score, &mut Cancelled)?;
+                            let report = &mut solution.report;
+                            "automatic".clone_into(&mut report.sampler);
+                            (report.probe_rows, report.probe_time) = (cost.rows, cost.time);
+                            return Ok(solution);
+                        }
                         probe = cost;
                         latency
                     }
