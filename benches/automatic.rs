@@ -1,6 +1,8 @@
-//! How good the automatic window is: seconds of sequential sampling, of fixed windows and of the automatic choice, in turn.
+//! How good the automatic window is: seconds of sequential sampling, of fixed windows and of the automatic choice, in
+//! turn.
 //!
-//! `cargo bench --bench automatic [-- --repeats N] [--only CASE]`; a table, then one line of JSON. Compare figures within one run only.
+//! `cargo bench --bench automatic [-- --repeats N] [--only CASE]`; a table, then one line of JSON. Compare figures
+//! within one run only.
 
 #[path = "../examples/support/network.rs"]
 #[allow(dead_code, unused_imports)] // the examples use more of it
@@ -136,7 +138,8 @@ fn measure(case: &mut Case, repeats: usize) -> Result<Value, BoxError> {
     }))
 }
 
-/// Everything runs on a thread of the pool: called from elsewhere, every kernel and every evaluation would wake the pool and wait for it.
+/// Everything runs on a thread of the pool: called from elsewhere, every kernel and every evaluation would wake the
+/// pool and wait for it.
 fn main() -> Result<(), BoxError> {
     rayon::scope(|_| run())
 }

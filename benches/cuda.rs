@@ -1,8 +1,10 @@
-//! The device's kernels against a device copy in the same run, and whole samplers: `cargo bench --features cuda --bench cuda`.
+//! The device's kernels against a device copy in the same run, and whole samplers: `cargo bench --features cuda --bench
+//! cuda`.
 //!
-//! A table, then one line of JSON. Bandwidth counts the bytes that a pass must move (tests/cuda/bytes.rs counts what it does move); seconds
-//! are those of the whole operation as the sampler calls it, with its launches and the answer that it waits for. `--emulated` runs the same
-//! at toy sizes in the tests' stand-in for the driver, to check the program itself: its seconds mean nothing.
+//! A table, then one line of JSON. Bandwidth counts the bytes that a pass must move (tests/cuda/bytes.rs counts what it
+//! does move); seconds are those of the whole operation as the sampler calls it, with its launches and the answer that
+//! it waits for. `--emulated` runs the same at toy sizes in the tests' stand-in for the driver, to check the program
+//! itself: its seconds mean nothing.
 
 use ndarray::Array2;
 use piadm::backend::{NoiseRow, Plane, Planes, Program, RowRef, Vector};

@@ -1,7 +1,8 @@
 //! The CPU kernels against what the memory and other generators give in the same run: sweep, slopes, normals.
 //!
-//! `cargo bench --bench kernels [-- --rounds N] [--only TEXT]`; a table, then one line of JSON. RAYON_NUM_THREADS sets the number of threads, of the
-//! triad as of the kernels; normals are of one thread. Compare figures within one run only.
+//! `cargo bench --bench kernels [-- --rounds N] [--only TEXT]`; a table, then one line of JSON. RAYON_NUM_THREADS sets
+//! the number of threads, of the triad as of the kernels; normals are of one thread. Compare figures within one run
+//! only.
 
 #[path = "../examples/support/fit.rs"]
 #[allow(dead_code)]

@@ -1,7 +1,7 @@
 //! What the solver itself costs: whole runs with a score that only copies, a row of normals, the mixture's score.
 //!
-//! `cargo bench --bench sampler [-- host]`, with `host` only the lines of [`host`]; compare figures within one run only. `scripts/bench-vs`
-//! compares those lines with the ones of another commit.
+//! `cargo bench --bench sampler [-- host]`, with `host` only the lines of [`host`]; compare figures within one run
+//! only. `scripts/bench-vs` compares those lines with the ones of another commit.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 use ndarray::Array2;
@@ -72,9 +72,10 @@ fn mixture(c: &mut Criterion) {
     }
 }
 
-/// The secant and a score of a few operations, so that most of the time is the engine's: the default sampler, then six sweeps of blocks. A line
-/// a case, `host_ns_per_node SAMPLESxWINDOWxELEMENTS[-blocks] NANOSECONDS fastest NANOSECONDS nodes NODES`: the time outside the score,
-/// median and least over runs, divided by the nodes that are swept in a run. Two builds do the same work if their nodes are equal.
+/// The secant and a score of a few operations, so that most of the time is the engine's: the default sampler, then six
+/// sweeps of blocks. A line a case, `host_ns_per_node SAMPLESxWINDOWxELEMENTS[-blocks] NANOSECONDS fastest NANOSECONDS
+/// nodes NODES`: the time outside the score, median and least over runs, divided by the nodes that are swept in a run.
+/// Two builds do the same work if their nodes are equal.
 fn host(least: Duration) {
     let sliding = Picard::default().window(Window::Steps(64));
     let blocks = sliding.clone().policy(Policy::Blocks).acceptance(Acceptance::Exact).sweeps(Sweeps::AtMost(6));

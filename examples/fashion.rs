@@ -173,7 +173,8 @@ fn median(values: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
 }
 
-/// Everything runs on a thread of the pool: called from elsewhere, every kernel and every evaluation would wake the pool and wait for it.
+/// Everything runs on a thread of the pool: called from elsewhere, every kernel and every evaluation would wake the
+/// pool and wait for it.
 fn main() -> Result<(), BoxError> {
     rayon::scope(|_| run())
 }

@@ -248,7 +248,8 @@ fn write(results: &Results, o: &Options) -> Result<(), BoxError> {
     Ok(std::fs::write(o.output.join("wallclock.json"), format!("{}\n", serde_json::to_string(results)?))?)
 }
 
-/// Everything runs on a thread of the pool: called from elsewhere, every kernel and every evaluation would wake the pool and wait for it.
+/// Everything runs on a thread of the pool: called from elsewhere, every kernel and every evaluation would wake the
+/// pool and wait for it.
 fn main() -> Result<(), BoxError> {
     rayon::scope(|_| run())
 }

@@ -17,11 +17,12 @@ pub use times::MAX_STEPS;
 
 /// How the times of a run are chosen: a recipe, which a [`Problem`](crate::Problem) works out on its schedule.
 ///
-/// The times strictly decrease; the first is the noisy end, and two neighbours make a step. Nothing is checked before the recipe
-/// meets a schedule: [`times`](Grid::times) shows what it gives there, or says what is wrong.
+/// The times strictly decrease; the first is the noisy end, and two neighbours make a step. Nothing is checked before
+/// the recipe meets a schedule: [`times`](Grid::times) shows what it gives there, or says what is wrong.
 ///
-/// Where [`between`](Grid::between) does not set them, the ends are those of the schedule's range, or of the range that the
-/// network was trained on ([`Model::time_range`](crate::Model::time_range)) where that is narrower. Of a table of noise levels the range is from its first entry to its last.
+/// Where [`between`](Grid::between) does not set them, the ends are those of the schedule's range, or of the range that
+/// the network was trained on ([`Model::time_range`](crate::Model::time_range)) where that is narrower. Of a table of
+/// noise levels the range is from its first entry to its last.
 ///
 /// ```
 /// use piadm::Grid;
@@ -85,7 +86,8 @@ impl Grid {
         Self::of(Rule::Uniform { steps })
     }
 
-    /// Equal steps in the log-SNR, which must be finite at both ends ([`then_data`](Self::then_data) adds a last step to sigma = 0).
+    /// Equal steps in the log-SNR, which must be finite at both ends ([`then_data`](Self::then_data) adds a last step
+    /// to sigma = 0).
     ///
     /// ```
     /// use piadm::{schedule::Edm, Grid};
@@ -121,11 +123,11 @@ impl Grid {
     /// The grid of PIADM (arXiv 2405.15986): blocks of Ornstein-Uhlenbeck length `h`, cut from `t_max` down, and in
     /// each block steps proportional to min(1, t): uniform above t = 1, geometric below.
     ///
-    /// The ends and `h` are in OU time, log(1 + (sigma/alpha)^2), so that the grid has the same noise levels
-    /// for every schedule; for [`Ou`](crate::schedule::Ou) they are its own times. The last block may be shorter. Block ends are grid
-    /// points, and a block has equal steps in the clock s = t above 1 and 1 + log t below: for
-    /// [`Resolution::Step`] as many as keep them at most that long, for [`Resolution::Steps`] its share
-    /// of the whole clock, rounded, and at least one.
+    /// The ends and `h` are in OU time, log(1 + (sigma/alpha)^2), so that the grid has the same noise levels for every
+    /// schedule; for [`Ou`](crate::schedule::Ou) they are its own times. The last block may be shorter. Block ends are
+    /// grid points, and a block has equal steps in the clock s = t above 1 and 1 + log t below: for
+    /// [`Resolution::Step`] as many as keep them at most that long, for [`Resolution::Steps`] its share of the whole
+    /// clock, rounded, and at least one.
     ///
     /// ```
     /// use piadm::{grid::Resolution, schedule::Ou, Grid};
@@ -144,7 +146,8 @@ impl Grid {
     /// `steps` + 1 entries of the schedule's table, spaced as networks trained on discrete steps are sampled.
     ///
     /// With N entries and n = `steps` + 1 times, [`Leading`](Spacing::Leading) takes the indices i floor(N/n) + offset,
-    /// [`Trailing`](Spacing::Trailing) round(N - i N/n) - 1 and [`Linspace`](Spacing::Linspace) round(i (N-1)/(n-1)), halves to even.
+    /// [`Trailing`](Spacing::Trailing) round(N - i N/n) - 1 and [`Linspace`](Spacing::Linspace) round(i (N-1)/(n-1)),
+    /// halves to even.
     ///
     /// ```
     /// use piadm::{grid::Spacing, schedule::Discrete, Grid};
@@ -177,8 +180,8 @@ impl Grid {
         self
     }
 
-    /// One more step, to the data: the schedule's first time, where sigma = 0. A grid of 0 steps is then its noisy end and
-    /// the data.
+    /// One more step, to the data: the schedule's first time, where sigma = 0. A grid of 0 steps is then its noisy end
+    /// and the data.
     ///
     /// ```
     /// use piadm::{schedule::Flow, Grid};
@@ -195,11 +198,12 @@ impl Grid {
     /// The times on a schedule.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a setting out of its range: a number of steps beyond 1 to [`MAX_STEPS`], ends that are not finite or
-    /// not in order, noise levels that the schedule does not reach, indices that are not distinct, a last step to data that the
-    /// schedule does not have. [`Error::GridEnd`] where an end has to be set. [`Error::GridLength`],
-    /// [`Error::GridNotFinite`], [`Error::GridOrder`] and [`Error::GridRange`] for times that are no grid on this schedule, also where
-    /// neighbours collide in f64. [`Error::Unsupported`] for entries of a table where the schedule has none.
+    /// [`Error::Setting`] for a setting out of its range: a number of steps beyond 1 to [`MAX_STEPS`], ends that are
+    /// not finite or not in order, noise levels that the schedule does not reach, indices that are not distinct, a last
+    /// step to data that the schedule does not have. [`Error::GridEnd`] where an end has to be set.
+    /// [`Error::GridLength`], [`Error::GridNotFinite`], [`Error::GridOrder`] and [`Error::GridRange`] for times that
+    /// are no grid on this schedule, also where neighbours collide in f64. [`Error::Unsupported`] for entries of a
+    /// table where the schedule has none.
     ///
     /// ```
     /// use piadm::{schedule::{Flow, Ou}, Error, Grid};

@@ -1,12 +1,17 @@
 //! Sample diffusion models in parallel over time.
 //!
-//! Sampling a diffusion model means hundreds of network calls one after another, and most of them wait for each other more than they
-//! work. This crate guesses many steps of a trajectory at once, evaluates the network on all of them in one batched call, corrects every guess,
-//! and repeats until nothing changes: a few dozen rounds in place of hundreds of calls, and the same samples.
+//! Sampling a diffusion model means hundreds of network calls, one after another. This crate guesses many steps of a
+//! trajectory at once, evaluates the network on all of them in one batched call, corrects every guess, and repeats
+//! until nothing changes: a few dozen rounds instead of hundreds of calls, and the same samples.
 //!
-//! It implements PIADM, "Accelerating Diffusion Models with Parallel Sampling: Inference at Sub-Linear Time Complexity" (Chen, Ren, Ying,
-//! Rotskoff, [arXiv 2405.15986](https://arxiv.org/abs/2405.15986)), whose number of rounds grows like $\log^2 d$ where sequential steps grow like
-//! $d$, together with the sliding windows of ParaDiGMS ([arXiv 2305.16317](https://arxiv.org/abs/2305.16317)), as settings of one engine.
+//! It implements PIADM, "Accelerating Diffusion Models with Parallel Sampling: Inference at Sub-Linear Time Complexity"
+//! (Chen, Ren, Ying, Rotskoff, [arXiv 2405.15986](https://arxiv.org/abs/2405.15986)), whose number of rounds grows like
+//! $\log^2 d$ where sequential steps grow like $d$, together with the sliding windows of ParaDiGMS
+//! ([arXiv 2305.16317](https://arxiv.org/abs/2305.16317)), as settings of one engine.
+//!
+//! It pays where a call on many rows takes little longer than a call on one: one image or trajectory on a large device
+//! or on several, small networks such as robot policies, chains that cannot be shortened. It does not pay for many
+//! images at once, nor for models that need five steps. [`Automatic`] measures and decides.
 //!
 //! # One idea
 //!
@@ -14,29 +19,30 @@
 //!
 //! $$x_j = \sum_l A_l\, x_{j-l} + \sum_l B_l\, f(x_{j-l}, t_{j-l}) + C \xi_j,$$
 //!
-//! with $f$ the network and $\xi$ frozen normals. [`Sequential`] runs the list from front to back. [`Picard`] runs it on a window of guesses
-//! $x$, all evaluated in one call, as
+//! with $f$ the network and $\xi$ frozen normals. [`Sequential`] runs the list from front to back. [`Picard`] runs it
+//! on a window of guesses $x$, all evaluated in one call, as
 //!
 //! $$x'_j = \Phi_j(x) + \sum_l W_l\, (x'_{j-l} - x_{j-l}),$$
 //!
-//! where $\Phi_j$ is the node's own formula. Both use the same arithmetic, so with a tolerance of zero they agree bit for bit.
+//! where $\Phi_j$ is the node's own formula. Both use the same arithmetic, so with a tolerance of zero they agree bit
+//! for bit.
 //!
 //! # A complete program
 //!
 //! ```
-//! use piadm::{Grid, Ou, Picard, Prediction, Problem, Sampler, Scheme, score_fn};
+//! use piadm::ndarray::{Array2, Axis, concatenate};
+//! use piadm::prelude::*;
 //!
-//! // your network: one batched call, every row has its own time
-//! let mut network = score_fn::<f32>(Prediction::Noise, |x, rows, mut out| {
-//!     for (i, (x, mut out)) in x.rows().into_iter().zip(out.rows_mut()).enumerate() {
-//!         out.assign(&(&x * rows.sigma[i] as f32)); // of data N(0, 1)
-//!     }
-//!     Ok(())
+//! // two layers stand for your network: states (rows x 784) and the time of each row in, one answer per row out
+//! let layer = |rows, columns| Array2::from_shape_fn((rows, columns), |(i, j)| 0.05 * ((7 * i + 3 * j) as f32).sin());
+//! let (first, second) = (layer(785, 64), layer(64, 784));
+//! let mut network = score_map(Prediction::Noise, |x, rows| {
+//!     let t = Array2::from_shape_fn((rows.len(), 1), |(i, _)| rows.t[i] as f32 / 1000.0);
+//!     concatenate![Axis(1), x, t].dot(&first).mapv(f32::tanh).dot(&second)
 //! });
-//! let grid = Grid::log_snr(500).between(8.0, 0.01); // 500 steps
-//! let problem = Problem::new(Ou, grid, Scheme::default()).samples(4).shape([784]).seed(7);
+//! let problem = Problem::new(Discrete::stable_diffusion(), Grid::log_snr(100), Scheme::default()).shape([784]).seed(7);
 //! let solution = Picard::default().sample(&problem, &mut network)?;
-//! assert_eq!(solution.samples.dim(), (4, 784));
+//! assert_eq!(solution.samples.dim(), (1, 784));
 //! println!("{}", solution.report); // rounds, rows, residuals, times
 //! # assert!(solution.report.rounds < 50);
 //! # Ok::<(), piadm::Error>(())
@@ -50,20 +56,21 @@
 //! | fewer rounds for one sample or a few | [`Picard::default`] |
 //! | whichever of the two is faster for your network, with its window | [`Automatic`] |
 //! | the sequential samples bit for bit | [`Picard`] with [`Acceptance::Exact`] |
-//! | the paper's grid, integrator and blocks from (d, delta) | [`Piadm::recipe`] |
-//! | PIADM-ODE with its corrector | [`Recipe::correction`], or [`Problem::correction`] on any problem |
-//! | to sample a fixed log density | [`Langevin`] |
-//! | a queue of many samples at a bounded size of a round | [`Picard::row_budget`] |
+//! | the paper's grid, integrator and blocks from (d, delta) | [`Piadm::sample`], [`Piadm::recipe`] |
+//! | PIADM-ODE with its corrector | the same, or [`Problem::correction`] on any problem |
+//! | to sample a fixed log density | [`Langevin`](nodes::Langevin) |
+//! | a queue of many samples with rounds of a bounded size | [`Picard::row_budget`](Picard#structfield.row_budget) |
 //! | unlike requests in one batch | [`Problem::join`] |
 //! | many runs of one shape, without new memory | [`Picard::session`] |
-//! | samples after at most so many rounds | [`Picard::deadline`] |
+//! | samples after at most so many rounds | [`Picard::deadline`](Picard#structfield.deadline) |
 //! | published samplers, for comparison | [`Picard::paradigms`], [`Picard::parataa`], [`Picard::zhou_sugiyama`] |
 //! | SRDS (parareal), for comparison | [`Parareal`] |
 //! | a coarse solve as first guess | [`Problem::coarse`], [`Problem::refine`] |
 //!
-//! [`quality`] measures samples against a target or against each other. Schedules ([`schedule`]), grids ([`grid`]), schemes
-//! ([`nodes`]), scores ([`score`]) and samplers ([`Sampler`]) are independent choices. Noise is addressed ([`noise`]): a sample depends on its seed and id, not on its
-//! place in a batch.
+//! Most programs need [`prelude`] alone. Schedules ([`schedule`]), grids ([`Grid`]), schemes ([`Scheme`], [`nodes`]),
+//! networks ([`score`]) and samplers ([`sampler`]) are independent choices. [`quality`] measures samples against a
+//! target or against each other. Noise is addressed ([`noise`]): a sample depends on its seed and id, not on its place
+//! in a batch.
 //!
 //! # Features
 //!

@@ -1,14 +1,14 @@
 //! Elementary functions with the same bits on every machine.
 //!
-//! They are built only from IEEE 754 addition, subtraction, multiplication, division, square root, comparisons
-//! and integer operations, in a fixed order and without contraction. The standard library's `ln`, `exp`, `sin`
-//! and `cos` come from the platform and may differ in the last bit, so a CPU and a GPU would not agree.
-//! There are no tables and no branches that depend on data (only selections): loops over slices vectorise.
+//! They use only IEEE 754 addition, subtraction, multiplication, division, square root, comparisons and integer
+//! operations, in a fixed order and without contraction. The standard library's `ln`, `exp`, `sin` and `cos` come
+//! from the platform and may differ in the last bit, so a CPU and a GPU would not agree. There are no tables and no
+//! data-dependent branches (only selections), so loops over slices vectorise.
 //!
 //! The f32 logarithm and the f32 sine and cosine use the coefficients of Cephes; the f64 polynomials are minimax
 //! fits in relative error, made with the Remez algorithm at 50 digits and rounded to f64.
 
-// The coefficients are what they are: shorter forms would round to the same numbers and be harder to compare.
+// The coefficients are written out in full: shorter forms would round to the same numbers but be harder to compare.
 #![allow(clippy::excessive_precision)]
 
 const MANTISSA_F64: u64 = (1 << 52) - 1;
@@ -18,8 +18,8 @@ const LN2_LO: f64 = 1.9082149292705877e-10;
 
 /// Natural logarithm of a positive, normal, finite `u`, to about 1 ulp.
 ///
-/// Zero, subnormals, negative numbers, infinities and NaN are not accepted: the result is then some meaningless
-/// number. For `u <= 1` the result is never positive, and `ln_f32(1.0)` is 0.
+/// Zero, subnormals, negative numbers, infinities and NaN are not accepted and give a meaningless result. For
+/// `u <= 1` the result is never positive, and `ln_f32(1.0)` is 0.
 #[inline]
 pub(crate) fn ln_f32(u: f32) -> f32 {
     let (m, e) = split_f32(u);
@@ -35,7 +35,7 @@ pub(crate) fn ln_f32(u: f32) -> f32 {
     y = y * x + -2.4999993993e-1;
     y = y * x + 3.3333331174e-1;
     y = (y * x) * z;
-    // ln 2 in two parts, the larger one with few bits.
+    // ln 2 is split in two parts; the larger one has few bits.
     y += e * -2.12194440e-4;
     y += -0.5 * z;
     e * 0.693359375 + (x + y)
@@ -51,7 +51,7 @@ fn split_f32(u: f32) -> (f32, f32) {
     (m, ((bits >> 23) as i32 - 127) as f32)
 }
 
-/// Sine and cosine of `a` radians with `|a| <= pi/4`, to about 1 ulp; outside they lose accuracy.
+/// Sine and cosine of `a` radians for `|a| <= pi/4`, to about 1 ulp; outside that range they lose accuracy.
 #[inline]
 pub(crate) fn sin_cos_f32(a: f32) -> (f32, f32) {
     let z = a * a;
@@ -64,7 +64,7 @@ pub(crate) fn sin_cos_f32(a: f32) -> (f32, f32) {
     (s, c)
 }
 
-/// Sine and cosine of `a` radians with `|a| <= pi/4`, to about 1 ulp; outside they lose accuracy.
+/// Sine and cosine of `a` radians for `|a| <= pi/4`, to about 1 ulp; outside that range they lose accuracy.
 #[inline]
 pub(crate) fn sin_cos_f64(a: f64) -> (f64, f64) {
     let z = a * a;
@@ -85,8 +85,8 @@ pub(crate) fn sin_cos_f64(a: f64) -> (f64, f64) {
 
 /// Natural logarithm of any `x`: `-inf` at zero of either sign, `inf` at `inf`, NaN for negative numbers and NaN.
 ///
-/// Subnormals are full citizens. Largest error measured against 40 digits: 0.77 ulp; never more than 1 ulp
-/// from the standard library's result.
+/// Subnormals are handled in full. The largest error measured against 40 digits is 0.77 ulp; the result is never
+/// more than 1 ulp from that of the standard library.
 #[inline]
 pub(crate) fn ln_f64(x: f64) -> f64 {
     let subnormal = x < f64::MIN_POSITIVE;
@@ -104,7 +104,7 @@ pub(crate) fn ln_f64(x: f64) -> f64 {
     if x > 0.0 && x < f64::INFINITY { value } else { special }
 }
 
-/// [`ln_f64`] of a positive, normal, finite `u`; anything else gives a meaningless number.
+/// [`ln_f64`] of a positive, normal, finite `u`; anything else gives a meaningless result.
 #[inline]
 pub(crate) fn ln_normal_f64(u: f64) -> f64 {
     ln_scaled(u, 0.0)
@@ -122,7 +122,7 @@ fn ln_scaled(y: f64, shift: f64) -> f64 {
     const TWO_52: u64 = 0x4330_0000_0000_0000;
     let bits = y.to_bits().wrapping_add(ONE - SQRT_HALF);
     let m = f64::from_bits((bits & MANTISSA_F64).wrapping_add(SQRT_HALF));
-    // The biased exponent becomes a float by way of the mantissa of 2^52: exact, and it vectorises.
+    // The biased exponent becomes a float through the mantissa of 2^52: this is exact and vectorises.
     let k = f64::from_bits((bits >> 52) | TWO_52) - (4503599627370496.0 + 1023.0 + shift);
     let f = m - 1.0;
     let s = f / (2.0 + f);
@@ -137,13 +137,13 @@ fn ln_scaled(y: f64, shift: f64) -> f64 {
 
 /// `e^x` for any `x`: `inf` on overflow, gradual underflow through the subnormals to 0, NaN for NaN.
 ///
-/// Largest error measured against 40 digits: 0.91 ulp, also of the subnormals; never more than 1 ulp from the standard
-/// library's result.
+/// The largest error measured against 40 digits is 0.91 ulp, subnormals included; the result is never more than 1
+/// ulp from that of the standard library.
 #[inline]
 pub(crate) fn exp_f64(x: f64) -> f64 {
-    // Adding 1.5 2^52 rounds to an integer, which then stands in the low bits.
+    // Adding 1.5 2^52 rounds to an integer, which is then in the low bits.
     const ROUND: f64 = 6755399441055744.0;
-    // Beyond these the result is inf or 0 anyway; NaN passes both.
+    // Beyond these the result is inf or 0 anyway; NaN fails both comparisons and passes through.
     let x = if x > 710.0 { 710.0 } else { x };
     let x = if x < -746.0 { -746.0 } else { x };
     // x = k ln 2 + r with |r| <= ln(2)/2:
@@ -185,7 +185,7 @@ mod tests {
         order(a).abs_diff(order(b))
     }
 
-    /// Weyl sequence through a 64-bit mixer: test points that do not depend on the code under test.
+    /// A Weyl sequence through a 64-bit mixer: test points that do not depend on the code under test.
     fn random_bits(i: u64) -> u64 {
         let mut z = i.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -193,7 +193,7 @@ mod tests {
         z ^ (z >> 31)
     }
 
-    /// Value and its error in ulps of an f32, with the f64 standard library as the exact value.
+    /// Error in ulps of an f32, with the f64 standard library as the exact value.
     fn error_f32(got: f32, exact: f64) -> f64 {
         let ulp = (f32::from_bits((exact as f32).abs().to_bits() + 1) - (exact as f32).abs()) as f64;
         (got as f64 - exact).abs() / ulp
@@ -284,7 +284,7 @@ mod tests {
         assert!((ln_f32(10.0) - std::f32::consts::LN_10).abs() < 3e-7);
     }
 
-    /// Both conditions together leave a single pair, so that other ways to split give the same logarithm.
+    /// Both conditions together allow a single pair only, so another way to split would give the same logarithm.
     #[test]
     fn splitting_is_exact() {
         let root = std::f32::consts::FRAC_1_SQRT_2;

@@ -1,6 +1,7 @@
 //! One setter per field of a settings struct, so that a new field is no breaking change.
 
-/// `field: Type = "example"`, `field => Type` for a type that others convert into, or `field?: Type` for a field of type `Option<Type>`, which may be set to a value or to an option.
+/// `field: Type = "example"`, `field => Type` for a type that others convert into, or `field?: Type` for a field of
+/// type `Option<Type>`, which may be set to a value or to an option.
 macro_rules! setters {
     ($settings:ty, $base:literal;) => {};
     ($settings:ty, $base:literal; $field:ident: $type:ty = $example:literal, $($rest:tt)*) => {

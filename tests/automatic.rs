@@ -245,7 +245,8 @@ fn the_probe_is_a_guest() {
     assert_eq!(score.calls, 0);
 }
 
-/// The model is a forecast, not a fit to one problem: at most twice, at least three quarters of the rounds that were needed.
+/// The model is a forecast, not a fit to one problem: at most twice, at least three quarters of the rounds that were
+/// needed.
 #[test]
 fn forecast_of_rounds() {
     let mut score = mixture(4, 16, 0.3, 1.0, 3);

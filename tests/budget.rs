@@ -54,7 +54,8 @@ fn a_sample_does_not_notice_the_queue() {
     }
 }
 
-/// Windows that grow on the way must not make a sample wait: the slopes that it measures are those of its last two rounds.
+/// Windows that grow on the way must not make a sample wait: the slopes that it measures are those of its last two
+/// rounds.
 #[test]
 fn nor_do_samples_whose_windows_grow() {
     let mut score = two_modes::<f32>(Prediction::Data);
@@ -82,7 +83,8 @@ fn nor_do_samples_whose_windows_grow() {
     }
 }
 
-/// Where a first guess overflows, the node starts from the newest state, not from what the last sample has left in the lane.
+/// Where a first guess overflows, the node starts from the newest state, not from what the last sample has left in the
+/// lane.
 #[test]
 fn guesses_that_overflow_are_not_those_of_another_sample() {
     // the start has no signal: there is no prediction to hold for a score

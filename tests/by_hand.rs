@@ -1,5 +1,5 @@
-//! Small problems whose sweeps, residuals and counters are worked out by hand: each of these tests turns red under a wrong index,
-//! a wrong comparison or a missing term of the engine that other tests do not see.
+//! Small problems whose sweeps, residuals and counters are worked out by hand: each of these tests turns red under a
+//! wrong index, a wrong comparison or a missing term of the engine that other tests do not see.
 
 mod common;
 

@@ -111,7 +111,8 @@ fn json_has_a_line_for_each_sampler_in_order() {
     }
 }
 
-/// Given the start and the normals, the run is x' = e^{h/2} x + 2 (e^{h/2} - 1) s(x) + sqrt(e^h - 1) xi, whoever does it.
+/// Given the start and the normals, the run is x' = e^{h/2} x + 2 (e^{h/2} - 1) s(x) + sqrt(e^h - 1) xi, whoever does
+/// it.
 #[test]
 fn given_start_and_noise_are_replayed() {
     let dir = folder("replay");

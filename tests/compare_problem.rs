@@ -235,7 +235,8 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(short, long);
 }
 
-/// `steps` counts the step to sigma = 0. The ramps are k-diffusion's sigmas and diffusers' timesteps, by their formulas.
+/// `steps` counts the step to sigma = 0. The ramps are k-diffusion's sigmas and diffusers' timesteps, by their
+/// formulas.
 #[test]
 fn the_final_step_to_zero_is_one_of_the_steps() {
     let edm = || json!({ "kind": "edm" });

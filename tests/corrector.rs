@@ -135,7 +135,8 @@ fn blocks(shape: (usize, usize)) -> Problem<Cpu<f64>> {
     problem.seed(11).save(Save::All).correction(BLOCK, correction())
 }
 
-/// The whole run written out: steps of the ODE, velocities and normals at their own addresses, the level that was reached.
+/// The whole run written out: steps of the ODE, velocities and normals at their own addresses, the level that was
+/// reached.
 #[test]
 fn every_step_is_the_one_written_out_by_hand() {
     let (ids, dim) = ([9u32, 4], 3);
@@ -187,7 +188,8 @@ fn every_step_is_the_one_written_out_by_hand() {
     }
 }
 
-/// The law, without a word about addresses: variances by the recursion of Gaussians, with covariances from integrals of the equation.
+/// The law, without a word about addresses: variances by the recursion of Gaussians, with covariances from integrals of
+/// the equation.
 #[test]
 fn the_variance_is_that_of_the_exact_recursion() {
     let mut variance = 1.0;

@@ -1,7 +1,8 @@
 //! PIADM-ODE on the trained network of the `fashion` example: what the corrector does to the law of the samples.
 //!
-//! Laws are compared, not paths: energy and diagonal Frechet distance to samples of the same network from a fine grid, once of the images
-//! and once of their edges (differences of neighbouring pixels, which do not see the brightness that scatters most from image to image).
+//! Laws are compared, not paths: energy and diagonal Frechet distance to samples of the same network from a fine grid,
+//! once of the images and once of their edges (differences of neighbouring pixels, which do not see the brightness that
+//! scatters most from image to image).
 
 #[path = "../examples/support/network.rs"]
 #[allow(dead_code, unused_imports)]
@@ -62,13 +63,15 @@ fn problem(grid: &Grid, correction: Option<Correction>, n: usize) -> Problem<Cpu
     }
 }
 
-/// Samples of a run, and its evaluations of the network for a sample. Sequential: the trajectory that the parallel run converges to.
+/// Samples of a run, and its evaluations of the network for a sample. Sequential: the trajectory that the parallel run
+/// converges to.
 fn run(grid: &Grid, correction: Option<Correction>, n: usize, net: &mut dyn Network) -> (Samples, usize) {
     let solution = Sequential.sample(&problem(grid, correction, n), net).unwrap();
     (solution.samples, solution.report.score_rows / n)
 }
 
-/// Rounds of the parallel run of 8 samples at the default tolerance, with barriers at the ends of blocks and of corrections.
+/// Rounds of the parallel run of 8 samples at the default tolerance, with barriers at the ends of blocks and of
+/// corrections.
 fn rounds(grid: &Grid, correction: Option<Correction>, net: &mut dyn Network) -> usize {
     let sampler = match correction {
         Some(_) => Picard::piadm(1.0, None).window(Window::Marked { marks: 1 }),
@@ -97,8 +100,8 @@ fn distances(x: &Samples, y: &Samples) -> [Estimate; 4] {
     ]
 }
 
-/// By how many standard errors `a` is farther than `b`. Both share their start and the reference, so their errors have a
-/// common part: taken as independent, the number is too small rather than too large.
+/// By how many standard errors `a` is farther than `b`. Both share their start and the reference, so their errors have
+/// a common part: taken as independent, the number is too small rather than too large.
 fn gain(a: &Estimate, b: &Estimate) -> f64 {
     (a.value - b.value) / a.error.hypot(b.error)
 }

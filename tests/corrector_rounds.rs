@@ -1,5 +1,5 @@
-//! PIADM-ODE with its corrector as one list, on the trained network of `fashion`: blocks with the published barrier against a window that slides
-//! across the ends of blocks and corrections, at equal path error.
+//! PIADM-ODE with its corrector as one list, on the trained network of `fashion`: blocks with the published barrier
+//! against a window that slides across the ends of blocks and corrections, at equal path error.
 
 #[path = "../examples/support/network.rs"]
 #[allow(dead_code, unused_imports)]
@@ -40,7 +40,8 @@ fn settings() -> Vec<Setting> {
     grids.into_iter().flat_map(corrected).collect()
 }
 
-/// The published iteration: blocks of the scheme and corrections one after another, each until every change is at most 1e-2.
+/// The published iteration: blocks of the scheme and corrections one after another, each until every change is at most
+/// 1e-2.
 fn barrier() -> Picard {
     Picard::piadm(1.0, None).window(Window::Marked { marks: 1 })
 }
@@ -61,7 +62,8 @@ fn median_error(found: &Solution<Cpu<f32>>, sequential: &Solution<Cpu<f32>>) -> 
     0.5 * (errors[(errors.len() - 1) / 2] + errors[errors.len() / 2])
 }
 
-/// Rounds and rows of both at the error of the barrier, (barrier, sliding), for the widest window that takes at most 1.5 times its rows.
+/// Rounds and rows of both at the error of the barrier, (barrier, sliding), for the widest window that takes at most
+/// 1.5 times its rows.
 fn compare(setting: &Setting, windows: &[usize], net: &mut dyn Network) -> [(usize, usize); 2] {
     let Setting { name, grid, correction } = setting;
     let scheme = Scheme::Exponential { form: Form::Score, stochasticity: 0.0 };

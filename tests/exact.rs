@@ -298,7 +298,8 @@ fn given_noise_and_starts_in_the_middle() {
     }
 }
 
-/// Rounding does not pile up over ten thousand steps in single precision, and parallel runs still have the bits of the sequential one.
+/// Rounding does not pile up over ten thousand steps in single precision, and parallel runs still have the bits of the
+/// sequential one.
 #[test]
 fn ten_thousand_steps_in_single_precision() {
     const LONG: usize = 10_000;

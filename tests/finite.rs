@@ -35,7 +35,8 @@ fn spike(time: f64, value: f32) -> impl ScoreFn<Cpu<f32>> {
     })
 }
 
-/// The trajectory overflows at node 4 and is constant before: a window whose other guesses are right must not jump over it.
+/// The trajectory overflows at node 4 and is constant before: a window whose other guesses are right must not jump over
+/// it.
 #[test]
 fn an_overflow_is_not_jumped_over() {
     let mut list = Nodes::empty(level(0));

@@ -1,7 +1,8 @@
 //! The paper's growth of rounds with the dimension, and pinned counters.
 //!
-//! Setting of the published table: score form, blocks of OU length 1 with a barrier, each swept until every node and sample changes by at
-//! most 1e-2 (rms), t_max = ln d + 4, t_min = 0.01, steps e min(1, t); eight equal modes of std 0.3, means N(0, 0.91) a coordinate; 2 samples.
+//! Setting of the published table: score form, blocks of OU length 1 with a barrier, each swept until every node and
+//! sample changes by at most 1e-2 (rms), t_max = ln d + 4, t_min = 0.01, steps e min(1, t); eight equal modes of std
+//! 0.3, means N(0, 0.91) a coordinate; 2 samples.
 
 mod common;
 
@@ -51,7 +52,8 @@ fn a_thousand_times_the_dimension_takes_less_than_three_times_the_rounds() {
     assert!(mean(&high) < 1.35 * mean(&low));
 }
 
-/// The secant takes a fifth of the rounds of J = 0 (81), with the paper's barrier (32 are allowed), and fewer without it.
+/// The secant takes a fifth of the rounds of J = 0 (81), with the paper's barrier (32 are allowed), and fewer without
+/// it.
 #[test]
 fn measured_slopes_take_a_fifth_of_the_rounds() {
     let blocks = Picard::default().policy(Policy::Blocks).window(Window::OuTime { ou_time: 1.0 });

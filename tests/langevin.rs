@@ -86,7 +86,8 @@ fn stationary_variance_by_sampling() {
     }
 }
 
-/// The covariance of one step, integrated numerically: x = int (1 - e^{-gamma(k-r)})/gamma sqrt(2 gamma) dB_r and so on.
+/// The covariance of one step, integrated numerically: x = int (1 - e^{-gamma(k-r)})/gamma sqrt(2 gamma) dB_r and so
+/// on.
 #[test]
 fn covariances_are_those_of_the_equation() {
     for (friction, k) in

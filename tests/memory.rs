@@ -67,7 +67,8 @@ fn memory_follows_the_window() {
         let queue = sampler.row_budget(24);
         assert_estimate(&queue, &of_batch(20, 200, Scheme::default()));
     }
-    // arrays of window x samples x dim: states, noise, points and outputs of two rounds, and of one where no slopes are measured
+    // arrays of window x samples x dim: states, noise, points and outputs of two rounds, and of one where no slopes are
+    // measured
     assert!(estimate < 7 * 16 * SAMPLES * DIM * 4);
     let sampler = sampler.linearisation(Linearisation::FrozenScore);
     let less = problem(100).memory_estimate(&sampler, &Prediction::Score).unwrap();

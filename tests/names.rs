@@ -44,5 +44,5 @@ fn schemes_with_their_settings() {
         assert!(matches!(wrong.parse::<Scheme>(), Err(Error::Setting { .. })), "{wrong}");
     }
     let error = "dimm".parse::<Scheme>().unwrap_err().to_string();
-    assert!(error.contains("\"dimm\" is no scheme") && error.contains("ddim"), "{error}");
+    assert!(error.contains("\"dimm\" is not a valid scheme") && error.contains("ddim"), "{error}");
 }

@@ -41,7 +41,8 @@ fn score_at(x: &Array1<f64>, t: f64) -> Array1<f64> {
     out.row(0).to_owned()
 }
 
-/// The starts of all blocks and the last state after each iteration, with the exponential integrator of arXiv 2405.15986.
+/// The starts of all blocks and the last state after each iteration, with the exponential integrator of arXiv
+/// 2405.15986.
 fn by_hand(times: &[f64], blocks: usize, ups: f64, iterations: usize) -> Vec<Vec<Array1<f64>>> {
     let steps = times.len() - 1;
     let ends: Vec<usize> = (0..=blocks).map(|n| n * steps / blocks).collect();

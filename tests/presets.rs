@@ -39,7 +39,8 @@ fn score_at(x: &Array1<f64>, t: f64) -> Array1<f64> {
     out.row(0).to_owned()
 }
 
-/// One Picard sweep of a block, mathematics of arXiv 2405.15986: every node from the block's start and the scores of the last sweep.
+/// One Picard sweep of a block, mathematics of arXiv 2405.15986: every node from the block's start and the scores of
+/// the last sweep.
 fn sweep(
     times: &[f64],
     start: &Array1<f64>,
@@ -64,7 +65,8 @@ fn sweep(
         .collect()
 }
 
-/// Zhou and Sugiyama: in round r block n makes its sweep r - n, from the end of block n - 1 after that one's sweep r - n.
+/// Zhou and Sugiyama: in round r block n makes its sweep r - n, from the end of block n - 1 after that one's sweep r -
+/// n.
 fn wavefront(grid: &Grid, per_block: usize, depth: usize, ups: f64) -> Vec<Array1<f64>> {
     let times = grid.times(&Ou).unwrap();
     let steps = times.len() - 1;
@@ -158,8 +160,8 @@ fn solve(mut a: Vec<Vec<f64>>, mut b: Vec<f64>) -> Vec<f64> {
     (0..n).map(|k| b[k] / a[k][k]).collect()
 }
 
-/// Tang et al.: after sweep k node k is final; node j behind it goes on by the differences of the last m + 1 sweeps, combined so that the
-/// residuals of nodes k + 1 ..= j would be least.
+/// Tang et al.: after sweep k node k is final; node j behind it goes on by the differences of the last m + 1 sweeps,
+/// combined so that the residuals of nodes k + 1 ..= j would be least.
 fn parataa(grid: &Grid, memory: usize, sweeps: usize, ups: f64) -> (Vec<Array1<f64>>, usize) {
     let times = grid.times(&Ou).unwrap();
     let n = times.len() - 1;

@@ -1,4 +1,5 @@
-//! The plan of the house: which folder of src may use which, and that files of the engine and the samplers form no circle.
+//! The plan of the house: which folder of src may use which, and that files of the engine and the samplers form no
+//! circle.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

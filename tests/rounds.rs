@@ -1,4 +1,5 @@
-//! What the `rounds` example searches with: boundaries, the loosest tolerance for an error, the widest window for a number of rows.
+//! What the `rounds` example searches with: boundaries, the loosest tolerance for an error, the widest window for a
+//! number of rows.
 
 #[path = "../examples/support/boundary.rs"]
 mod boundary;

@@ -46,7 +46,8 @@ fn rounds(sampler: &Picard, problem: &Problem<Cpu<f64>>, score: &mut dyn ScoreFn
     (parallel.report.rounds, error)
 }
 
-/// The model is linear and the slopes are its own, so one sweep of all nodes is the solution, and the second round finds nothing to do.
+/// The model is linear and the slopes are its own, so one sweep of all nodes is the solution, and the second round
+/// finds nothing to do.
 #[test]
 fn the_slopes_of_gaussian_data_need_one_sweep() {
     let variances = Variances::new(spread()).unwrap();
@@ -125,8 +126,8 @@ fn variances_are_written_and_read() {
     assert!(serde_json::from_str::<Variances>("[0.5,-2.0]").is_err());
 }
 
-/// Prints, for the trained MLP, rounds and rows a step at equal error (median of the samples): one slope for all pixels, a slope for
-/// every pixel from the variances of a calibration run, and the secant.
+/// Prints, for the trained MLP, rounds and rows a step at equal error (median of the samples): one slope for all
+/// pixels, a slope for every pixel from the variances of a calibration run, and the secant.
 #[test]
 #[ignore = "measures, takes minutes"]
 fn pixels_at_equal_error() {

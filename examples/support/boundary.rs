@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 
 /// The first k of `range` that is `good`, `None` where there is none, for a property that holds from some k on.
 ///
-/// Goes from `guess` towards the boundary in doubling steps and then halves what is left. Where the property comes and goes, k is
-/// good and k - 1 is not, but an earlier k may be good too.
+/// Goes from `guess` towards the boundary in doubling steps and then halves what is left. Where the property comes and
+/// goes, k is good and k - 1 is not, but an earlier k may be good too.
 pub fn first_good<E>(
     range: RangeInclusive<i32>,
     guess: i32,

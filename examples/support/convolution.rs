@@ -1,10 +1,10 @@
 //! Convolutions of 3 x 3 pixels that keep the size of an image.
 //!
-//! An image lies as blocks of 32 channels, and within a block pixel after pixel, row after row: the channels of a pixel are the
-//! vectors of the product, and neighbouring pixels are a fixed distance apart. The input has a border of one pixel of zeros,
-//! so there is no case at the edge. The weights lie in the panels of `panels.rs`, and as in `linear.rs` every output is summed as
-//! `bias + product + product + ...` in one order (blocks, rows of the window, columns, channels), whichever tile it is in and
-//! whichever thread computes it.
+//! An image lies as blocks of 32 channels, and within a block pixel after pixel, row after row: the channels of a pixel
+//! are the vectors of the product, and neighbouring pixels are a fixed distance apart. The input has a border of one
+//! pixel of zeros, so there is no case at the edge. The weights lie in the panels of `panels.rs`, and as in `linear.rs`
+//! every output is summed as `bias + product + product + ...` in one order (blocks, rows of the window, columns,
+//! channels), whichever tile it is in and whichever thread computes it.
 
 use super::layers::{NORM_EPS, Weights, silu};
 use super::panels::Panels;
@@ -91,7 +91,8 @@ impl WithSimd for Convolve<'_> {
 
 /// One tile: M pixels of a row x one panel, the sums in registers.
 ///
-/// `at` is the first pixel of the window of the first one, `panel` the panel's number and its first channel in the block.
+/// `at` is the first pixel of the window of the first one, `panel` the panel's number and its first channel in the
+/// block.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 fn convolve<S: Simd, const M: usize>(

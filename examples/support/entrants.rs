@@ -92,7 +92,8 @@ pub fn interpolate(points: &[(usize, f64)], rows: f64) -> f64 {
     a.1 + (b.1 - a.1) * (rows - a.0 as f64) / (b.0 - a.0) as f64
 }
 
-/// Of every sampler the window with which `images` images should take the fewest seconds, by its rounds and by what calls take.
+/// Of every sampler the window with which `images` images should take the fewest seconds, by its rounds and by what
+/// calls take.
 pub fn fastest<'a>(entrants: &'a [Entrant], steps: usize, images: usize, latency: &[(usize, f64)]) -> Vec<&'a Entrant> {
     let seconds = |e: &Entrant| {
         let rows = e.outcome.rows * steps as f64 / e.outcome.rounds * images as f64;

@@ -9,10 +9,11 @@ pub struct Fit {
     pub intercept: f64,
     /// Mean over seeds.
     pub slope: f64,
-    /// Standard error of the mean slope, deviation over seeds / sqrt(seeds): how little other seeds would change it, not
-    /// how well a line fits. `None` for a single seed.
+    /// Standard error of the mean slope, deviation over seeds / sqrt(seeds): how little other seeds would change it,
+    /// not how well a line fits. `None` for a single seed.
     pub seeds_error: Option<f64>,
-    /// Standard error of least squares, from the residuals: what scatter around the line leaves open. `None` for two points.
+    /// Standard error of least squares, from the residuals: what scatter around the line leaves open. `None` for two
+    /// points.
     pub line_error: Option<f64>,
     /// Means over seeds minus the line, point by point.
     pub residuals: Vec<f64>,

@@ -48,7 +48,8 @@ pub struct Quality {
 impl Quality {
     /// KL divergence a coordinate of a Gaussian with these moments to the exact one, (r - 1 - ln r)/2 + mean^2/(2v).
     ///
-    /// For n exact residuals its expectation and its standard deviation are 1/n: chi^2 with 2 degrees of freedom over 2n.
+    /// For n exact residuals its expectation and its standard deviation are 1/n: chi^2 with 2 degrees of freedom over
+    /// 2n.
     pub fn kl(&self) -> f64 {
         let r = self.variance_ratio;
         0.5 * (r - 1.0 - r.ln() + self.mean * self.mean)
@@ -64,8 +65,8 @@ impl Quality {
         Quality { mean, variance_ratio: square - mean * mean, modes }
     }
 
-    /// How many samples are in each mode, and chi^2 = sum (count - expected)^2 / expected against equal weights, which is
-    /// about `MODES - 1` for exact samples.
+    /// How many samples are in each mode, and chi^2 = sum (count - expected)^2 / expected against equal weights, which
+    /// is about `MODES - 1` for exact samples.
     pub fn occupancy(&self) -> ([usize; MODES], f64) {
         let counts = std::array::from_fn(|mode| self.modes.iter().filter(|m| **m == mode).count());
         let expected = self.modes.len() as f64 / MODES as f64;

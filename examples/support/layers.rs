@@ -107,8 +107,8 @@ pub fn silu(x: f32) -> f32 {
 
 /// e^x with a relative error of about 1e-7; x is held within +-87, where the result is a normal number.
 ///
-/// `e^x = 2^n e^r` with whole `n` and `|r| <= ln 2 / 2`, where the Taylor polynomial of degree 7 is good to 6e-9. Plain operations
-/// in a fixed order, so that it vectorises and has the same bits everywhere.
+/// `e^x = 2^n e^r` with whole `n` and `|r| <= ln 2 / 2`, where the Taylor polynomial of degree 7 is good to 6e-9. Plain
+/// operations in a fixed order, so that it vectorises and has the same bits everywhere.
 #[inline(always)]
 fn exp(x: f32) -> f32 {
     /// ln 2 in two parts; the first has few digits, so that `n` times it is exact.

@@ -1,14 +1,14 @@
 //! The matrix product of the networks: `y = x W^T + b`, for one row or for many.
 //!
-//! Every output is summed as `b + x_0 w_0 + x_1 w_1 + ...` in this order, with a rounded product and a rounded sum each time,
-//! however many rows are computed together, by whichever thread and on whichever processor. So a row's result does not depend on
-//! the other rows, not even in its last bit. General matrix products do not promise that: they change the order of their sums
-//! with the number of rows.
+//! Every output is summed as `b + x_0 w_0 + x_1 w_1 + ...` in this order, with a rounded product and a rounded sum each
+//! time, however many rows are computed together, by whichever thread and on whichever processor. So a row's result
+//! does not depend on the other rows, not even in its last bit. General matrix products do not promise that: they
+//! change the order of their sums with the number of rows.
 //!
-//! The weights lie in the panels of `panels.rs`. Many rows keep a tile of 8 rows x one panel in registers (6 where there are only 16
-//! of them), and come close to the processor's rate of products and sums. One or two rows wait for the cache instead, and read
-//! weights in half precision where there are some: half the bytes, and widening them costs less than the other half. From four rows on
-//! it costs more, so both forms are kept.
+//! The weights lie in the panels of `panels.rs`. Many rows keep a tile of 8 rows x one panel in registers (6 where
+//! there are only 16 of them), and come close to the processor's rate of products and sums. One or two rows wait for
+//! the cache instead, and read weights in half precision where there are some: half the bytes, and widening them costs
+//! less than the other half. From four rows on it costs more, so both forms are kept.
 
 use super::panels::{HalfPanels, Panel, Panels};
 use pulp::{Arch, NullaryFnOnce, Simd, WithSimd, bytemuck};

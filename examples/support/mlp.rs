@@ -1,8 +1,8 @@
 //! The first trained network of the examples, `mlp`: a residual MLP for the Ornstein-Uhlenbeck process, in plain Rust.
 //!
-//! `data/README.md` gives architecture and file format. The result of a row does not depend on the other rows of the call, nor on
-//! the number of threads, bit for bit (`linear.rs` says why; the rest treats each row on its own). So parallel sampling
-//! at tolerance zero reproduces sequential sampling exactly, with a real network.
+//! `data/README.md` gives architecture and file format. The result of a row does not depend on the other rows of the
+//! call, nor on the number of threads, bit for bit (`linear.rs` says why; the rest treats each row on its own). So
+//! parallel sampling at tolerance zero reproduces sequential sampling exactly, with a real network.
 
 use super::layers::{Embedding, NORM_EPS, Stack, Weights, checked, silu_all};
 use super::linear::{Linear, RowPath};
@@ -13,10 +13,12 @@ use pulp::Arch;
 use rayon::prelude::*;
 use std::path::Path;
 
-/// Rows that a thread takes at a time: enough to use each weight often, few enough that all its arrays stay in the cache.
+/// Rows that a thread takes at a time: enough to use each weight often, few enough that all its arrays stay in the
+/// cache.
 const BLOCK: usize = 32;
 
-/// The network and its scratch memory. Once they have seen the largest batch, calls allocate nothing but what it takes to keep the pool awake.
+/// The network and its scratch memory. Once they have seen the largest batch, calls allocate nothing but what it takes
+/// to keep the pool awake.
 pub struct Mlp {
     net: Network,
     /// One for each block of rows.
@@ -46,7 +48,8 @@ struct Scratch {
 }
 
 impl Mlp {
-    /// Reads the weights; the sizes come from the shapes of the tensors. An error names the file and what is wrong with it.
+    /// Reads the weights; the sizes come from the shapes of the tensors. An error names the file and what is wrong with
+    /// it.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, BoxError> {
         let path = path.as_ref();
         let read = || -> Result<Network, BoxError> { Network::parse(&std::fs::read(path)?) };
@@ -73,8 +76,8 @@ impl Mlp {
 
     /// The velocity `v = alpha eps^ - sigma D` of every row of `x` at its own time `t[i] > 0`.
     ///
-    /// Rows are cut into blocks for the threads of the current rayon pool. A single row is evaluated by the calling thread:
-    /// its products are so short that sharing them with another thread took longer more often than not.
+    /// Rows are cut into blocks for the threads of the current rayon pool. A single row is evaluated by the calling
+    /// thread: its products are so short that sharing them with another thread took longer more often than not.
     pub fn forward(&mut self, x: ArrayView2<'_, f32>, t: &[f64], out: ArrayViewMut2<'_, f32>) -> Result<(), BoxError> {
         self.standby.end();
         let (rows, dim) = (t.len(), self.net.dim);
@@ -94,8 +97,8 @@ impl Mlp {
     }
 }
 
-/// Rows of a block: every thread gets the same number of blocks, and a block is cut into tiles of 8 and 4 rows without a rest.
-/// At least two rows, which cost little more than one because they read the weights together.
+/// Rows of a block: every thread gets the same number of blocks, and a block is cut into tiles of 8 and 4 rows without
+/// a rest. At least two rows, which cost little more than one because they read the weights together.
 fn block_rows(rows: usize, threads: usize) -> usize {
     let each = rows.div_ceil(threads).max(1);
     match each.div_ceil(each.div_ceil(BLOCK)) {

@@ -14,8 +14,8 @@ use piadm::{BoxError, Cpu, ScoreFn};
 use std::path::{Path, PathBuf};
 use unet::Unet;
 
-/// A network with its scratch memory. The result of a row does not depend on the other rows of the call, nor on the number of
-/// threads, bit for bit.
+/// A network with its scratch memory. The result of a row does not depend on the other rows of the call, nor on the
+/// number of threads, bit for bit.
 pub trait Network: ScoreFn<Cpu<f32>> + Send {
     /// Numbers of a row: the pixels of an image.
     fn dim(&self) -> usize;
@@ -23,8 +23,8 @@ pub trait Network: ScoreFn<Cpu<f32>> + Send {
     /// Mean and standard deviation of the training pixels: a pixel in \[0, 1\] is `mean + std * x0`.
     fn norm(&self) -> (f32, f32);
 
-    /// Has a call on one or two rows take this path, with the same bits. Returns whether there is such a path; a network whose single row
-    /// is many rows to its products has none to choose.
+    /// Has a call on one or two rows take this path, with the same bits. Returns whether there is such a path; a
+    /// network whose single row is many rows to its products has none to choose.
     fn set_row_path(&mut self, _path: RowPath) -> bool {
         false
     }

@@ -1,7 +1,7 @@
 //! How the weights of a linear map lie in memory.
 //!
-//! The outputs are cut into groups of two vector registers, the panels, and a panel's weights are stored input after input: a product
-//! reads them as one stream.
+//! The outputs are cut into groups of two vector registers, the panels, and a panel's weights are stored input after
+//! input: a product reads them as one stream.
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -96,8 +96,9 @@ mod half_precision {
     #[repr(align(64))]
     pub struct Line([[u16; 16]; 2]);
 
-    /// The weights of the same panels in half precision. There are some on processors that widen 16 values at once, if no weight
-    /// needs more than half precision: then the widened weights are the weights, and products have the same bits.
+    /// The weights of the same panels in half precision. There are some on processors that widen 16 values at once, if
+    /// no weight needs more than half precision: then the widened weights are the weights, and products have the same
+    /// bits.
     pub struct HalfPanels {
         simd: V4,
         inputs: usize,

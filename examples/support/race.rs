@@ -55,11 +55,13 @@ pub struct Line {
     pub straight: Option<f64>,
     /// Seconds of the fastest sequential run of the same turn over its own.
     pub ratio: f64,
-    /// c(images) / (W c(R)): the ratio of a solver that costs nothing, c being the seconds a row and R the rows of a call.
+    /// c(images) / (W c(R)): the ratio of a solver that costs nothing, c being the seconds a row and R the rows of a
+    /// call.
     pub bound: f64,
 }
 
-/// Inputs and outputs of calls on up to so many rows, with sizes and times as in a window; the arithmetic does not depend on the values.
+/// Inputs and outputs of calls on up to so many rows, with sizes and times as in a window; the arithmetic does not
+/// depend on the values.
 struct Sheet {
     x: Array2<f32>,
     out: Array2<f32>,
@@ -149,8 +151,8 @@ struct Record {
     reports: Vec<Report>,
 }
 
-/// Lets everyone run `turns` times, one after another in each turn. The first contender is the reference of errors, the fastest of those that
-/// are `sequential` by name that of seconds.
+/// Lets everyone run `turns` times, one after another in each turn. The first contender is the reference of errors, the
+/// fastest of those that are `sequential` by name that of seconds.
 pub fn race(
     network: &mut dyn Network,
     setting: Setting,

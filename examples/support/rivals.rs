@@ -343,8 +343,8 @@ fn path_error<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> PathError 
     }
 }
 
-/// KL divergence of a Gaussian with the moments of the residuals to the nearest mode from their law at [`T_MIN`],
-/// N(0, v): with variance ratio r, (r - 1 - ln r) / 2 + mean^2 / (2 v). Of n exact residuals it is 1/n, give or take 1/n.
+/// KL divergence of a Gaussian with the moments of the residuals to the nearest mode from their law at [`T_MIN`], N(0,
+/// v): with variance ratio r, (r - 1 - ln r) / 2 + mean^2 / (2 v). Of n exact residuals it is 1/n, give or take 1/n.
 fn residual_kl<T: Real>(x: ArrayView2<'_, T>, mixture: &Mixture) -> f64 {
     let level = Level::at(&Ou, T_MIN);
     let v = (level.alpha * STD).powi(2) + level.sigma.powi(2);

@@ -151,7 +151,8 @@ fn claims(results: &Results) -> String {
     text
 }
 
-/// The rows of ParaDiGMS, per sample and per batch, beside those of the default, and whether the latter takes more rounds or rows.
+/// The rows of ParaDiGMS, per sample and per batch, beside those of the default, and whether the latter takes more
+/// rounds or rows.
 pub fn worse(rows: &[Row]) -> Vec<(&Row, &Row, bool)> {
     let place = |r: &Row| (r.problem.clone(), r.dynamics, r.steps, r.window, r.target.to_bits());
     let mut pairs = Vec::new();
@@ -198,7 +199,8 @@ fn ticks(series: &[Series]) -> Option<Vec<f64>> {
     Some(longest.points.iter().map(|p| p.0).collect())
 }
 
-/// Writes rounds-steps.png, rounds-window.png, rounds-error.png and rounds-residual.png, where there is something to draw.
+/// Writes rounds-steps.png, rounds-window.png, rounds-error.png and rounds-residual.png, where there is something to
+/// draw.
 pub fn draw(results: &Results, folder: &Path) -> Result<(), BoxError> {
     let plot = |title: String, x_label: &str, log_x, y_label: &str, log_y, series: Vec<Series>| {
         let x_ticks = if log_x { ticks(&series) } else { None };

@@ -14,8 +14,8 @@ pub struct Subject {
 pub const NAMES: [&str; 7] = ["mlp", "unet", "mixture-2", "mixture-64", "mixture-1024", "mixture-4096", "patches"];
 
 impl Subject {
-    /// The networks; `mixture-D`, 16 modes of standard deviation 0.3 with means N(0, 0.91); `patches`, 300 smooth random
-    /// 8 x 8 pictures with standard deviation 0.1, which look like small images to a sampler.
+    /// The networks; `mixture-D`, 16 modes of standard deviation 0.3 with means N(0, 0.91); `patches`, 300 smooth
+    /// random 8 x 8 pictures with standard deviation 0.1, which look like small images to a sampler.
     pub fn load(name: &str) -> Result<Self, BoxError> {
         let mixture = |means: Array2<f64>, std: f64| -> Result<Subject, BoxError> {
             let (modes, dim) = means.dim();

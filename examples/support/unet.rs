@@ -1,7 +1,9 @@
-//! The second trained network of the examples, `unet`: a small convolutional U-Net for the Ornstein-Uhlenbeck process, in plain Rust.
+//! The second trained network of the examples, `unet`: a small convolutional U-Net for the Ornstein-Uhlenbeck process,
+//! in plain Rust.
 //!
-//! `data/README.md` gives architecture and file format. Every image is computed on its own, by one thread, and all sums have
-//! one order: the result of a row does not depend on the other rows of the call, nor on the number of threads, bit for bit.
+//! `data/README.md` gives architecture and file format. Every image is computed on its own, by one thread, and all sums
+//! have one order: the result of a row does not depend on the other rows of the call, nor on the number of threads, bit
+//! for bit.
 
 use super::convolution::{BLOCK, Before, Conv, GROUPS, GroupNorm, Pixel};
 use super::layers::{Embedding, Stack, Weights, checked};
@@ -16,7 +18,8 @@ use std::path::Path;
 const SIDE: usize = 28;
 const FINE: usize = SIDE / 2;
 const COARSE: usize = SIDE / 4;
-/// Blocks of rows for each thread: enough that no thread waits long for another, and each brings its own scratch memory.
+/// Blocks of rows for each thread: enough that no thread waits long for another, and each brings its own scratch
+/// memory.
 const SHARE: usize = 8;
 
 /// The network and its scratch memory. Calls allocate nothing once they have seen the largest batch.
@@ -76,7 +79,8 @@ struct Level {
 }
 
 impl Unet {
-    /// Reads the weights; channels and numbers of blocks come from the tensors. An error names the file and what is wrong with it.
+    /// Reads the weights; channels and numbers of blocks come from the tensors. An error names the file and what is
+    /// wrong with it.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, BoxError> {
         let path = path.as_ref();
         let read = || -> Result<Net, BoxError> { Net::parse(&std::fs::read(path)?) };
@@ -96,8 +100,8 @@ impl Unet {
 
     /// The velocity `v = alpha eps^ - sigma D` of every row of `x` at its own time `t[i] > 0`.
     ///
-    /// The threads of the current rayon pool take whole images. A single one is evaluated by the calling thread: to wake others for
-    /// each of its convolutions took longer than it saved.
+    /// The threads of the current rayon pool take whole images. A single one is evaluated by the calling thread: to
+    /// wake others for each of its convolutions took longer than it saved.
     pub fn forward(&mut self, x: ArrayView2<'_, f32>, t: &[f64], out: ArrayViewMut2<'_, f32>) -> Result<(), BoxError> {
         let dim = self.dim();
         let (x, out) = checked(x, t, out, dim)?;
@@ -188,7 +192,8 @@ impl Level {
     }
 }
 
-/// For every pixel of the fine level, the window of 6 x 6 pixels of the image around its 2 x 2, with zeros beyond the edge.
+/// For every pixel of the fine level, the window of 6 x 6 pixels of the image around its 2 x 2, with zeros beyond the
+/// edge.
 fn windows(x: &[f32], rows: &mut Vec<f32>) {
     let mut image = [[0.0; SIDE + 4]; SIDE + 4];
     for (line, x) in image[2..].iter_mut().zip(x.chunks_exact(SIDE)) {

@@ -1,8 +1,8 @@
-//! Where arrays live and how a sweep runs on them: one interface for the CPU and for devices.
+//! Where arrays live and how a sweep runs on them: one interface for the CPU and for other devices.
 //!
-//! A backend knows nothing of schedules, schemes or windows. It gets coefficients and row numbers: [`Program`] is a list of
-//! linear combinations of rows that is run in order, element by element, and everything a sampler does to states (sweep, entry of
-//! new nodes, lookback) is such a list.
+//! A backend knows nothing of schedules, schemes or windows. It is given coefficients and row numbers: a
+//! [`Program`] is a list of linear combinations of rows that runs in order, element by element. Everything that a
+//! sampler does to states (sweeps, first guesses of new nodes, lookback) is such a list.
 
 mod cpu;
 #[cfg(feature = "cuda")]
@@ -28,11 +28,12 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use std::fmt::Debug;
 use std::ops::Range;
 
-/// Where arrays live. The element type lives inside: `Cpu<f32>`, `Cpu<f64>`. Sealed: users choose a backend, they do not write one.
+/// Where arrays live. The backend fixes the element type: `Cpu<f32>`, `Cpu<f64>`. The trait is sealed: users choose
+/// a backend but cannot add one.
 pub trait Backend: Clone + Debug + Send + Sync + 'static + sealed::Sealed {
     /// f32 or f64.
     type Elem: Real;
-    /// An owned array, rows x dim.
+    /// An owned array of size rows x dim.
     type Array: Send + Sync + Debug;
     /// A read-only view of contiguous rows, as a score sees it.
     type View<'a>: Copy;
@@ -42,37 +43,38 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static + sealed::Sealed {
     #[doc(hidden)]
     type Scratch: Default + Send + Debug;
 
-    /// A new array, every element `fill`.
+    /// Allocates an array with every element set to `fill`.
     #[doc(hidden)]
     fn alloc(&self, what: &'static str, rows: usize, dim: usize, fill: Self::Elem) -> Result<Self::Array>;
-    /// Rows of an array.
+    /// A view of some rows of an array.
     #[doc(hidden)]
     fn view<'a>(&self, array: &'a Self::Array, rows: Range<usize>) -> Self::View<'a>;
-    /// Rows of an array, writable.
+    /// A writable view of some rows of an array.
     #[doc(hidden)]
     fn view_mut<'a>(&self, array: &'a mut Self::Array, rows: Range<usize>) -> Self::ViewMut<'a>;
-    /// Copies host rows to the rows from `row` on.
+    /// Copies rows from the host to the rows from `row` on.
     #[doc(hidden)]
     fn upload(&self, src: ArrayView2<'_, Self::Elem>, dst: &mut Self::Array, row: usize) -> Result<()>;
     /// Copies rows to the host.
     #[doc(hidden)]
     fn download(&self, src: &Self::Array, rows: Range<usize>) -> Result<Array2<Self::Elem>>;
-    /// Copies all rows to an array of the host.
+    /// Copies all rows to an array on the host.
     #[doc(hidden)]
     fn read(&self, src: &Self::Array, out: ArrayViewMut2<'_, Self::Elem>) -> Result<()>;
-    /// Row `first + i` of `dst` becomes row `rows[i]` of `src`.
+    /// Copies row `rows[i]` of `src` to row `first + i` of `dst`.
     #[doc(hidden)]
     fn gather(&self, src: &Self::Array, rows: &[u32], dst: &mut Self::Array, first: usize) -> Result<()>;
-    /// Fills rows of `dst` with addressed normals; `rows` ascend.
+    /// Fills rows of `dst` with addressed normals; `rows` are in ascending order.
     #[doc(hidden)]
     fn normals(&self, key: NoiseKey, rows: &[NoiseRow], dst: &mut Self::Array) -> Result<()>;
-    /// Makes room for programs of so many targets and groups of products with so many sums, on rows of `dim` elements.
+    /// Reserves memory for programs with this many targets and products with this many sums, on rows of `dim`
+    /// elements.
     #[doc(hidden)]
     fn reserve(&self, scratch: &mut Self::Scratch, targets: usize, sums: usize, dim: usize) -> Result<()> {
         let _ = (scratch, targets, sums, dim);
         Ok(())
     }
-    /// Runs a program and says what every target did: `changes` gets one [`Change`] a target.
+    /// Runs a program; `changes` receives one [`Change`] per target.
     #[doc(hidden)]
     fn run(
         &self,
@@ -81,7 +83,8 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static + sealed::Sealed {
         scratch: &mut Self::Scratch,
         changes: &mut Vec<Change>,
     ) -> Result<()>;
-    /// Inner products, each in the canonical order: of every group of `width` vectors those of `pairs`, group after group.
+    /// Inner products in the canonical order: for each group of `width` vectors those of `pairs`, group after
+    /// group.
     #[doc(hidden)]
     fn products(
         &self,
@@ -92,12 +95,12 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static + sealed::Sealed {
         scratch: &mut Self::Scratch,
         products: &mut Vec<f64>,
     ) -> Result<()>;
-    /// The first row of a range that holds a value that is not finite.
+    /// The first row in the range that holds a value that is not finite.
     #[doc(hidden)]
     fn first_not_finite(&self, array: &Self::Array, rows: Range<usize>) -> Result<Option<usize>>;
 }
 
-/// Elements and bytes of an array, if they can be addressed.
+/// Number of elements and bytes of an array, if they are addressable.
 fn array_size<E>(what: &'static str, rows: usize, dim: usize) -> Result<(usize, usize)> {
     let len = rows.checked_mul(dim);
     let bytes = len.and_then(|len| len.checked_mul(size_of::<E>())).filter(|b| isize::try_from(*b).is_ok());
@@ -110,14 +113,14 @@ fn array_size<E>(what: &'static str, rows: usize, dim: usize) -> Result<(usize, 
     }
 }
 
-/// A range that fits `n` rows.
+/// The range, clamped to `n` rows.
 fn clamp(rows: Range<usize>, n: usize) -> Range<usize> {
     let end = rows.end.min(n);
     rows.start.min(end)..end
 }
 
 mod sealed {
-    /// Keeps [`Backend`](super::Backend) closed.
+    /// Keeps [`Backend`](super::Backend) sealed.
     pub trait Sealed {}
     impl<T: super::Real> Sealed for super::Cpu<T> {}
     #[cfg(feature = "cuda")]

@@ -8,24 +8,25 @@ use std::ops::{Index, IndexMut};
 pub enum Plane {
     /// Current guesses of all nodes of the windows.
     State,
-    /// Point and output of the last nodes that left each window (schemes with lookback), then the history of past sweeps.
+    /// Points and outputs of the last nodes that left each window (for schemes with lookback), then the history of
+    /// past sweeps.
     Memory,
     /// The states at which the score was evaluated in this round, packed.
     Point,
-    /// What the score answered, packed like `Point`.
+    /// The score's outputs, packed like `Point`.
     Output,
     /// The frozen normals of the nodes of the windows.
     Noise,
-    /// `Point` of the round before.
+    /// `Point` of the previous round.
     EarlierPoint,
-    /// `Output` of the round before.
+    /// `Output` of the previous round.
     EarlierOutput,
-    /// Relative variances of the elements: one row, or none where no term has a shift.
+    /// Relative variances of the elements: one row, or none if no term has a shift.
     Variances,
 }
 
 impl Plane {
-    /// All of them, in the order of their numbers.
+    /// All planes in the order of their numbers.
     pub const ALL: [Plane; 8] = [
         Plane::State,
         Plane::Memory,
@@ -38,29 +39,29 @@ impl Plane {
     ];
 }
 
-/// The arrays that programs read, of which they write `State` and `Memory`.
+/// The arrays that programs read. Programs write `State` and `Memory` only.
 #[derive(Debug)]
 pub struct Planes<B: Backend> {
     pub(super) arrays: [B::Array; Plane::ALL.len()],
-    /// State rows that a slot owns.
+    /// State rows per slot.
     pub state_rows: usize,
-    /// Memory rows that a slot owns.
+    /// Memory rows per slot.
     pub memory_rows: usize,
 }
 
 impl<B: Backend> Planes<B> {
-    /// Arrays in the order of [`Plane::ALL`]; slots own so many rows of the states and of the memory.
+    /// Arrays in the order of [`Plane::ALL`], with this many state and memory rows per slot.
     pub fn new(arrays: [B::Array; Plane::ALL.len()], state_rows: usize, memory_rows: usize) -> Self {
         Planes { arrays, state_rows, memory_rows }
     }
 
-    /// What was evaluated becomes the round before.
+    /// Makes the points and outputs of this round those of the previous round.
     pub fn turn(&mut self) {
         self.arrays.swap(Plane::Point as usize, Plane::EarlierPoint as usize);
         self.arrays.swap(Plane::Output as usize, Plane::EarlierOutput as usize);
     }
 
-    /// An array to read and another one to write.
+    /// Borrows one array for reading and another for writing.
     pub fn pair(&mut self, from: Plane, to: Plane) -> (&B::Array, &mut B::Array) {
         let (from, to) = (from as usize, to as usize);
         assert_ne!(from, to, "a plane is read while it is written");

@@ -1,4 +1,4 @@
-//! Lists of linear combinations, as samplers write and backends run them.
+//! Lists of linear combinations, written by samplers and run by backends.
 
 use crate::backend::{Plane, Real};
 use crate::noise::Address;
@@ -20,8 +20,8 @@ impl RowRef {
     }
 }
 
-/// `coef * row`, or `coef * (row - minus)` for a correction, or `(coef * (v / (v + shift))) * (row - minus)` for one whose slope differs
-/// from element to element, v being those of [`Plane::Variances`].
+/// `coef * row`; for a correction `coef * (row - minus)`; for a correction whose slope differs from element to
+/// element `(coef * (v / (v + shift))) * (row - minus)`, where v is the element of [`Plane::Variances`].
 #[derive(Clone, Copy, Debug)]
 pub struct Term<E> {
     /// The coefficient.
@@ -30,7 +30,7 @@ pub struct Term<E> {
     pub row: RowRef,
     /// The row that is subtracted first.
     pub minus: Option<RowRef>,
-    /// Of a correction, above 0.
+    /// The shift of a correction whose slope differs from element to element; above 0.
     pub shift: Option<E>,
 }
 
@@ -43,13 +43,14 @@ pub struct Vector {
     pub minus: Option<RowRef>,
 }
 
-/// One linear combination. With `b` the sum of its plain terms and `c` the sum of its corrections, both from +0 in the order
-/// listed, the row becomes `b + c`.
+/// One linear combination. The row becomes `b + c`, where `b` is the sum of the plain terms and `c` the sum of the
+/// corrections, both accumulated from +0 in the order listed.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Row that is overwritten: a `State` or `Memory` row of the segment's own slot.
+    /// The row to overwrite: a `State` or `Memory` row of the segment's own slot.
     pub out: RowRef,
-    /// A row of another plane that holds what `out` holds before, if there is one: a backend that has read one need not read the other.
+    /// A row of another plane that equals `out` before this target runs, if there is one. A backend that has
+    /// already read that row need not read `out`.
     pub before: Option<RowRef>,
     /// Its terms in [`Program::terms`].
     pub terms: Range<usize>,
@@ -58,14 +59,15 @@ pub struct Target {
 /// The targets of one sample's slot.
 #[derive(Clone, Debug)]
 pub struct Segment {
-    /// The slot: it owns rows `slot * rows_per_slot ..` of `State` and of `Memory`, up to those of the next segment's slot.
+    /// The slot. It owns rows `slot * rows_per_slot ..` of `State` and of `Memory`, up to those of the next
+    /// segment's slot.
     pub slot: usize,
     /// Its targets in [`Program::targets`], run in order.
     pub targets: Range<usize>,
 }
 
-/// Linear combinations of rows, grouped by slot. Segments are sorted by slot, one per slot. It is written from its end: terms, then the target
-/// that they make, then the segment of the targets.
+/// Linear combinations of rows, grouped by slot: one segment per slot, in ascending order of slots. A program is
+/// built bottom-up: first the terms, then the target that they form, then the segment of the targets.
 #[derive(Clone, Debug)]
 pub struct Program<E> {
     /// Segments in ascending order of slots.
@@ -83,40 +85,41 @@ impl<E> Default for Program<E> {
 }
 
 impl<E: Real> Program<E> {
-    /// Empties it and keeps its memory.
+    /// Empties the program but keeps its memory.
     pub fn clear(&mut self) {
         self.segments.clear();
         self.targets.clear();
         self.terms.clear();
     }
 
-    /// `coef * row` for the next target; nothing if the coefficient is 0.
+    /// Adds `coef * row` to the next target; does nothing if the coefficient is 0.
     pub fn term(&mut self, coef: f64, row: RowRef) {
         if coef != 0.0 {
             self.terms.push(Term { coef: E::of(coef), row, minus: None, shift: None });
         }
     }
 
-    /// `coef * (row - minus)` for the next target; nothing if the coefficient is 0 or beyond the number format, where it would be of no help.
+    /// Adds `coef * (row - minus)` to the next target. Does nothing if the coefficient is 0 or overflows, since
+    /// such a correction would not help.
     pub fn correction(&mut self, coef: E, row: RowRef, minus: RowRef, shift: Option<E>) {
         if coef.is_finite() && coef != E::zero() {
             self.terms.push(Term { coef, row, minus: Some(minus), shift });
         }
     }
 
-    /// The terms since the target before make `out`.
+    /// Ends a target: the terms since the previous target form `out`.
     pub fn target(&mut self, out: RowRef, before: Option<RowRef>) {
         let first = self.targets.last().map_or(0, |t| t.terms.end);
         self.targets.push(Target { out, before, terms: first..self.terms.len() });
     }
 
-    /// `out` becomes `row`.
+    /// Adds a target that copies `row` to `out`.
     pub fn copy(&mut self, row: RowRef, out: RowRef) {
         self.term(1.0, row);
         self.target(out, None);
     }
 
-    /// The targets since the segment before are those of `slot`; nothing if there are none.
+    /// Ends a segment: the targets since the previous segment belong to `slot`. Does nothing if there are none.
     pub fn segment(&mut self, slot: usize) {
         let first = self.segments.last().map_or(0, |s| s.targets.end);
         if self.targets.len() > first {
@@ -125,18 +128,18 @@ impl<E: Real> Program<E> {
     }
 }
 
-/// What a target's row did.
+/// How a target changed its row.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Change {
-    /// Sum over elements of (new - old)^2 in the canonical order.
+    /// Sum of (new - old)^2 over the elements, in the canonical order.
     pub sum: f64,
-    /// Whether any element's bits changed.
+    /// Whether the bits of any element changed.
     pub moved: bool,
-    /// Whether every new element was finite; elements that were not kept their old value.
+    /// Whether every new element was finite; elements that were not have kept their old value.
     pub finite: bool,
 }
 
-/// A row of normals to be made. Devices read it as it lies in memory.
+/// A row of normals to generate. Devices read this struct directly, hence `repr(C)`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct NoiseRow {

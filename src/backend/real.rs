@@ -11,13 +11,13 @@ use std::fmt::{Debug, Display};
 pub trait Real:
     num_traits::Float + num_traits::NumAssign + bytemuck::Zeroable + Debug + Display + Default + Send + Sync + 'static
 {
-    /// The nearest value to an f64.
+    /// The value of this type nearest to `x`.
     fn of(x: f64) -> Self;
     /// The value as f64, without loss.
     fn wide(self) -> f64;
-    /// Whether both have the same bits; unlike `==` it tells -0 from +0.
+    /// Whether both have the same bits; unlike `==` this distinguishes -0 from +0.
     fn same_bits(self, other: Self) -> bool;
-    /// Writes addressed standard normals, see [`NoiseKey`].
+    /// Writes addressed standard normals; see [`NoiseKey`].
     #[doc(hidden)]
     fn fill_normals(key: NoiseKey, address: Address, first: usize, out: &mut [Self]);
 }

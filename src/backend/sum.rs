@@ -1,8 +1,9 @@
-//! The canonical sum: one order of addition on every backend, so that whatever is decided from a norm is decided alike.
+//! The canonical sum: one order of addition on every backend, so that decisions based on a norm are the same
+//! everywhere.
 //!
-//! A row is cut into leaves of 128 elements. Lane l of 32 adds (q0 + q1) + (q2 + q3) of its elements 4l..4l+3 (missing
-//! ones are +0), lanes combine at distance 16, 8, 4, 2, 1, all in the element type; leaf sums are added in ascending
-//! order in f64. Threads may split rows only between leaves.
+//! A row is cut into leaves of 128 elements. Lane l of 32 computes (q0 + q1) + (q2 + q3) from its elements 4l..4l+3
+//! (missing ones are +0), and lanes are combined at distances 16, 8, 4, 2, 1, all in the element type. The leaf
+//! sums are added in ascending order in f64. Threads may split rows only between leaves.
 
 use super::Real;
 
@@ -10,7 +11,7 @@ use super::Real;
 pub(crate) const LEAF: usize = 128;
 const LANES: usize = LEAF / 4;
 
-/// Sum of at most [`LEAF`] values in the order of one warp.
+/// Sum of at most [`LEAF`] values, in the order of a GPU warp.
 #[inline(always)]
 pub(crate) fn leaf<T: Real>(values: &[T]) -> T {
     match values.len() {
@@ -27,7 +28,7 @@ pub(crate) fn leaf<T: Real>(values: &[T]) -> T {
     }
 }
 
-/// The sum of values that fill no more than L lanes; the lanes left out are +0.
+/// Sum of values that fill at most L lanes; the other lanes count as +0.
 #[inline(always)]
 fn few<T: Real, const L: usize>(values: &[T]) -> T {
     let mut quads = [[T::zero(); 4]; L];
@@ -45,7 +46,7 @@ fn few<T: Real, const L: usize>(values: &[T]) -> T {
     lanes[0] + T::zero()
 }
 
-/// The sum of a whole leaf. Neighbours are added twice, which takes the fewest shuffles.
+/// Sum of a whole leaf. It adds neighbours in two passes, which takes the fewest shuffles.
 #[inline(always)]
 pub(crate) fn whole<T: Real>(values: &[T; LEAF]) -> T {
     let mut pairs = [T::zero(); 2 * LANES];
@@ -66,7 +67,7 @@ pub(crate) fn whole<T: Real>(values: &[T; LEAF]) -> T {
 
 /// Canonical sum of (x - scale m)^2 over the elements of two rows.
 ///
-/// Rows that are compared many times are kept in lane order instead, see [`add_squared_distances`].
+/// For rows that are compared many times keep them in lane order and use [`add_squared_distances`].
 pub(crate) fn squared_distance<T: Real>(x: &[T], m: &[T], scale: T) -> f64 {
     let mut total = 0.0;
     let mut square = [T::zero(); LEAF];
@@ -80,15 +81,15 @@ pub(crate) fn squared_distance<T: Real>(x: &[T], m: &[T], scale: T) -> f64 {
     total
 }
 
-/// Places that a leaf of `n` elements takes in lane order: four a lane, for a power of two of lanes. The lanes left out
-/// hold sums of no squares, and adding +0 to a sum of squares changes no bit.
+/// Places that a leaf of `n` elements takes in lane order: four per lane, with the number of lanes rounded up to a
+/// power of two. The lanes left out would hold empty sums, and adding +0 to a sum of squares changes no bit.
 pub(crate) fn lane_places(n: usize) -> usize {
     4 * n.div_ceil(4).next_power_of_two()
 }
 
-/// Brings a leaf into lane order: element 4l + q goes to place q lanes + l, so that lanes are neighbours and a lane's
-/// four elements are combined by whole vectors. Missing elements become +0. `places` has [`lane_places`] of the leaf's
-/// length.
+/// Brings a leaf into lane order: element 4l + q goes to place q * lanes + l. Lanes are then neighbours, and the
+/// four elements of all lanes are combined by whole vectors. Missing elements become +0. `places` has
+/// [`lane_places`] of the leaf's length.
 pub(crate) fn to_lanes<T: Real>(leaf: &[T], places: &mut [T]) {
     let lanes = places.len() / 4;
     let (quads, rest) = leaf.as_chunks::<4>();
@@ -120,8 +121,9 @@ pub(crate) fn from_lanes<T: Real>(places: &[T], leaf: &mut [T]) {
     }
 }
 
-/// Adds to every total the sum of (x - scale m)^2 over one leaf: `x` is the leaf in lane order, `block` the same leaf
-/// of one row m after another, in lane order. Called leaf after leaf it gives the bits of [`squared_distance`].
+/// Adds to every total the sum of (x - scale m)^2 over one leaf. `x` is that leaf in lane order; `block` holds the
+/// same leaf of all rows m, one after another, in lane order. Calling this for one leaf after another gives the
+/// bits of [`squared_distance`].
 pub(crate) fn add_squared_distances<T: Real>(x: &[T], block: &[T], scale: T, totals: &mut [f64]) {
     match x.len() {
         128 => add_lanes::<T, 32>(x, block, scale, totals),
@@ -161,7 +163,7 @@ fn add_lanes<T: Real, const L: usize>(x: &[T], block: &[T], scale: T, totals: &m
 mod tests {
     use super::*;
 
-    /// The order written out lane by lane with exchanges, as a warp does it.
+    /// The order of addition written out lane by lane with exchanges, as a warp performs it.
     fn warp(values: &[f32]) -> f32 {
         let at = |i: usize| values.get(i).copied().unwrap_or(0.0);
         let mut t: Vec<f32> = (0..32).map(|l| (at(4 * l) + at(4 * l + 1)) + (at(4 * l + 2) + at(4 * l + 3))).collect();
@@ -178,7 +180,7 @@ mod tests {
             assert_eq!(leaf(&values[..n]).to_bits(), warp(&values[..n]).to_bits(), "{n} values");
             assert_eq!(leaf(&[-0.0f32; 128][..n]).to_bits(), warp(&[-0.0; 128][..n]).to_bits(), "{n} times -0");
         }
-        // the data tells this order from others
+        // the data distinguishes this order from others
         let ascending = |n: usize| values[..n].iter().fold(0.0f32, |s, v| s + v).to_bits();
         assert!([5, 31, 127].into_iter().any(|n| ascending(n) != leaf(&values[..n]).to_bits()));
         assert!((2..128).filter(|&n| ascending(n) != leaf(&values[..n]).to_bits()).count() > 20);

@@ -1,48 +1,51 @@
-//! First guesses of nodes that enter a window.
+//! First guesses for nodes that enter a window.
 
 use crate::error::{Error, Result, check_variance};
 use crate::nodes::Nodes;
 use crate::schedule::Level;
 use crate::score::Prediction;
 
-/// First guess of a node that enters a window.
+/// First guess for a node that enters a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case", deny_unknown_fields))]
 #[non_exhaustive]
 pub enum Entry {
-    /// `LinearData` where the node has no noise of its own, `HeldData` where it has, both with variance 0.05: what took the fewest rounds. A
-    /// node at sigma = 0 follows the one before it. For kernels ([`Prediction::Next`]) it is `Copy`.
+    /// `LinearData` for nodes without noise of their own, `HeldData` for nodes with noise, both with variance 0.05:
+    /// this took the fewest rounds. A node at sigma = 0 is treated like the node before it. For kernels
+    /// ([`Prediction::Next`]) this is `Copy`.
     #[default]
     Auto,
     /// The newest state, as in PIADM and ParaDiGMS.
     Copy,
-    /// The recurrence, with its own noise, under the prediction for Gaussian data of this variance around a centre held from the last
-    /// evaluated node: D = (alpha V x + sigma^2 mu) / (alpha^2 V + sigma^2), mu = (y + (alpha^2 V + sigma^2) s) / alpha. V = 0 holds
-    /// the data prediction itself. It costs no score and puts every node on its own noise level.
+    /// The recurrence with the node's own noise, under the prediction for Gaussian data of this variance around a
+    /// centre held from the last evaluated node: D = (alpha V x + sigma^2 mu) / (alpha^2 V + sigma^2),
+    /// mu = (y + (alpha^2 V + sigma^2) s) / alpha. V = 0 holds the data prediction itself. This needs no evaluation
+    /// of the score and puts every node at its own noise level.
     HeldData {
         /// V, variance of the data per element, at least 0.
         variance: f64,
     },
-    /// As `HeldData`, with the centre on the line in log-SNR through those of two evaluated nodes, followed for at most one unit.
+    /// Like `HeldData`, but with the centre extrapolated linearly in log-SNR through the centres of two evaluated
+    /// nodes, by at most one unit.
     LinearData {
         /// V, variance of the data per element, at least 0.
         variance: f64,
     },
 }
 
-/// Data variance of the predictions of [`Entry::Auto`].
+/// Data variance that [`Entry::Auto`] assumes.
 const AUTO_VARIANCE: f64 = 0.05;
 
-/// What fills a node that enters.
+/// How an entering node is filled.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Guess {
     Copy,
-    /// The recurrence under a held prediction, whose centre may move on.
+    /// The recurrence under a held prediction, whose centre may be extrapolated.
     Held(HeldData),
 }
 
-/// A prediction for Gaussian data of this variance, around a centre that stays or moves on.
+/// The prediction for Gaussian data of this variance, around a centre that is held or extrapolated.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct HeldData {
     variance: f64,
@@ -50,7 +53,7 @@ pub(crate) struct HeldData {
 }
 
 impl Entry {
-    /// What stands for the entry at node `j` of a list.
+    /// The guess that this entry makes at node `j` of a list.
     pub(crate) fn at(self, list: &Nodes, j: usize, prediction: Prediction) -> Guess {
         match self {
             Entry::Auto if prediction == Prediction::Next => Guess::Copy,
@@ -66,7 +69,7 @@ impl Entry {
         }
     }
 
-    /// The same with a centre that stays where it is: guesses that have not settled are no line to follow far.
+    /// The same entry with a held centre: guesses that have not settled are too unreliable to extrapolate.
     pub(crate) fn still(self, prediction: Prediction) -> Self {
         match self {
             Entry::Auto if prediction != Prediction::Next => Entry::HeldData { variance: AUTO_VARIANCE },
@@ -75,7 +78,7 @@ impl Entry {
         }
     }
 
-    /// Whether it makes guesses for a network with this output.
+    /// Whether the entry works with a network that has this output.
     pub(crate) fn check(&self, prediction: Prediction) -> Result<()> {
         match *self {
             Entry::Auto | Entry::Copy => Ok(()),
@@ -92,17 +95,17 @@ impl Entry {
 }
 
 impl HeldData {
-    /// The centre from an evaluated node, mu = u y + v f: (u, v).
+    /// The centre at an evaluated node as mu = u y + v f: (u, v).
     pub fn centre(&self, level: &Level, prediction: Prediction) -> (f64, f64) {
         let (alpha, sigma) = (level.alpha, level.sigma);
         let var = alpha * alpha * self.variance + sigma * sigma;
         let (p, q) = prediction.score_map(alpha, sigma);
         let (u, v) = ((1.0 + var * p) / alpha, var * q / alpha);
-        // where the signal has vanished the centre is the data prediction itself
+        // where the signal vanishes, the centre is the data prediction itself
         if u.is_finite() && v.is_finite() { (u, v) } else { prediction.data_map(alpha, sigma) }
     }
 
-    /// The output that the held prediction stands for, f = g x + k mu: (g, k).
+    /// The network output that corresponds to the held prediction, f = g x + k mu: (g, k).
     pub fn output(&self, level: &Level, prediction: Prediction) -> (f64, f64) {
         let (alpha, sigma) = (level.alpha, level.sigma);
         let var = alpha * alpha * self.variance + sigma * sigma;

@@ -1,23 +1,23 @@
-//! Which rings are free: rings of unlike lengths from one array of places.
+//! Which rings are free: rings of different lengths share one array of places.
 
 use crate::error::{Result, reserved};
 
-/// Blocks of slots whose numbers are powers of two, each of which begins at a multiple of its size.
+/// A buddy allocator of slots: the size of a block is a power of two, and a block begins at a multiple of its size.
 #[derive(Debug)]
 pub(crate) struct Lanes {
-    /// Free blocks of every size 2^k, by their first slots; the next one last.
+    /// Free blocks of every size 2^k, given by their first slots; the next one to be taken is last.
     free: Vec<Vec<usize>>,
 }
 
 impl Lanes {
-    /// Slots 0 to `slots`, in blocks of at most 2^`order`.
+    /// The slots below `slots`, in blocks of at most 2^`order`.
     pub fn new(slots: usize, order: u32) -> Result<Self> {
         let mut free: Vec<Vec<usize>> = Vec::new();
         free.resize_with(order as usize + 1, Vec::new);
         free[order as usize] = reserved("lanes", slots >> order)?;
         let whole = slots >> order << order;
         let mut end = slots;
-        // what is left at the end, from the smallest block to the largest
+        // the remainder at the end, from the smallest block to the largest
         for k in 0..order {
             if end & (1 << k) != 0 {
                 end -= 1 << k;
@@ -28,7 +28,7 @@ impl Lanes {
         Ok(Lanes { free })
     }
 
-    /// Makes room for every block to be given back.
+    /// Reserves memory so that every block can be given back.
     pub fn reserve(&mut self, slots: usize) -> Result<()> {
         for (k, free) in self.free.iter_mut().enumerate() {
             crate::error::reserve("lanes", free, slots >> k)?;
@@ -36,14 +36,14 @@ impl Lanes {
         Ok(())
     }
 
-    /// All blocks have been given back: they will be taken in the order of the first time.
+    /// Restores the initial order once all blocks have been given back, so that they are taken as the first time.
     pub fn restart(&mut self) {
         for free in &mut self.free {
             free.sort_unstable_by_key(|first| std::cmp::Reverse(*first));
         }
     }
 
-    /// A block of 2^`order` slots.
+    /// Takes a block of 2^`order` slots.
     pub fn take(&mut self, order: u32) -> Option<usize> {
         let order = order as usize;
         let from = (order..self.free.len()).find(|k| !self.free[*k].is_empty())?;
@@ -55,7 +55,7 @@ impl Lanes {
         Some(first)
     }
 
-    /// Gives a block back; halves whose other half is free too become whole again.
+    /// Gives a block back and merges it with its other half, repeatedly, while that half is free.
     pub fn give(&mut self, mut first: usize, order: u32) {
         let mut k = order as usize;
         while k + 1 < self.free.len()
@@ -75,7 +75,8 @@ mod tests {
     use rand::rngs::StdRng;
     use rand::{Rng, SeedableRng};
 
-    /// Random takes and gives: blocks never overlap, lie inside and are aligned; what was given back can be taken as a whole again.
+    /// Random takes and gives: blocks never overlap, are in range and aligned; after all are given back, the whole
+    /// can be taken again.
     #[test]
     fn blocks_are_apart() {
         let mut rng = StdRng::seed_from_u64(5);
@@ -107,7 +108,7 @@ mod tests {
         }
     }
 
-    /// Blocks in falling order fill all slots.
+    /// Blocks of decreasing size fill all slots.
     #[test]
     fn falling_sizes_leave_no_gap() {
         let sizes = [3u32, 3, 2, 1, 1, 1, 0];

@@ -1,4 +1,4 @@
-//! The arrays of a run and what runs on them.
+//! The arrays of a run, and the programs that run on them.
 
 use crate::backend::{Backend, Change, Plane, Planes, Program, Real, Vector};
 use crate::engine::ring::Layout;
@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::problem::{Prepared, Variances};
 use ndarray::{ArrayView1, Axis};
 
-/// Arrays, the program that is being written, and what the last one that ran did.
+/// Arrays, the program under construction, and the changes that the last program made.
 #[derive(Debug)]
 pub(crate) struct Machine<B: Backend> {
     backend: B,
@@ -16,13 +16,12 @@ pub(crate) struct Machine<B: Backend> {
     pub layout: Layout,
     pub planes: Planes<B>,
     pub program: Program<B::Elem>,
-    /// Of every target of the last program.
+    /// One change per target of the last program.
     pub changes: Vec<Change>,
     scratch: B::Scratch,
 }
 
 impl<B: Backend> Machine<B> {
-    /// Allocates.
     pub fn new(prepared: &Prepared<B>, sizes: &Sizes) -> Result<Self> {
         let (backend, dim) = (prepared.backend(), prepared.dim());
         let rows = sizes.rows().ok_or_else(|| Error::TooLarge {
@@ -41,7 +40,7 @@ impl<B: Backend> Machine<B> {
             backend.alloc("states", state, dim, zero)?,
             backend.alloc("lookback", memory, dim, zero)?,
             backend.alloc("evaluation points", point, dim, zero)?,
-            // NaN shows rows that a score forgets to write
+            // NaN exposes rows that a score forgets to write
             backend.alloc("network outputs", output, dim, nan)?,
             backend.alloc("noise", noise, dim, zero)?,
             backend.alloc("earlier evaluation points", earlier_point, dim, zero)?,
@@ -63,7 +62,7 @@ impl<B: Backend> Machine<B> {
         Ok(machine)
     }
 
-    /// Makes room for the programs to come, so that nothing is allocated in the rounds.
+    /// Reserves memory for later programs, so that rounds do not allocate.
     fn reserve(&mut self, sizes: &Sizes) -> Result<()> {
         let what = "sweeps";
         let targets = sizes.targets();
@@ -71,7 +70,7 @@ impl<B: Backend> Machine<B> {
         crate::error::reserve(what, &mut self.program.targets, targets)?;
         crate::error::reserve(what, &mut self.program.terms, targets.saturating_mul(sizes.terms_per_target))?;
         crate::error::reserve(what, &mut self.changes, targets)?;
-        // of every node two evaluations have three products
+        // three products per node that was evaluated twice
         let measured = if sizes.earlier { targets.min(sizes.places()) } else { 0 };
         let sums = measured.saturating_mul(3 * sizes.layout.seen);
         self.backend.reserve(&mut self.scratch, targets, sums, self.dim)
@@ -81,7 +80,7 @@ impl<B: Backend> Machine<B> {
         &self.backend
     }
 
-    /// Runs the program, if there is anything in it.
+    /// Runs the current program.
     pub fn run(&mut self) -> Result<()> {
         let Machine { backend, planes, program, changes, scratch, .. } = self;
         backend.run(program, planes, scratch, changes)

@@ -1,9 +1,10 @@
-//! The window engine: guesses of many nodes are evaluated in one batch and corrected by one sweep, round after round. Every parallel sampler
-//! is a list of nodes, an iteration and an acceptance on it.
+//! The window engine: the guesses of many nodes are evaluated in one batch and corrected by one sweep, round after
+//! round. Every parallel sampler consists of a list of nodes, an iteration and an acceptance criterion.
 //!
-//! Files name each other by their full paths and form no circle (`tests/rooms.rs`). From low to high: ring (rows of arrays), span, sizes, lanes,
-//! machine (arrays and programs), rows (evaluation), iteration, entry, sweep (the recurrence), output, work (a round's parts), accept, settings,
-//! observer, tracks, windows, round, session (the rounds).
+//! Files import each other by full path and without cycles (checked by `tests/rooms.rs`). From bottom to top: ring
+//! (rows of arrays), span, sizes, lanes, machine (arrays and programs), rows (evaluation), iteration, entry, sweep
+//! (the recurrence), output, work (the parts of a round), accept, settings, observer, tracks, windows, round,
+//! session (the rounds).
 
 pub(crate) mod accept;
 pub(crate) mod entry;

@@ -1,41 +1,43 @@
-//! Who watches a run.
+//! Observers of a run.
 
 use crate::backend::Backend;
 use std::ops::ControlFlow;
 
-/// What an observer learns after a round.
+/// What an observer is told after each round.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Round<'a> {
-    /// Number of the round, 1 is the first.
+    /// Number of the round, starting from 1.
     pub round: usize,
-    /// Score rows of this round.
+    /// Number of score rows in this round.
     pub rows: usize,
-    /// Steps each sample has finished, in the order of the batch.
+    /// Number of steps that each sample has finished, in batch order.
     pub finished: &'a [usize],
-    /// Steps a sample needs.
+    /// Number of steps per sample.
     pub steps: usize,
     /// Largest rms change among the nodes that left a window in this round.
     pub residual: f64,
 }
 
-/// Watches a run: progress, cancelling, delivery of samples as they finish. `FnMut(&Round) -> ControlFlow<()>` closures are
-/// observers through [`on_round`].
+/// Watches a run, to show progress, to cancel it, or to deliver samples as they finish. [`on_round`] turns a
+/// closure `FnMut(&Round) -> ControlFlow<()>` into an observer.
 pub trait Observer<B: Backend> {
-    /// Called after every round; `Break` cancels the run, which then returns what it has ([`Stop::Cancelled`](crate::Stop::Cancelled)).
+    /// Called after every round. `Break` cancels the run, which then returns what it has
+    /// ([`Stop::Cancelled`](crate::Stop::Cancelled)).
     fn on_round(&mut self, round: &Round<'_>) -> ControlFlow<()> {
         let _ = round;
         ControlFlow::Continue(())
     }
 
-    /// Called before every call of the score, of which a round has several where [`Model::max_rows`](crate::Model::max_rows)
-    /// cuts it, and while [`Automatic`](crate::Automatic) measures. `Break` cancels the run as after the round before: what the
-    /// unfinished round has evaluated is thrown away.
+    /// Called before every call of the score, of which a round has several where
+    /// [`Model::max_rows`](crate::Model::max_rows) cuts it, and while [`Automatic`](crate::Automatic) measures. `Break`
+    /// cancels the run as after the round before: what the unfinished round has evaluated is thrown away.
     fn on_call(&mut self) -> ControlFlow<()> {
         ControlFlow::Continue(())
     }
 
-    /// Called once a sample, as soon as it is finished: its place in the batch, its id and its state (1 x dim).
+    /// Called once per sample, as soon as it is finished, with its place in the batch, its id and its state (1 x
+    /// dim).
     fn on_sample(&mut self, slot: usize, id: u32, state: B::View<'_>) {
         let _ = (slot, id, state);
     }

@@ -1,4 +1,4 @@
-//! What a run leaves: finished samples, states along the way, the report.
+//! What a run produces: finished samples, states along the way, the report.
 
 use crate::backend::{Backend, Plane, Real};
 use crate::engine::machine::Machine;
@@ -7,7 +7,7 @@ use crate::error::{Result, filled};
 use crate::problem::{Path, Prepared, Report, Solution};
 use std::time::Instant;
 
-/// Samples, path and report of a run that is under way.
+/// Samples, path and report of a run in progress.
 #[derive(Debug)]
 pub(crate) struct Output<B: Backend> {
     pub samples: B::Array,
@@ -41,13 +41,13 @@ impl<B: Backend> Output<B> {
         })
     }
 
-    /// Makes room for the states that are to be kept.
+    /// Reserves memory for the states to be saved.
     pub fn open_path(&mut self, prepared: &Prepared<B>) -> Result<()> {
         self.path = prepared.path()?;
         Ok(())
     }
 
-    /// Another run of the same shape.
+    /// Resets the output for another run of the same shape.
     pub fn restart(&mut self) {
         let old = std::mem::take(&mut self.report);
         let (mut sample_rounds, mut residuals, mut sweeps) = (old.sample_rounds, old.residuals, old.sweeps);
@@ -60,7 +60,7 @@ impl<B: Backend> Output<B> {
         self.started = Instant::now();
     }
 
-    /// Copies finished states that are to be kept.
+    /// Copies finished states that are to be saved.
     pub fn save(&mut self, prepared: &Prepared<B>, machine: &Machine<B>, m: &Move) -> Result<()> {
         if self.path.steps().is_empty() {
             return Ok(());
@@ -76,20 +76,20 @@ impl<B: Backend> Output<B> {
         Ok(())
     }
 
-    /// Copies where a sample is to the samples that are returned.
+    /// Copies the current state of a sample to the returned samples.
     pub fn end(&mut self, machine: &Machine<B>, span: &Span) -> Result<()> {
         let row = machine.layout.state(span.ring, span.lo, 0).row;
         machine.backend().gather(&machine.planes[Plane::State], &[row], &mut self.samples, span.slot)
     }
 
-    /// Ends the run: samples that have not begun are at their start, of the others [`end`](Self::end) was called, and all are at node
-    /// `at(slot)`.
+    /// Ends the run. [`end`](Self::end) must have been called for every sample that has begun; the others are set
+    /// to their start. `at(slot)` is the node that a sample has reached, `None` if it has not begun.
     pub fn finish(&mut self, prepared: &Prepared<B>, at: impl Fn(usize) -> Option<usize>) -> Result<()> {
         let slots = prepared.count();
         for slot in (0..slots).filter(|slot| at(*slot).is_none()) {
             prepared.backend().upload(prepared.start(slot), &mut self.samples, slot)?;
         }
-        // of a cancelled run the path holds the steps that all samples have reached
+        // the path of a cancelled run holds the steps that all samples have reached
         let short = (0..slots).filter(|slot| at(*slot).is_none_or(|j| j + 1 < prepared.list(*slot).nodes().len()));
         let reached = |slot: usize| {
             let list = prepared.list(slot);
@@ -112,7 +112,7 @@ impl<B: Backend> Output<B> {
     }
 }
 
-/// Steps finished at a node.
+/// Number of steps finished at a node.
 pub(crate) fn finished_steps(list: &crate::nodes::Nodes, j: usize) -> usize {
     let node = &list.nodes()[j];
     (node.step - usize::from(!node.solution)).saturating_sub(list.first_step())

@@ -1,14 +1,15 @@
-//! Where everything lies: the one place that turns nodes, components, normals and sweeps into rows of arrays.
+//! The memory layout: the one place that maps nodes, components, normals and sweeps to rows of arrays.
 
 use crate::backend::{Plane, RowRef};
 use std::ops::Range;
 
-/// The places of a window: its nodes take them in turn, so that arrays depend on the window and not on the number of steps.
+/// The places of a window. Its nodes use them cyclically, so the size of arrays depends on the window and not on
+/// the number of steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ring {
     /// The first place.
     pub first: usize,
-    /// How many there are: those of the window's nodes and of as many before it as a node may look back.
+    /// Number of places: enough for the nodes of the window and for as many before it as a node may look back.
     pub capacity: usize,
 }
 
@@ -24,14 +25,14 @@ impl Ring {
     }
 }
 
-/// What is kept of a sweep: R and G of Anderson's acceleration.
+/// What is kept of a sweep for Anderson acceleration: R or G.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kept {
     Residual,
     State,
 }
 
-/// Rows of every place, slot and evaluation.
+/// Numbers of rows per place, slot and evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     /// Components of the widest node: state rows per place.
@@ -40,15 +41,15 @@ pub(crate) struct Layout {
     pub normals: usize,
     /// Components that the network sees.
     pub seen: usize,
-    /// Rows that it answers.
+    /// Rows of output per evaluation.
     pub heads: usize,
-    /// How far a node may look back.
+    /// How many nodes a node may look back.
     pub lookback: usize,
-    /// Sweeps that are kept.
+    /// Number of sweeps kept.
     pub history: usize,
     /// Places per slot: a ring takes one slot or several.
     pub unit: usize,
-    /// The most evaluations of a round.
+    /// Maximum number of evaluations in a round.
     pub evaluations: usize,
 }
 
@@ -58,17 +59,17 @@ impl Layout {
         ring.first / self.unit
     }
 
-    /// Rows for points and outputs of the nodes before a window.
+    /// Rows for the points and outputs of the nodes before a window.
     fn lookback_rows(&self) -> usize {
         (self.lookback - 1) * (self.components + self.heads)
     }
 
-    /// State rows that a slot owns.
+    /// State rows per slot.
     pub fn state_rows(&self) -> usize {
         self.unit * self.components
     }
 
-    /// Memory rows that a slot owns; `None` beyond the address space.
+    /// Memory rows per slot; `None` if they exceed the address space.
     pub fn memory_rows(&self) -> Option<usize> {
         let sweeps = self.unit.checked_mul(self.history)?.checked_mul(2 * self.components)?;
         sweeps.checked_add(self.lookback_rows())
@@ -82,7 +83,8 @@ impl Layout {
         row(Plane::Noise, ring.place(node) * self.normals + normal)
     }
 
-    /// A component of the state at which the network was evaluated. Those that it sees lie one below the other, as it gets them.
+    /// A component of the state at which the network was evaluated. The components that the network sees are in
+    /// consecutive rows, as it receives them.
     pub fn point(&self, evaluation: u32, component: usize) -> RowRef {
         let evaluation = evaluation as usize;
         match component < self.seen {
@@ -91,7 +93,7 @@ impl Layout {
         }
     }
 
-    /// The first row of the points' component, for one that the network does not see.
+    /// First row, in the points, of a component that the network does not see.
     pub fn unseen(&self, component: usize) -> usize {
         component * self.evaluations
     }
@@ -115,19 +117,19 @@ impl Layout {
         self.left(ring, node, component)
     }
 
-    /// What the network answered there.
+    /// The network's output there.
     pub fn left_output(&self, ring: Ring, node: usize, head: usize) -> RowRef {
         self.left(ring, node, self.components + head)
     }
 
-    /// What sweep `sweep` of its sample left at a node.
+    /// What sweep number `sweep` of the sample left at a node.
     pub fn history(&self, ring: Ring, node: usize, sweep: usize, what: Kept, component: usize) -> RowRef {
         let place = (node % ring.capacity * self.history + sweep % self.history) * self.components + component;
         row(Plane::Memory, self.memory_begin(ring) + self.lookback_rows() + 2 * place + what as usize)
     }
 }
 
-/// Arrays have fewer than 2^32 rows: they could not be allocated otherwise.
+/// Fits in 32 bits: arrays have fewer than 2^32 rows, or they could not have been allocated.
 fn row(plane: Plane, row: usize) -> RowRef {
     RowRef::new(plane, row as u32)
 }
@@ -137,7 +139,8 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    /// Rings side by side, of one slot and of several: no two things that live at once share a row, and rows of a ring lie in its slots.
+    /// Adjacent rings of one slot and of several: no two things that are alive at the same time share a row, and
+    /// the rows of a ring lie in its slots.
     #[test]
     fn rows_are_apart_and_in_their_slots() {
         for (components, lookback, history, seen, heads) in

@@ -1,4 +1,4 @@
-//! The windows of a round.
+//! Buffers for the windows of a round.
 
 use crate::engine::accept::judge::Progress;
 use crate::engine::iteration::anderson::Swept;
@@ -6,7 +6,7 @@ use crate::engine::sizes::Sizes;
 use crate::engine::span::{Move, Span};
 use crate::error::{Result, filled, reserved};
 
-/// What is written anew in every round.
+/// Data that every round rewrites.
 #[derive(Debug)]
 pub(crate) struct OfRound {
     pub spans: Vec<Span>,
@@ -14,7 +14,7 @@ pub(crate) struct OfRound {
     pub progress: Vec<Progress>,
     pub moves: Vec<Move>,
     pub finished: Vec<usize>,
-    /// Windows to accelerate, and how often their nodes have been swept.
+    /// Windows to accelerate; `counts` says how often their nodes have been swept.
     pub swept: Vec<Swept>,
     pub counts: Vec<usize>,
 }

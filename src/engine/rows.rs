@@ -1,4 +1,4 @@
-//! A round: the rows of all windows, packed, and the score on them.
+//! A round: the rows of all windows, packed, and the evaluation of the score on them.
 
 use crate::backend::{Backend, Plane};
 use crate::engine::machine::Machine;
@@ -16,12 +16,12 @@ use std::time::{Duration, Instant};
 
 const NO_ROW: u32 = u32::MAX;
 
-/// Which node was evaluated in which row, in this round and the one before.
+/// The row in which each node was evaluated, in this round and in the one before.
 #[derive(Debug)]
 pub(crate) struct Evaluated {
-    /// Place by place.
+    /// Indexed by place.
     now: Vec<u32>,
-    /// The same of the round before; empty where nobody asks.
+    /// The same for the previous round; empty if not needed.
     before: Vec<u32>,
     batch: Batch,
 }
@@ -35,14 +35,14 @@ struct Batch {
     t: Vec<f64>,
     alpha: Vec<f64>,
     sigma: Vec<f64>,
-    /// Where the state's first component lies.
+    /// Row of the state's first component.
     state: Vec<u32>,
-    /// Rows to be gathered.
+    /// Rows to gather.
     wanted: Vec<u32>,
     to: Made,
 }
 
-/// Where the rows lead, for kernels.
+/// For kernels: the node that each row leads to.
 #[derive(Debug, Default)]
 struct Made {
     t: Vec<f64>,
@@ -137,17 +137,17 @@ impl Evaluated {
         Some(self.before[ring.place(node)]).filter(|row| *row != NO_ROW)
     }
 
-    /// A node enters: nothing has been evaluated there.
+    /// Forgets the evaluation at a node's place, for a node that enters.
     pub fn clear(&mut self, ring: Ring, node: usize) {
         self.now[ring.place(node)] = NO_ROW;
     }
 
-    /// A sample enters: nothing of the one before counts.
+    /// Forgets all evaluations in a ring, for a sample that begins.
     pub fn begin(&mut self, ring: Ring) {
         self.now[ring.places()].fill(NO_ROW);
     }
 
-    /// One round: the score on every node of the windows that needs it; `Break` where the observer cancels it.
+    /// One round: evaluates the score at every node of the windows that needs it; `Break` if the observer cancels.
     pub fn evaluate<B: Backend>(
         &mut self,
         prepared: &Prepared<B>,
@@ -191,7 +191,8 @@ impl Evaluated {
         Ok(flow)
     }
 
-    /// Packs the states that are evaluated: those that the network sees one below the other, then the other components.
+    /// Packs the states to evaluate: first the components that the network sees, state after state, then each of
+    /// the other components.
     fn gather<B: Backend>(&mut self, machine: &mut Machine<B>) -> Result<()> {
         let layout = machine.layout;
         let Batch { state, wanted, .. } = &mut self.batch;
@@ -206,7 +207,7 @@ impl Evaluated {
         Ok(())
     }
 
-    /// Calls the score, as often as its bound on rows demands; `Break` where the observer cancels.
+    /// Calls the score, more than once if its bound on rows requires it; `Break` if the observer cancels.
     fn call<B: Backend>(
         &mut self,
         prepared: &Prepared<B>,
@@ -250,7 +251,7 @@ impl Evaluated {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// An error for the first output of this round that is not finite.
+    /// Returns an error for the first output of this round that is not finite.
     pub fn check_outputs<B: Backend>(&self, prepared: &Prepared<B>, machine: &Machine<B>, round: usize) -> Result<()> {
         let heads = machine.layout.heads;
         let outputs = &machine.planes[Plane::Output];

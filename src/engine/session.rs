@@ -22,12 +22,15 @@ use crate::score::ScoreFn;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-/// A parallel sampler with its arrays, for problems of one shape: they are used again by every run, so that later runs take no new memory (but
-/// for states that are to be saved).
+/// A parallel sampler with its arrays, for problems of one shape. Every run reuses the arrays, so later runs
+/// allocate no memory, except for states that are to be saved.
 ///
 /// ```
 /// use piadm::{Grid, Ou, Picard, Prediction, Problem, Scheme, score_fn};
-/// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
+/// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| {
+///     out.zip_mut_with(&x, |o, x| *o = -x);
+///     Ok(())
+/// });
 /// let grid = Grid::log_snr(100).between(8.0, 0.01);
 /// let mut prepared = Problem::new(Ou, grid, Scheme::default()).samples(4).shape([2]).prepare(&score)?;
 /// let mut session = Picard::default().session(&prepared)?;
@@ -46,9 +49,9 @@ pub struct Session<B: Backend> {
     anderson: Anderson,
     tracks: Tracks,
     windows: Windows,
-    /// Most rows of a round.
+    /// Maximum number of rows per round.
     rows: usize,
-    /// The nodes that it was made for.
+    /// The nodes for which the session was made.
     lists: Vec<Arc<Nodes>>,
     variances: Option<Variances>,
     of_round: OfRound,
@@ -59,7 +62,7 @@ impl<B: Backend> Session<B> {
         let (sizes, extents) = windows::sizes(settings, prepared)?;
         let windows = Windows::new(settings, extents, sizes.earlier)?;
         let mut work = Work::new(prepared, &sizes, name)?;
-        // rounds need not grow the list
+        // so that rounds do not grow the list
         reserve("the report", &mut work.output.report.sweeps, windows.boundaries.len())?;
         Ok(Session {
             work,
@@ -75,15 +78,16 @@ impl<B: Backend> Session<B> {
         })
     }
 
-    /// Samples.
+    /// Runs the sampler.
     ///
     /// # Errors
-    /// As [`Sampler::run`](crate::Sampler::run); [`Error::Setting`] for a problem of another shape than that of the session.
+    /// As [`Sampler::run`](crate::Sampler::run), and [`Error::Unsupported`] for a problem whose shape differs from
+    /// that of the session.
     pub fn run(&mut self, prepared: &Prepared<B>, score: &mut dyn ScoreFn<B>) -> Result<()> {
         self.observe(prepared, score, &mut Silent)
     }
 
-    /// Samples, telling `observer` about every round.
+    /// Runs the sampler and reports every round to `observer`.
     ///
     /// # Errors
     /// As [`run`](Session::run).
@@ -127,20 +131,20 @@ impl<B: Backend> Session<B> {
         self.work.machine.backend().view(&self.work.output.samples, 0..self.work.output.report.samples)
     }
 
-    /// Copies the samples of the last run to rows of your own (samples x dim).
+    /// Copies the samples of the last run to an array of yours (samples x dim).
     ///
     /// # Errors
-    /// [`Error::Shape`] for another shape, [`Error::Device`] where a device fails.
+    /// [`Error::Shape`] if `out` has another shape, `Error::Device` if a device fails.
     pub fn copy_samples(&self, out: ndarray::ArrayViewMut2<'_, B::Elem>) -> Result<()> {
         self.work.machine.backend().read(&self.work.output.samples, out)
     }
 
-    /// The states of the last run that were to be kept.
+    /// The saved states of the last run.
     pub fn path(&self) -> &Path<B::Elem> {
         &self.work.output.path
     }
 
-    /// What the last run took.
+    /// The report of the last run.
     pub fn report(&self) -> &Report {
         &self.work.output.report
     }
@@ -209,7 +213,7 @@ impl<B: Backend> Session<B> {
         self.work.output.finish(prepared, |slot| Some(tracks[slot].span.lo).filter(|lo| *lo > 0))
     }
 
-    /// One round of these windows, up to what it says of their nodes; `Break` where the observer cancels it.
+    /// Runs one round on these windows, up to judging their nodes; `Break` if the observer cancels.
     fn round(
         &mut self,
         prepared: &Prepared<B>,
@@ -225,7 +229,7 @@ impl<B: Backend> Session<B> {
         Ok(evaluated)
     }
 
-    /// Whether all samples are done after this round.
+    /// Whether all samples are finished after this round.
     fn all_end(&self, prepared: &Prepared<B>, spans: &[Span]) -> bool {
         let last = |slot: usize| prepared.list(slot).nodes().len() - 1;
         let ends = spans.iter().zip(&self.of_round.progress).filter(|(s, p)| s.lo + p.nodes == last(s.slot)).count();
@@ -233,7 +237,8 @@ impl<B: Backend> Session<B> {
         left == ends
     }
 
-    /// Ends the windows where they are, so that what was evaluated stays: no more rounds are allowed.
+    /// Moves the windows to where they have got to but admits no new nodes, so that the evaluations stay: no more
+    /// rounds are allowed.
     fn stay(&mut self, prepared: &Prepared<B>, spans: &[Span]) -> Result<()> {
         self.of_round.moves.clear();
         for (span, progress) in spans.iter().zip(&self.of_round.progress) {
@@ -249,7 +254,7 @@ impl<B: Backend> Session<B> {
         self.tracks.all.iter().any(|t| t.span.lo + 1 < prepared.list(t.span.slot).nodes().len())
     }
 
-    /// The windows of the next round, in the order of their rings; new ones begin.
+    /// Chooses the windows of the next round, in the order of their rings, and begins new ones.
     fn fill_round(&mut self, prepared: &Prepared<B>) -> Result<()> {
         let windows = &self.windows;
         let OfRound { spans, begun, .. } = &mut self.of_round;
@@ -268,7 +273,7 @@ impl<B: Backend> Session<B> {
         Ok(())
     }
 
-    /// Places samples at their starts, and opens their windows.
+    /// Puts samples at their starts and opens their windows.
     fn begin(&mut self, prepared: &Prepared<B>, spans: &[Span]) -> Result<()> {
         for span in spans {
             self.work.begin(prepared, span.slot, span.ring)?;
@@ -277,7 +282,7 @@ impl<B: Backend> Session<B> {
         self.move_windows(prepared, spans, true)
     }
 
-    /// Sweeps and notes what every node did: so many windows at once that the program stays small.
+    /// Sweeps and records the change of every node, in pieces of the batch that keep the program small.
     fn sweep(&mut self, prepared: &Prepared<B>, spans: &[Span]) -> Result<()> {
         let components = self.work.machine.layout.components;
         for piece in pieces(spans, PIECE, |span| span.guesses() * components) {
@@ -296,7 +301,8 @@ impl<B: Backend> Session<B> {
         Ok(())
     }
 
-    /// What the iteration takes of the evaluations and of the states, while they are what the network saw.
+    /// Stores what the iteration needs of the evaluations and of the states, while the states are still those that
+    /// the network saw.
     fn before_sweep(&mut self, prepared: &Prepared<B>, spans: &[Span]) -> Result<()> {
         let Work { machine, evaluated, slopes, .. } = &mut self.work;
         if self.settings.linearisation.is_measured() {
@@ -309,7 +315,7 @@ impl<B: Backend> Session<B> {
         Ok(())
     }
 
-    /// Moves the windows of `spans` and lets new nodes enter; windows that begin have made no progress.
+    /// Moves the windows of `spans` and admits new nodes; windows that begin have made no progress.
     fn move_windows(&mut self, prepared: &Prepared<B>, spans: &[Span], begin: bool) -> Result<()> {
         let mut moves = std::mem::take(&mut self.of_round.moves);
         moves.clear();
@@ -333,9 +339,9 @@ impl<B: Backend> Session<B> {
         done
     }
 
-    /// Hands out the samples that are done and takes their rings back.
+    /// Delivers the samples that are finished and frees their rings.
     fn end_samples(&mut self, prepared: &Prepared<B>, observer: &mut dyn Observer<B>) -> Result<()> {
-        // in the order of the batch
+        // observers get samples in batch order
         self.of_round.moves.sort_unstable_by_key(|m| m.to.slot);
         for m in &self.of_round.moves {
             let (slot, list) = (m.to.slot, prepared.list(m.to.slot));
@@ -350,12 +356,12 @@ impl<B: Backend> Session<B> {
         Ok(())
     }
 
-    /// Fills the nodes that are left by first guesses from the last evaluation, and hands out the samples.
+    /// Fills the remaining nodes with first guesses from the last evaluation, and delivers the samples.
     fn fill_rest(&mut self, prepared: &Prepared<B>, observer: &mut dyn Observer<B>) -> Result<()> {
         let last = |slot: usize| prepared.list(slot).nodes().len() - 1;
         let OfRound { moves, spans, .. } = &mut self.of_round;
         moves.retain(|m| m.to.lo < last(m.to.slot));
-        // samples that waited in this round: nothing of them was evaluated
+        // samples that waited in this round have no evaluation from it
         let waits = |slot: usize| !moves.iter().any(|m| m.to.slot == slot);
         spans.clear();
         spans.extend(self.tracks.all.iter().filter(|t| t.open && waits(t.span.slot)).map(|t| t.span));

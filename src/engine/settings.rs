@@ -24,16 +24,17 @@ pub enum Policy {
     /// The window slides past every accepted node (ParaDiGMS).
     #[default]
     Sliding,
-    /// Blocks without a barrier: a new block begins in every round, up to a number of open ones; sweep j of a block starts from the
-    /// end of the block before it after that one's sweep j (Zhou and Sugiyama, arXiv 2412.07435).
+    /// Blocks without a barrier: a new block begins in every round, up to a maximum number of open blocks. Sweep j
+    /// of a block starts from the end state that the block before it had after its own sweep j (Zhou and Sugiyama,
+    /// arXiv 2412.07435).
     Wavefront {
-        /// The most open blocks; 1 is `Blocks`.
+        /// Maximum number of open blocks; 1 is `Blocks`.
         blocks: usize,
     },
 }
 
 impl Policy {
-    /// The most open blocks, of policies that have blocks.
+    /// Maximum number of open blocks; `None` for policies without blocks.
     pub(crate) fn blocks(self) -> Option<usize> {
         match self {
             Policy::Blocks => Some(1),
@@ -48,27 +49,31 @@ impl Policy {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Coupling {
-    /// Each sample moves its own window and leaves the batch when it is done.
+    /// Each sample moves its own window and leaves the batch when it is finished.
     #[default]
     PerSample,
-    /// All windows move with the slowest sample (ParaDiGMS; PIADM's barrier for a batch): what a sample is then depends on the others, up to
-    /// the tolerance.
+    /// All windows move with the slowest sample (ParaDiGMS; for a batch, also PIADM's barrier). Each sample then
+    /// depends on the others, up to the tolerance.
     WholeBatch,
 }
 
 names! { Coupling, "coupling"; PerSample = "per_sample", WholeBatch = "whole_batch" }
 
-/// Parallel-in-time sampling: all nodes of a window are guessed, evaluated in one batch and corrected by one sweep, round after round.
+/// Parallel-in-time sampling: all nodes of a window are guessed, evaluated in one batch and corrected by one sweep,
+/// round after round.
 ///
-/// After k sweeps the first k nodes of a window are exact, so no window needs more sweeps than it has nodes; usually a few sweeps
-/// bring every node within the tolerance.
+/// After k sweeps the first k nodes of a window are exact, so no window needs more sweeps than it has nodes.
+/// Usually a few sweeps bring every node within the tolerance.
 ///
 /// ```
 /// use piadm::{Acceptance, Grid, Ou, Picard, Prediction, Problem, Sampler, Scheme, Sequential, score_fn};
 /// let grid = Grid::log_snr(100).between(8.0, 0.01);
 /// let problem = Problem::new(Ou, grid, Scheme::default()).samples(4).shape([2]).seed(1);
 /// // data N(0, 1): the score is -x at every time
-/// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
+/// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| {
+///     out.zip_mut_with(&x, |o, x| *o = -x);
+///     Ok(())
+/// });
 /// let exact = Picard::default().acceptance(Acceptance::Exact);
 /// let parallel = exact.sample(&problem, &mut score)?;
 /// let sequential = Sequential.sample(&problem, &mut score)?;
@@ -81,32 +86,36 @@ names! { Coupling, "coupling"; PerSample = "per_sample", WholeBatch = "whole_bat
 #[cfg_attr(feature = "serde", serde(from = "Written", into = "Written"))]
 #[non_exhaustive]
 pub struct Picard {
-    /// Blocks with a barrier, or a sliding window (default).
+    /// Blocks with or without a barrier, or a sliding window (default).
     pub policy: Policy,
-    /// Length of a block or window; default 64 steps. A bare number is a number of steps: `.window(32)`.
+    /// Length of a block or window; default: 64 steps. A bare number means steps: `.window(32)`.
     pub window: Window,
-    /// What a sweep assumes of the network's slope.
+    /// What a sweep assumes about the network's slope.
     pub linearisation: Linearisation,
     /// First guess of a new node.
     pub entry: Entry,
-    /// When a node is accepted; default an estimated error of 1e-2.
+    /// When a node is accepted; default: at an estimated error of 1e-2.
     pub acceptance: Acceptance,
-    /// How often a node may be swept; default until it is accepted.
+    /// How often a node may be swept; default: until it is accepted.
     pub sweeps: Sweeps,
-    /// Whether samples wait for each other; default no.
+    /// Whether samples wait for each other; default: no.
     pub coupling: Coupling,
-    /// The most score rows a round may hold: it takes whole windows of as many samples as fit, those with the most nodes first, and a sample
-    /// that is done makes room for the next, so that a long queue keeps a device full and takes the memory of a few. Results
-    /// do not depend on it: with the secant, which compares rounds in a row, a sample that has begun never waits but keeps the
-    /// rows of the longest window it will still have, so windows of equal length fill a round best. `None` (default) takes all
-    /// samples at once.
+    /// Maximum number of score rows per round. A round takes whole windows of as many samples as fit, those with
+    /// the most nodes first. When a sample is finished, the next one in the queue takes its rows; a long queue thus
+    /// keeps a device busy with the memory of a few samples.
+    ///
+    /// Results do not depend on the budget. The secant compares consecutive rounds, so with it a sample that has
+    /// begun never waits; it reserves the rows of the longest window still ahead of it. Windows of equal length
+    /// therefore fill a round best. `None` (default) takes all samples at once.
     pub row_budget: Option<usize>,
-    /// Triangular Anderson acceleration over this many past sweeps, at most 6 (ParaTAA); 0 (default) is none. It helps
-    /// slow iterations such as `FrozenScore`, not the secant.
+    /// Number of past sweeps for triangular Anderson acceleration (ParaTAA), at most 6; 0 (default) turns it off.
+    /// It helps slow iterations such as `FrozenScore`, but not the secant.
     pub anderson: usize,
-    /// The most rounds of a run, for robots, which must act in time. Nodes that are left then are filled by first guesses from the last
-    /// evaluation of their sample (samples that waited in that round copy their newest state, samples that have not begun stay at their
-    /// start), and the report says [`Stop::Deadline`](crate::Stop::Deadline). `None` (default) goes on until all samples are done.
+    /// Maximum number of rounds, for applications that must act in time, such as robots. The nodes that remain
+    /// after the last round are filled with first guesses from the last evaluation of their sample. Samples that
+    /// waited in that round copy their newest state, and samples that have not begun stay at their start. The
+    /// report then says [`Stop::Deadline`](crate::Stop::Deadline). `None` (default) continues until all samples are
+    /// finished.
     pub deadline: Option<usize>,
 }
 
@@ -124,7 +133,7 @@ setters! { Picard, "Picard::default()";
 }
 
 impl Picard {
-    /// Whether the settings are in their ranges and fit what the network's output means.
+    /// Whether the settings are in range and work with a network that has this output.
     pub(crate) fn check(&self, prediction: Prediction) -> Result<()> {
         self.acceptance.check()?;
         self.linearisation.check(prediction)?;
@@ -143,32 +152,34 @@ impl Picard {
         Ok(())
     }
 
-    /// What windows of at most so many nodes, list by list, need room for.
+    /// The room that is needed for windows of at most `windows` nodes, given per list.
     pub(crate) fn room<B: Backend>(&self, prepared: &Prepared<B>, windows: &[usize]) -> Result<Room> {
         let samples = prepared.count();
         let window = windows.iter().copied().max().unwrap_or(1);
         let each = (0..samples).map(|slot| windows[prepared.list_of(slot)]);
-        // what cannot be allocated is reported there
+        // sizes that cannot be allocated are reported when allocating
         let evaluations = each.fold(0, usize::saturating_add);
         let history = if self.anderson > 0 { self.anderson + 1 } else { 0 };
         let all = Room { lanes: samples, evaluations, earlier: self.linearisation.is_measured(), history };
         match self.row_budget {
             None => Ok(all),
-            Some(rows) if rows < window => {
-                Err(Error::setting("row_budget", rows, "at least the nodes of one window, or a shorter window"))
-            }
+            Some(rows) if rows < window => Err(Error::setting(
+                "row_budget",
+                rows,
+                "at least the number of nodes of one window; or shorten the window",
+            )),
             Some(rows) if rows >= all.evaluations => Ok(all),
             Some(_) if self.coupling == Coupling::WholeBatch => Err(Error::unsupported(
                 "a row budget",
                 "Coupling::WholeBatch, under which no sample can wait",
                 "leave one of them out",
             )),
-            // windows shrink at the end of a trajectory, so more may be open than fit as a whole
+            // windows shrink at the end of a trajectory, so more of them may be open than fit at full length
             Some(rows) => Ok(Room { lanes: samples.min(2 * (rows / window) + 1), evaluations: rows, ..all }),
         }
     }
 
-    /// Unlike requests must not wait for each other, nor share blocks.
+    /// Checks that requests with different lists need neither wait for each other nor share blocks.
     pub(crate) fn check_lists<B: Backend>(&self, prepared: &Prepared<B>) -> Result<()> {
         if self.policy.blocks().is_some() {
             prepared.one_list("a policy of blocks")?;
@@ -180,19 +191,19 @@ impl Picard {
             let instead = "take Acceptance::Exact, or declare the kernel continuous";
             return Err(Error::unsupported("a tolerance", "a kernel that may jump", instead));
         }
-        // at a node at the noise level of the one before it the yardstick is 0
+        // at a node with the noise level of its predecessor the posterior has no width, so the tolerance would be 0
         let still =
             |list: &Nodes| list.nodes().iter().skip(1).any(|node| node.posterior_std == 0.0 && node.level.sigma > 0.0);
         let [.., posterior] = self.acceptance.numbers();
         if posterior > 0.0 && prepared.lists().iter().any(|list| still(list)) {
-            let with = "nodes at the noise level of the node before, whose posterior has no width";
+            let with = "nodes with the noise level of their predecessor, whose posterior has no width";
             return Err(Error::unsupported("a tolerance in units of the posterior", with, "take another tolerance"));
         }
         Ok(())
     }
 }
 
-/// The form in which the settings are written: acceptance and sweeps as the numbers that they stand for.
+/// The serialised form of the settings: acceptance and sweeps are written as numbers.
 #[cfg(feature = "serde")]
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -210,7 +221,7 @@ struct Written {
     deadline: Option<usize>,
 }
 
-/// What happens to a node that was swept `max_sweeps` times and is not accepted.
+/// What happens to a node that has been swept `max_sweeps` times without being accepted.
 #[cfg(feature = "serde")]
 #[derive(Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,4 +1,4 @@
-//! How much room a run takes.
+//! How much memory a run needs.
 
 use crate::backend::sum::LEAF;
 use crate::backend::{Backend, Change, NoiseRow, Real, Segment, Target, Term, Vector};
@@ -8,36 +8,36 @@ use crate::nodes::Nodes;
 use crate::problem::Prepared;
 use crate::score::Prediction;
 
-/// Targets of a program, at the most: programs are cut where a batch has more.
+/// Maximum number of targets per program; larger batches are split into several programs.
 pub(crate) const PIECE: usize = 1 << 15;
 
-/// What a sampler needs room for.
+/// What a sampler needs memory for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Room {
-    /// Windows that are open at once.
+    /// Number of windows open at once.
     pub lanes: usize,
-    /// The most evaluations of a round.
+    /// Maximum number of evaluations per round.
     pub evaluations: usize,
-    /// Whether the points and outputs of the round before are kept.
+    /// Whether the points and outputs of the previous round are kept.
     pub earlier: bool,
-    /// Sweeps whose states and residuals are kept.
+    /// Number of sweeps whose states and residuals are kept.
     pub history: usize,
 }
 
-/// Rows of all arrays, and what they hold.
+/// The sizes of all arrays, and what determines them.
 #[derive(Clone, Debug)]
 pub(crate) struct Sizes {
     pub layout: Layout,
-    /// Slots of the array of places.
+    /// Number of slots in the array of places.
     pub slots: usize,
-    /// Of every list, log2 of the slots that a window takes.
+    /// Per list, log2 of the number of slots that a window takes.
     pub orders: Vec<u32>,
-    /// Of every list, the places that it uses of them.
+    /// Per list, the number of places in these slots that a window uses.
     pub capacities: Vec<usize>,
     pub earlier: bool,
-    /// Whether the oracle is a kernel, whose rows say where they lead.
+    /// Whether the oracle is a kernel, whose rows also say which node they lead to.
     pub kernel: bool,
-    /// The most terms that a node's component is made of.
+    /// Maximum number of terms per target.
     pub terms_per_target: usize,
     samples: usize,
     dim: usize,
@@ -45,7 +45,7 @@ pub(crate) struct Sizes {
     lists: usize,
 }
 
-/// Rows of each array.
+/// Number of rows of each array.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RowCounts {
     pub state: usize,
@@ -57,7 +57,7 @@ pub(crate) struct RowCounts {
 }
 
 impl Sizes {
-    /// For windows of at most so many nodes, list by list.
+    /// For windows of at most `windows` nodes, given per list.
     pub fn new<B: Backend>(prepared: &Prepared<B>, windows: &[usize], room: Room) -> Result<Self> {
         let lists = prepared.lists();
         let most = |of: fn(&Nodes) -> usize| lists.iter().map(|list| of(list)).max().unwrap_or(0);
@@ -70,7 +70,7 @@ impl Sizes {
         let orders: Vec<u32> = capacities.iter().map(|capacity| order(*capacity)).collect();
         let samples = prepared.count();
         let top = orders.iter().copied().max().unwrap_or(0);
-        // every sample has its own window, or a queue takes turns
+        // every sample has its own window, or the samples of a queue take turns
         let slots = if room.lanes >= samples {
             (0..samples).try_fold(0usize, |sum, slot| sum.checked_add(1 << orders[prepared.list_of(slot)]))
         } else {
@@ -94,7 +94,8 @@ impl Sizes {
             capacities,
             earlier: room.earlier,
             kernel: prepared.prediction() == Prediction::Next,
-            // a copy in advance, links as state, output and correction, held predictions for links that have none yet
+            // a copy made first, links as state, output and correction, and held predictions for links without an
+            // output
             terms_per_target: most(most_terms) + room.history + 1,
             samples,
             dim: prepared.dim(),
@@ -103,12 +104,12 @@ impl Sizes {
         })
     }
 
-    /// The largest order of a window.
+    /// The largest order of any window.
     pub fn top(&self) -> u32 {
         self.orders.iter().copied().max().unwrap_or(0)
     }
 
-    /// Places of all slots.
+    /// Number of places in all slots.
     pub fn places(&self) -> usize {
         self.slots.saturating_mul(self.layout.unit)
     }
@@ -126,10 +127,10 @@ impl Sizes {
         })
     }
 
-    /// The most targets of a program: those of a piece of the batch, which has one window at least.
+    /// Maximum number of targets in a program: those of a piece of the batch, which holds at least one window.
     pub fn targets(&self) -> usize {
         let Layout { components, heads, lookback, .. } = self.layout;
-        // two guesses per node, or what is kept of a sweep; then what leaves
+        // two guesses per node, or the two rows kept of a sweep, plus the rows of nodes that leave
         let of = |places: usize, windows: usize| {
             let leaving = windows.saturating_mul((lookback - 1) * (components + heads));
             places.saturating_mul(2 * components).saturating_add(leaving)
@@ -138,7 +139,7 @@ impl Sizes {
         window.max(PIECE.min(of(self.places(), self.open())))
     }
 
-    /// Bytes of all arrays, of where the samples start and of what they become, and of what is noted per node and sample.
+    /// Bytes of all arrays, of the starts and results of the samples, and of the bookkeeping per node and sample.
     pub fn bytes<E: Real>(&self) -> Option<usize> {
         let RowCounts { state, memory, point, output, noise, .. } = self.rows()?;
         let rounds = if self.earlier { 2 } else { 1 };
@@ -150,7 +151,7 @@ impl Sizes {
         let program = size_of::<Target>()
             + size_of::<Change>()
             + self.terms_per_target.checked_mul(size_of::<Term<E>>())?
-            // what the sum of a row is put together from
+            // the partial sums of a row
             + 2 * size_of::<E>() * self.dim.div_ceil(LEAF)
             + size_of::<NoiseRow>() * self.layout.normals;
         let (segments, places) = (self.open().min(targets), self.places());
@@ -175,26 +176,29 @@ impl Sizes {
         noted.iter().try_fold(arrays, |sum, (n, each)| sum.checked_add(n.checked_mul(*each)?))
     }
 
-    /// The most samples that have a window at once.
+    /// Maximum number of samples that have a window at the same time.
     pub fn open(&self) -> usize {
         self.samples.min(self.slots)
     }
 }
 
-/// Bytes that are noted per place: its row of the round, its last two changes and when it entered.
+/// Bookkeeping per place, in bytes: its row in the round, its last two changes, their flags, and the round in which
+/// it entered.
 const PER_PLACE: usize = 4 + 8 + 8 + 1 + 4;
-/// The same where slopes are measured: its row of the round before, and a slope.
+/// Additional bookkeeping per place where slopes are measured: its row in the previous round, and a slope.
 const PER_MEASURED_PLACE: usize = 4 + 9;
-/// Bytes that are noted per evaluation: whose it is, its level, and where its state lies.
+/// Bookkeeping per evaluation, in bytes: its slot, node and sample, its level, and the row of its state.
 const PER_ROW: usize = 8 + 4 + 4 + 24 + 4 + 4;
-/// Bytes per slot: that it is free.
+/// Bytes per slot, for the list of free slots.
 const PER_SLOT: usize = 8;
-/// Bytes per sample with a window: the window, twice, how it moves and how far.
+/// Bytes per sample with a window: the window (twice), its move and its progress.
 const PER_OPEN_SAMPLE: usize = 40 + 40 + 80 + 32;
-/// Bytes per sample: its id, request and place in the line, its part of the report, how far it is, and its data variance.
+/// Bytes per sample: its id, its request, its place in the queue, its part of the report, its progress and its data
+/// variance.
 const PER_SAMPLE: usize = 8 + 4 + 24 + 8 + 72 + 8;
 
-/// The most terms of a component of a node: every link three times, noise, and the two centres of a held prediction per link.
+/// Maximum number of terms per component of a node: three per link, the noise, and the two centres of a held
+/// prediction per link.
 fn most_terms(list: &Nodes) -> usize {
     let rows = (0..list.nodes().len()).flat_map(|j| (0..list.nodes()[j].width).map(move |to| (j, to)));
     rows.map(|(j, to)| 5 * list.links(j, to).len() + list.noise(j, to).len()).max().unwrap_or(0)

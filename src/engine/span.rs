@@ -2,7 +2,7 @@
 
 use crate::engine::ring::Ring;
 
-/// The window of one sample: node `lo` is final, nodes `lo + 1 ..= hi` are guesses. They live in `ring`.
+/// The window of one sample: node `lo` is final, nodes `lo + 1 ..= hi` are guesses. Both are stored in `ring`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     /// Place of the sample in the batch.
@@ -13,21 +13,21 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// How many guesses it has.
+    /// Number of guesses.
     pub fn guesses(&self) -> usize {
         self.hi - self.lo
     }
 }
 
-/// A window that moves.
+/// The move of a window.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Move {
     pub from: Span,
     pub to: Span,
 }
 
-/// Cuts windows, in order, into pieces of at most `most` in all, or of one window that is longer: what is built and judged at once stays small
-/// however large the batch is.
+/// Splits windows, in order, into pieces of at most `most` in total size; a longer window is a piece of its own.
+/// What is built and judged at once thus stays small, however large the batch is.
 pub(crate) fn pieces<T>(items: &[T], most: usize, size: impl Fn(&T) -> usize) -> impl Iterator<Item = &[T]> {
     let mut rest = items;
     std::iter::from_fn(move || {
@@ -54,7 +54,7 @@ mod tests {
             let cut: Vec<&[usize]> = pieces(&items, most, |n| *n).collect();
             assert_eq!(cut.concat(), items);
             assert!(cut.iter().all(|piece| piece.len() == 1 || piece.iter().sum::<usize>() <= most));
-            // none could have taken the next item too
+            // no piece had room for the next item
             for pair in cut.windows(2) {
                 assert!(pair[0].iter().sum::<usize>() + pair[1][0] > most);
             }

@@ -1,7 +1,7 @@
-//! The recurrence, written once: how sweeps and the entry of nodes become programs for the backend.
+//! The recurrence, written once: it turns sweeps and the first guesses of new nodes into programs for the backend.
 //!
-//! x'_j = sum_l A x_{j-l} + sum_l B f_{j-l} + C xi_j + sum_l W (x'_{j-l} - x_{j-l}), with x the states at which f was evaluated and x' the newest
-//! ones.
+//! x'_j = sum_l A x_{j-l} + sum_l B f_{j-l} + C xi_j + sum_l W (x'_{j-l} - x_{j-l}), where x are the states at
+//! which f was evaluated and x' the newest states.
 
 use crate::backend::{Backend, Program, Real, RowRef};
 use crate::engine::entry::{Entry, Guess, HeldData};
@@ -15,20 +15,21 @@ use crate::problem::{Prepared, Split};
 use crate::schedule::Level;
 use std::ops::RangeInclusive;
 
-/// Where a node's contribution comes from.
+/// Where the contribution of a node comes from.
 #[derive(Clone, Copy, Debug)]
 enum Source {
-    /// The network is not needed there: the newest state alone.
+    /// The node does not need the network: only its newest state contributes.
     State,
-    /// It was evaluated in this round, at this row.
+    /// The network was evaluated there in this round, in this row.
     Row(u32),
-    /// It left the window.
+    /// The node has left the window.
     Left,
-    /// It has not been evaluated yet: a held prediction stands in.
+    /// The network has not been evaluated there yet: a held prediction stands in for it.
     Held,
 }
 
-/// The centre of the data at an evaluated node: where it was evaluated, and what multiplies point and output.
+/// The centre of the data at an evaluated node: the row of the evaluation, and the coefficients of point and
+/// output.
 #[derive(Clone, Copy, Debug)]
 struct Centre {
     row: u32,
@@ -37,7 +38,7 @@ struct Centre {
     log_snr: f64,
 }
 
-/// The centres that stand in for outputs of nodes that have not been evaluated.
+/// The centres that replace the outputs of nodes that have not been evaluated.
 #[derive(Clone, Copy, Debug)]
 struct Held {
     last: Option<Centre>,
@@ -45,7 +46,7 @@ struct Held {
 }
 
 impl Held {
-    /// The centre at a level: weights and what they multiply.
+    /// The centre at a level, as coefficients and the centres that they multiply.
     fn centres(&self, level: &Level) -> [Option<(f64, Centre)>; 2] {
         let (Some(last), Some(first)) = (self.last, self.first) else { return [self.last.map(|c| (1.0, c)), None] };
         let along = (level.log_snr - last.log_snr).min(1.0) / (last.log_snr - first.log_snr);
@@ -53,14 +54,14 @@ impl Held {
     }
 }
 
-/// All that a node's new state is made of.
+/// Everything that determines a node's new state.
 pub(crate) struct Recurrence<'a, B: Backend> {
     pub prepared: &'a Prepared<B>,
     pub layout: &'a Layout,
     pub evaluated: &'a Evaluated,
     pub slopes: &'a Slopes,
     pub linearisation: &'a Linearisation,
-    /// Of every node, the node where its block begins, if changes are not handed on into blocks; else empty.
+    /// Per node, the node where its block begins, if changes are not passed on into blocks; otherwise empty.
     pub barriers: &'a [usize],
 }
 
@@ -77,7 +78,7 @@ impl<B: Backend> Recurrence<'_, B> {
         }
         match self.evaluated.row(span.ring, i) {
             Some(row) => Source::Row(row),
-            // a window that begins: nothing has been evaluated
+            // the window has just begun: nothing has been evaluated
             None => Source::Held,
         }
     }
@@ -86,7 +87,7 @@ impl<B: Backend> Recurrence<'_, B> {
     pub fn sweep(&self, span: &Span, j: usize, program: &mut Program<B::Elem>) {
         let list = self.prepared.list(span.slot);
         let begins = self.barriers.get(j).copied();
-        // the start of a window is where its score was evaluated: no correction there
+        // the start of a window has not moved since its score was evaluated: no correction there
         let hands_on = |i: usize| i < span.lo || (i > span.lo && begins.is_none_or(|b| i > b));
         for to in 0..list.nodes()[j].width {
             for link in list.links(j, to).iter().filter(|link| link.a != 0.0) {
@@ -110,7 +111,7 @@ impl<B: Backend> Recurrence<'_, B> {
             for link in list.links(j, to).iter().filter(|link| hands_on(j - link.lag as usize)) {
                 self.correction(span, list, (j, to), link, program);
             }
-            // a guess has not changed since its score was evaluated
+            // a guess has not changed since its score was evaluated, so its point equals the old state
             let before = match self.source(span, list, j) {
                 Source::Row(row) => Some(self.layout.point(row, to)),
                 _ => None,
@@ -125,7 +126,7 @@ impl<B: Backend> Recurrence<'_, B> {
         }
     }
 
-    /// W (x' - x) of a link.
+    /// The term W (x' - x) of a link.
     fn correction(
         &self,
         span: &Span,
@@ -159,7 +160,8 @@ impl<B: Backend> Recurrence<'_, B> {
         program.correction(<B::Elem as Real>::of(weight), row, minus, None);
     }
 
-    /// W by element, for Gaussian data of this mean variance; `None` where it is the same for all, or beyond the number format.
+    /// W per element, if elements have slopes of their own; `None` if all share one slope, or if a number
+    /// overflows.
     fn split(&self, place: &Place<'_>) -> Option<[B::Elem; 3]> {
         let variance = self.linearisation.variance(self.prepared.variances()).filter(|_| place.link.from == 0)?;
         let weights = (place.link.a, place.link.b);
@@ -170,8 +172,8 @@ impl<B: Backend> Recurrence<'_, B> {
         (split.iter().all(|s| num_traits::Float::is_finite(*s)) && shift.wide() > 0.0).then_some(split)
     }
 
-    /// First guesses of nodes, made from what was evaluated in `span`, or copied from a node before them. With `copies`, elements of predictions that are not finite keep the
-    /// value of the last node before.
+    /// First guesses of `nodes`, made from the evaluations in `span` or copied from node `newest`. With `copies`,
+    /// elements of predictions that are not finite keep the value of the copy.
     pub fn enter(
         &self,
         span: &Span,
@@ -189,14 +191,15 @@ impl<B: Backend> Recurrence<'_, B> {
                 self.copy(span.ring, list, (newest, j), program);
             }
             if let Guess::Held(data) = guess {
-                // all guesses of a window are held predictions of the same variance
+                // all guesses of a window are held predictions of the same variance, so the centres are found once
                 let held = held.get_or_insert_with(|| self.held(span, list, &data));
                 self.predict(span, list, j, (&data, held), program);
             }
         }
     }
 
-    /// The newest state; of a component that it has not, that of the node before if it entered too, or else what its noise makes of it.
+    /// Copies the newest state, that of node `from`. A component that it lacks is copied from the node before `j`
+    /// if that one also has just entered, and is otherwise made from noise alone.
     fn copy(&self, ring: Ring, list: &Nodes, (from, j): (usize, usize), program: &mut Program<B::Elem>) {
         let width = |i: usize| list.nodes()[i].width;
         for component in 0..width(j) {
@@ -211,7 +214,8 @@ impl<B: Backend> Recurrence<'_, B> {
         }
     }
 
-    /// The recurrence of node `j` where nodes that have not been evaluated contribute what the held prediction says of them.
+    /// The recurrence of node `j`, in which the held prediction stands in for the outputs of nodes that have not
+    /// been evaluated.
     fn predict(
         &self,
         span: &Span,
@@ -221,7 +225,7 @@ impl<B: Backend> Recurrence<'_, B> {
         program: &mut Program<B::Elem>,
     ) {
         let prediction = self.prepared.prediction();
-        // the prediction is of what is seen where a network sees data alone; other outputs are held as they are
+        // the prediction applies only if the network sees a single component; other outputs are held as they are
         let predicts = |head: u32| head == 0 && self.layout.seen == 1;
         for to in 0..list.nodes()[j].width {
             for link in list.links(j, to) {
@@ -270,7 +274,8 @@ impl<B: Backend> Recurrence<'_, B> {
         }
     }
 
-    /// What the entry's prediction is made of: the centre at the last evaluated node and, to follow its motion, at an earlier one.
+    /// The centres for a held prediction: the one at the last evaluated node and, to extrapolate it, the one at an
+    /// earlier node.
     fn held(&self, span: &Span, list: &Nodes, data: &HeldData) -> Held {
         let evaluated = |i: &usize| list.nodes()[*i].evaluate && self.evaluated.row(span.ring, *i).is_some();
         let centre = |i: usize| {
@@ -281,14 +286,14 @@ impl<B: Backend> Recurrence<'_, B> {
         };
         let last = (span.lo..span.hi).rev().find(evaluated);
         let first = last.and_then(|last| {
-            // near enough to be on a line, far enough that the difference is not that of two errors
+            // near enough for a straight line, far enough apart that the difference is not just error
             let back = (span.guesses() / 4).max(2);
             (span.lo.max(last.saturating_sub(back))..last).find(evaluated)
         });
         Held { last: last.and_then(centre), first: first.and_then(centre) }
     }
 
-    /// Keeps point and output of the nodes that leave, as far back as later ones look.
+    /// Stores point and output of the nodes that leave, as far back as later nodes look.
     pub fn leave(&self, m: &Move, program: &mut Program<B::Elem>) {
         let list = self.prepared.list(m.from.slot);
         let back = self.layout.lookback - 1;
@@ -308,7 +313,7 @@ impl<B: Backend> Recurrence<'_, B> {
     }
 }
 
-/// One step of another list, of one component and lag 1, from rows that are known: `point` and `output` at its source.
+/// One step of another list, with one component and lag 1, from known rows: `point` and `output` at its source.
 pub(crate) fn step<E: Real>(
     list: &Nodes,
     j: usize,

@@ -1,4 +1,4 @@
-//! Which samples take part in a round, and how far each is.
+//! Which samples take part in a round, and how far each one is.
 
 use crate::backend::Backend;
 use crate::engine::lanes::Lanes;
@@ -8,17 +8,17 @@ use crate::engine::span::Span;
 use crate::error::{Result, reserved};
 use crate::problem::Prepared;
 
-/// What the engine keeps of a sample.
+/// The engine's bookkeeping for a sample.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Track {
     pub span: Span,
     /// Its list of nodes.
     pub list: usize,
-    /// Whether it has a ring: from its first round until it is done.
+    /// Whether the sample has a ring: from its first round until it is finished.
     pub open: bool,
-    /// The first open block, of policies that have blocks.
+    /// The first open block, for policies that have blocks.
     pub block: usize,
-    /// Rounds it has taken part in.
+    /// Number of rounds in which the sample has taken part.
     pub rounds: u32,
 }
 
@@ -26,7 +26,8 @@ pub(crate) struct Track {
 #[derive(Debug)]
 pub(crate) struct Tracks {
     pub all: Vec<Track>,
-    /// Samples that are not done, those with the most nodes first, which leaves the fewest rows idle in the end.
+    /// Samples that are not finished, those with the most nodes first: this order leaves the fewest rows idle at
+    /// the end.
     waiting: Vec<u32>,
     lanes: Lanes,
     sizes: Sizes,
@@ -51,7 +52,7 @@ impl Tracks {
         Ok(tracks)
     }
 
-    /// All samples are at their start again.
+    /// Puts all samples back to their start.
     pub fn restart<B: Backend>(&mut self, prepared: &Prepared<B>) {
         for slot in 0..self.all.len() {
             self.close(slot);
@@ -81,7 +82,7 @@ impl Tracks {
         true
     }
 
-    /// Takes a sample's ring back.
+    /// Frees a sample's ring.
     pub fn close(&mut self, slot: usize) {
         let track = &mut self.all[slot];
         if std::mem::replace(&mut track.open, false) {
@@ -90,8 +91,8 @@ impl Tracks {
         }
     }
 
-    /// The windows of the next round, of the first samples that fit `rows`; each needs `need(track)` of them. Those that begin are in `begun`
-    /// as well.
+    /// Chooses the windows of the next round: those of the first samples that fit in `rows`, where each needs
+    /// `need(track)` rows. Windows that begin are also listed in `begun`.
     pub fn fill<B: Backend>(
         &mut self,
         prepared: &Prepared<B>,
@@ -107,7 +108,7 @@ impl Tracks {
             span.lo + 1 == prepared.list(span.slot).nodes().len()
         };
         self.waiting.retain(|slot| !done(*slot));
-        // samples that have begun come first: if they may not wait they have kept their rows
+        // samples that have begun come first: those that may not wait have reserved their rows
         let mut taken = 0;
         for has_begun in [true, false] {
             for i in 0..self.waiting.len() {

@@ -1,4 +1,4 @@
-//! Where windows end, and the rows that they need.
+//! Where windows end, and how many rows they need.
 
 use crate::backend::Backend;
 use crate::engine::settings::{Picard, Policy};
@@ -8,22 +8,22 @@ use crate::error::Result;
 use crate::nodes::Extent;
 use crate::problem::Prepared;
 
-/// The windows of a sampler's settings on the lists of a problem.
+/// The windows that a sampler's settings give on the lists of a problem.
 #[derive(Debug)]
 pub(crate) struct Windows {
-    /// Of every list.
+    /// One per list.
     pub extents: Vec<Extent>,
-    /// Nodes where blocks begin and end, of policies that have blocks.
+    /// Nodes where blocks begin and end, for policies that have blocks.
     pub boundaries: Vec<usize>,
-    /// Of every node, where its block begins, if changes are not handed on into blocks.
+    /// Per node, where its block begins, if changes are not passed on into blocks.
     pub barriers: Vec<usize>,
-    /// The most open blocks, of policies that have blocks.
+    /// Maximum number of open blocks, for policies that have blocks.
     open: Option<usize>,
-    /// Of every list, the rows that a sample keeps from each node on; none where it may wait.
+    /// Per list, the rows that a sample at each node reserves; empty if it may wait.
     kept: Vec<Vec<usize>>,
 }
 
-/// Rooms and rows of a sampler on a prepared problem, and where windows end on its lists.
+/// The array sizes of a sampler on a prepared problem, and where windows end on its lists.
 pub(crate) fn sizes<B: Backend>(settings: &Picard, prepared: &Prepared<B>) -> Result<(Sizes, Vec<Extent>)> {
     settings.check(prepared.prediction())?;
     settings.check_lists(prepared)?;
@@ -37,7 +37,8 @@ pub(crate) fn sizes<B: Backend>(settings: &Picard, prepared: &Prepared<B>) -> Re
 }
 
 impl Windows {
-    /// Samples may wait unless slopes are `measured` between two rounds in a row: whether one does must not depend on the others.
+    /// `measured` says whether slopes are measured between consecutive rounds. If so, samples may not wait: the
+    /// result of a sample would then depend on the other samples.
     pub fn new(settings: &Picard, extents: Vec<Extent>, measured: bool) -> Result<Self> {
         let open = settings.policy.blocks();
         let boundaries = if open.is_some() { extents[0].boundaries() } else { Vec::new() };
@@ -51,14 +52,14 @@ impl Windows {
         Ok(Windows { extents, boundaries, barriers, open, kept })
     }
 
-    /// Rows that a sample needs in a round.
+    /// Number of rows that a sample needs in a round.
     pub fn rows(&self, track: &Track) -> usize {
         let open = if track.open { track.span.guesses() } else { self.extents[track.list].end(0) };
         let at = if self.open.is_some() { self.boundaries[track.block] } else { track.span.lo };
         self.kept[track.list].get(at).map_or(open, |kept| open.max(*kept))
     }
 
-    /// Counts the blocks that end at `lo` or before as done, and how often each was swept.
+    /// Closes the blocks that end at `lo` or before, and records how often each was swept.
     pub fn end_blocks(&self, block: &mut usize, lo: usize, swept: impl Fn(usize) -> usize, sweeps: &mut Vec<usize>) {
         while let Some(&end) = self.boundaries.get(*block + 1).filter(|end| **end <= lo) {
             if sweeps.len() <= *block {
@@ -69,10 +70,10 @@ impl Windows {
         }
     }
 
-    /// The last node of a window that ended at `hi`, after its start has moved to `lo`.
+    /// The last node of a window that ended at `hi` once its start has moved to `lo`.
     pub fn end(&self, track: &Track, hi: usize, lo: usize) -> usize {
         let Some(open) = self.open else { return self.extents[track.list].end(lo).max(hi) };
-        // one more block, if so many may be open
+        // open one more block if the maximum allows
         let ends = self.boundaries.iter().skip(track.block + 1).take(open);
         ends.copied().find(|end| *end > hi).unwrap_or(hi)
     }

@@ -1,6 +1,6 @@
-//! What samplers do in a round: evaluate, sweep, let nodes enter and leave.
+//! What samplers do in a round: evaluate, sweep, admit new nodes and release old ones.
 //!
-//! Spans and moves come in ascending order of their rings.
+//! Spans and moves are in ascending order of their rings.
 
 use crate::backend::{Backend, Change, NoiseRow, Plane};
 use crate::engine::entry::Entry;
@@ -20,7 +20,7 @@ use crate::problem::Prepared;
 use crate::score::ScoreFn;
 use std::ops::{ControlFlow, RangeInclusive};
 
-/// A run's machine, what it has evaluated and measured, and what it leaves.
+/// A run's machine, its evaluations and slopes, and its output.
 #[derive(Debug)]
 pub(crate) struct Work<B: Backend> {
     pub machine: Machine<B>,
@@ -32,7 +32,7 @@ pub(crate) struct Work<B: Backend> {
 }
 
 impl<B: Backend> Work<B> {
-    /// Allocates; samples then [`begin`](Self::begin).
+    /// Allocates; samples are then started by [`begin`](Self::begin).
     pub fn new(prepared: &Prepared<B>, sizes: &Sizes, sampler: &str) -> Result<Self> {
         let mut noise_rows = Vec::new();
         let most = sizes.targets().saturating_mul(sizes.layout.normals);
@@ -47,7 +47,7 @@ impl<B: Backend> Work<B> {
         })
     }
 
-    /// Places a sample at its start, in a ring that is free.
+    /// Puts a sample at its start, in a ring that is free.
     pub fn begin(&mut self, prepared: &Prepared<B>, slot: usize, ring: Ring) -> Result<()> {
         let Machine { layout, planes, .. } = &mut self.machine;
         let row = layout.state(ring, 0, 0).row as usize;
@@ -57,7 +57,7 @@ impl<B: Backend> Work<B> {
         Ok(())
     }
 
-    /// Of starts of several components those that noise makes.
+    /// For starts with several components, makes those that consist of noise.
     pub fn begin_further(&mut self, prepared: &Prepared<B>, spans: &[Span]) -> Result<()> {
         if prepared.lists().iter().all(|list| list.nodes()[0].width == 1) {
             return Ok(());
@@ -83,7 +83,7 @@ impl<B: Backend> Work<B> {
         Err(Error::StateNotFinite { round: self.output.report.rounds, node: 0, sample })
     }
 
-    /// One round: the score on every node of the windows that needs it; `Break` where the observer cancels it.
+    /// One round: evaluates the score at every node of the windows that needs it; `Break` if the observer cancels.
     pub fn evaluate(
         &mut self,
         prepared: &Prepared<B>,
@@ -95,7 +95,7 @@ impl<B: Backend> Work<B> {
         self.evaluated.evaluate(prepared, &mut self.machine, score, spans, watched)
     }
 
-    /// One sweep of all windows of a piece; [`change`](Self::change) then tells what every node did.
+    /// One sweep of all windows of a piece; [`change`](Self::change) then returns the change of each node.
     pub fn sweep(
         &mut self,
         prepared: &Prepared<B>,
@@ -117,7 +117,7 @@ impl<B: Backend> Work<B> {
         if self.machine.changes.iter().all(|c| c.finite) {
             return Ok(());
         }
-        // the cause is either the score, or a state that grew beyond the number format
+        // the cause is either the score or a state that has overflowed
         let round = self.output.report.rounds;
         self.evaluated.check_outputs(prepared, &self.machine, round)?;
         let mut first = 0;
@@ -132,7 +132,7 @@ impl<B: Backend> Work<B> {
         Ok(())
     }
 
-    /// What the last program did to the components of a node, whose targets begin at `first`.
+    /// The change that the last program made to the components of a node whose targets begin at `first`.
     pub fn change(&self, first: usize, width: usize) -> Change {
         let of_node = &self.machine.changes[first..first + width];
         of_node.iter().fold(Change { sum: 0.0, moved: false, finite: true }, |a, b| Change {
@@ -142,8 +142,8 @@ impl<B: Backend> Work<B> {
         })
     }
 
-    /// Lets windows move: new nodes get their noise and, by `entry`, a first guess; nodes that leave are remembered as far as the
-    /// lookback needs them.
+    /// Moves the windows: new nodes get their noise and, by `entry`, a first guess; nodes that leave are stored as
+    /// far back as the lookback needs.
     pub fn advance(
         &mut self,
         prepared: &Prepared<B>,
@@ -167,20 +167,21 @@ impl<B: Backend> Work<B> {
         entry: Option<&Entry>,
         linearisation: &Linearisation,
     ) -> Result<()> {
-        // before new nodes take the rows of finished ones
+        // before new nodes overwrite the rows of finished ones
         for m in moves {
             self.output.save(prepared, &self.machine, m)?;
         }
         self.make_normals(prepared, moves.iter().map(|m| (m.from, m.from.hi + 1..=m.to.hi)))?;
         self.use_noise(prepared, moves)?;
-        // Predictions need something to fall back on where they overflow. That is rare: copies are made then, unless what a second program
-        // would read has already moved on.
+        // Where predictions overflow they need values to fall back on, namely copies. Overflow is rare, so the
+        // copies are written in a second program when it happens. With lookback that is too late, since the first
+        // program overwrites rows that the second would read.
         let late = self.machine.layout.lookback == 1 && entry.is_some_and(|e| *e != Entry::Copy);
         self.write_entries(prepared, moves, entry, linearisation, !late);
         if !self.machine.program.targets.is_empty() {
             self.machine.run()?;
             if self.machine.changes.iter().any(|c| !c.finite) {
-                // an output that no node of the window used is still remembered for later ones
+                // such an output may be unused by the nodes of the window and yet be stored for later ones
                 self.evaluated.check_outputs(prepared, &self.machine, self.output.report.rounds)?;
                 if late {
                     self.write_entries(prepared, moves, entry, linearisation, true);
@@ -190,7 +191,7 @@ impl<B: Backend> Work<B> {
         }
         for m in moves {
             self.use_guesses(prepared, m)?;
-            // only now: the new nodes take the places of nodes that the program still read
+            // not earlier: the new nodes take the places of nodes that the program still read
             for j in m.from.hi + 1..=m.to.hi {
                 self.evaluated.clear(m.from.ring, j);
                 self.slopes.clear(m.from.ring.place(j));
@@ -199,7 +200,8 @@ impl<B: Backend> Work<B> {
         Ok(())
     }
 
-    /// Fills all nodes behind a window that has not moved on since its evaluation, by first guesses from that. Nodes are final as they are.
+    /// Fills all nodes after a window with first guesses from its last evaluation, since which no node has entered.
+    /// The nodes become final as they are.
     pub fn fill(
         &mut self,
         prepared: &Prepared<B>,
@@ -209,11 +211,11 @@ impl<B: Backend> Work<B> {
     ) -> Result<()> {
         let Move { from: evaluated_in, to: window } = *moved;
         let last = prepared.list(window.slot).nodes().len() - 1;
-        // what is left of the window is kept as it is
+        // the remaining nodes of the window are kept as they are
         self.output.save(prepared, &self.machine, &Move { from: window, to: Span { lo: window.hi, ..window } })?;
         let mut reached = window.hi;
         while reached < last {
-            // as many nodes as the ring has places that nobody looks back to
+            // at most as many nodes as the ring has places to which no node looks back
             let end = last.min(reached + (window.ring.capacity - self.machine.layout.lookback).max(1));
             let from = Span { lo: reached, hi: reached, ..window };
             let to = Span { lo: end, hi: end, ..window };
@@ -235,7 +237,7 @@ impl<B: Backend> Work<B> {
         Ok(())
     }
 
-    /// First guesses of new nodes and the memory of those that leave.
+    /// Writes the first guesses of new nodes, and stores the nodes that leave.
     fn write_entries(
         &mut self,
         prepared: &Prepared<B>,
@@ -257,7 +259,7 @@ impl<B: Backend> Work<B> {
         }
     }
 
-    /// Makes the normals of nodes, but those that are given; samples may have seeds of their own.
+    /// Makes the normals of nodes, except those that are given; each sample may have its own seed.
     fn make_normals(
         &mut self,
         prepared: &Prepared<B>,
@@ -284,7 +286,7 @@ impl<B: Backend> Work<B> {
         Ok(())
     }
 
-    /// Given normals take the place of those of the dynamics.
+    /// Replaces the normals of the dynamics by given ones.
     fn use_noise(&mut self, prepared: &Prepared<B>, moves: &[Move]) -> Result<()> {
         if !prepared.has_given_noise() {
             return Ok(());
@@ -305,7 +307,7 @@ impl<B: Backend> Work<B> {
         Ok(())
     }
 
-    /// Overwrites the guesses of new nodes by those of the problem, where it has any.
+    /// Overwrites the guesses of new nodes by those that the problem provides.
     fn use_guesses(&mut self, prepared: &Prepared<B>, m: &Move) -> Result<()> {
         if !prepared.has_path() {
             return Ok(());
@@ -322,7 +324,7 @@ impl<B: Backend> Work<B> {
     }
 }
 
-/// The normals of node `j` that are not given.
+/// Adds the normals of node `j` that are not given.
 fn push_normals<B: Backend>(
     wanted: &mut Vec<NoiseRow>,
     prepared: &Prepared<B>,

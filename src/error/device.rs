@@ -37,7 +37,8 @@ pub enum DeviceError {
         /// The driver's CUDA version, 1000 times major plus 10 times minor.
         version: i32,
     },
-    /// Rows of one backend were given to another: they are used on different streams, and nothing would order the work on them.
+    /// Rows of one backend were given to another: they are used on different streams, and nothing would order the work
+    /// on them.
     #[error(
         "rows of another CUDA backend: make the score, the problem and every array from one Cuda, from its clones, \
          or with_stream on one stream"

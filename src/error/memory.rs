@@ -1,4 +1,5 @@
-//! Memory that is asked for, not taken for granted: what grows with the input is reserved here, and its lack is an error.
+//! Memory that is asked for, not taken for granted: what grows with the input is reserved here, and its lack is an
+//! error.
 
 use crate::error::{Error, Result};
 

@@ -93,7 +93,7 @@ pub enum Error {
         max: f64,
     },
     /// A word that names none of the things that were asked for.
-    #[error("{given:?} is no {what}: expected {}", expected.join(", "))]
+    #[error("{given:?} is not a valid {what}: expected {}", expected.join(", "))]
     Name {
         /// What was asked for.
         what: &'static str,

@@ -20,8 +20,9 @@ pub enum Spacing {
 }
 
 impl Grid {
-    /// The timesteps of `DDPMScheduler` and `DDIMScheduler` and then the data: `steps` entries of the [`table`](Grid::table) and
-    /// sigma = 0. With one step, `Leading` stands at its offset, `Trailing` at the last entry and `Linspace` at entry 0.
+    /// The timesteps of `DDPMScheduler` and `DDIMScheduler` and then the data: `steps` entries of the
+    /// [`table`](Grid::table) and sigma = 0. With one step, `Leading` stands at its offset, `Trailing` at the last
+    /// entry and `Linspace` at entry 0.
     ///
     /// `set_alpha_to_one = False` and `final_sigmas_type = "sigma_min"` end at time 0, table entry 0, in place of -1.
     ///
@@ -36,8 +37,8 @@ impl Grid {
         to_data(Rule::Table { spacing, steps })
     }
 
-    /// The timesteps of `DPMSolverMultistepScheduler` and then the data. `Leading` and `Linspace` are spaced as if there
-    /// were one step more, whose timestep, the smallest, is left out; `Trailing` is
+    /// The timesteps of `DPMSolverMultistepScheduler` and then the data. `Leading` and `Linspace` are spaced as if
+    /// there were one step more, whose timestep, the smallest, is left out; `Trailing` is
     /// [`ddpm_timesteps`](Grid::ddpm_timesteps)'.
     ///
     /// ```

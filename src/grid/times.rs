@@ -9,7 +9,8 @@ pub const MAX_STEPS: usize = 1 << 24;
 /// How far a log-SNR may lie outside the schedule's range and still mean its end: tables often come in f32.
 const END_SLACK: f64 = 1e-6;
 
-/// A recipe worked out: strictly decreasing finite times, at least two. Index 0 is the noisy end, each pair of neighbours is a step.
+/// A recipe worked out: strictly decreasing finite times, at least two. Index 0 is the noisy end, each pair of
+/// neighbours is a step.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TimeGrid {
     times: Vec<f64>,

@@ -1,4 +1,4 @@
-//! Lists from the steps of a scheme.
+//! Builds lists of nodes from the steps of a scheme.
 
 use crate::error::{Error, Result};
 use crate::nodes::list::Nodes;
@@ -7,11 +7,12 @@ use crate::nodes::terms::{NodeTerms, Normal};
 use crate::schedule::Level;
 use crate::score::Prediction;
 
-/// Fills a list from steps in the words of [`Form`], folding the network's kind of output into the coefficients.
+/// Fills a list from steps written in one of the forms of [`Form`], folding the network's kind of output into the
+/// coefficients.
 pub(crate) struct Assembler {
     list: Nodes,
     prediction: Prediction,
-    /// Whether stages follow what would be the end of a step.
+    /// Whether stages follow the node that would otherwise end a step.
     open: bool,
 }
 
@@ -28,17 +29,17 @@ impl Assembler {
         self.add(level, false, lags, c)
     }
 
-    /// Makes room for so many steps.
+    /// Reserves memory for this many steps.
     pub(crate) fn reserve(&mut self, steps: usize) -> Result<()> {
         self.list.reserve(steps)
     }
 
-    /// Whether the step that follows ends with its own last node (the rule), or is left open for stages.
+    /// Whether the next step ends with its own last node (the default), or is left open for further stages.
     pub(crate) fn leave_open(&mut self, open: bool) {
         self.open = open;
     }
 
-    /// A node that is no step of a scheme.
+    /// Adds a node that is not a step of a scheme.
     pub(crate) fn push(&mut self, level: Level, solution: bool, terms: &NodeTerms) -> Result<()> {
         self.list.push(level, solution, terms)
     }
@@ -52,7 +53,7 @@ impl Assembler {
         self.list
     }
 
-    /// With the oracle = P x + Q f at the lag's node, `a x + b oracle` is `(a + b P) x + b Q f`.
+    /// If the oracle is P x + Q f at the lag's node, `a x + b oracle` is `(a + b P) x + b Q f`.
     fn add(&mut self, level: Level, solution: bool, lags: &[Lag], c: f64) -> Result<()> {
         let mut terms = NodeTerms::new();
         let nodes = self.list.nodes();
@@ -70,7 +71,7 @@ impl Assembler {
                     (-from.sigma * p, -from.sigma * q)
                 }
             };
-            // a step that does not use the oracle needs no conversion, even where that is singular
+            // a step that does not use the oracle needs no conversion, even where the conversion is singular
             let (p, q) = if lag.b == 0.0 { (0.0, 0.0) } else { (p, q) };
             if !(p.is_finite() && q.is_finite()) {
                 return Err(self.singular(&from, "turning this kind of output into what the scheme needs"));

@@ -13,11 +13,12 @@ use crate::score::Prediction;
 use crate::setters::setters;
 use std::ops::Range;
 
-/// Langevin correction in units of the noise level: at sigma the friction is `friction`/sigma and a step lasts `step` sigma, since
-/// the score's slope is at most 1/sigma^2.
+/// A Langevin correction in units of the noise level: at sigma the friction is `friction`/sigma and a step lasts
+/// `step` sigma, because the slope of the score is at most 1/sigma^2.
 ///
-/// The paper's orders (arXiv 2405.15986, theorem 3.5), with L = 1/sigma^2: friction O(sqrt L), time O(1/sqrt L), steps of
-/// O(1/sqrt d) of it. A problem takes it by [`Problem::correction`](crate::Problem::correction).
+/// The orders of the paper (arXiv 2405.15986, theorem 3.5), with L = 1/sigma^2, are friction O(sqrt L), total time
+/// O(1/sqrt L), and steps of O(1/sqrt d) of that time. Set it on a problem with
+/// [`Problem::correction`](crate::Problem::correction).
 ///
 /// ```
 /// use piadm::{nodes::Correction, schedule::Level, Ou};
@@ -29,11 +30,11 @@ use std::ops::Range;
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Correction {
-    /// gamma sigma; default 2, critical damping.
+    /// gamma sigma; default 2, which is critical damping.
     pub friction: f64,
-    /// Step length over sigma; default 0.1.
+    /// Step length divided by sigma; default 0.1.
     pub step: f64,
-    /// Steps per correction; default 10, so a correction lasts sigma.
+    /// Number of steps per correction; default 10, so that a correction lasts sigma.
     pub steps: usize,
 }
 
@@ -50,30 +51,32 @@ setters! { Correction, "Correction::default()";
 }
 
 impl Correction {
-    /// The paper's orders for `dim` elements: steps of min(0.1, 1/sqrt d) over a time of 1.
+    /// The orders of the paper for `dim` elements: steps of min(0.1, 1/sqrt d) over a time of 1.
     pub fn for_dim(dim: usize) -> Self {
         let steps = (dim as f64).sqrt().max(10.0).ceil();
         Correction { friction: 2.0, step: 1.0 / steps, steps: steps as usize }
     }
 
-    /// The dynamics at a noise level.
+    /// The dynamics at this noise level.
     pub fn at(&self, level: &Level) -> Langevin {
         Langevin { friction: self.friction / level.sigma, step: self.step * level.sigma, steps: self.steps }
     }
 }
 
 impl Nodes {
-    /// The nodes of `scheme` between two grid points ([`for_steps`](Self::for_steps)), cut into blocks of length `block`; after each block
-    /// follow the steps of a Langevin correction at the level that was reached, unless that is sigma = 0. With the probability-flow
-    /// ODE as the scheme this is PIADM-ODE (arXiv 2405.15986, algorithms 2 to 4) as one list.
+    /// The nodes of `scheme` between two grid points ([`for_steps`](Self::for_steps)), cut into blocks of length
+    /// `block`. Each block is followed by the steps of a Langevin correction at the level it has reached, unless
+    /// that is sigma = 0. With the probability-flow ODE as the scheme, this is PIADM-ODE (arXiv 2405.15986,
+    /// algorithms 2 to 4) as a single list.
     ///
-    /// The end of a block has one component and is not evaluated; a copy of it with a new velocity follows, then the Langevin nodes. All of
-    /// these are stages of the block's last step, which ends with the last of them. Multistep schemes begin anew in every block. Corrector
-    /// steps are counted over the whole run and have noise streams of their own. Ends of blocks and of corrections are
-    /// [marked](Self::mark).
+    /// The end of a block has one component and is not evaluated. It is followed by a copy with a new velocity and
+    /// then by the Langevin nodes. All of these are stages of the block's last step, and the last of them ends that
+    /// step. Multistep schemes restart in every block. Corrector steps are numbered through the whole run and have
+    /// their own noise streams. The ends of blocks and of corrections are [marked](Self::mark).
     ///
     /// # Errors
-    /// As [`for_steps`](Self::for_steps) and [`Langevin::list`]; [`Error::Setting`] for a block of marks, which are not there yet.
+    /// As [`for_steps`](Self::for_steps) and [`Langevin::list`]; [`Error::Unsupported`] for a block given in nodes
+    /// or marks, which the list does not have yet.
     pub fn corrected(
         schedule: &dyn NoiseSchedule,
         grid: &Grid,
@@ -85,7 +88,7 @@ impl Nodes {
         Self::corrected_on_times(schedule, &grid.resolve(schedule, None)?, scheme, prediction, steps, corrected)
     }
 
-    /// The same on times that have been worked out on this schedule.
+    /// The same on times that have already been resolved on this schedule.
     pub(crate) fn corrected_on_times(
         schedule: &dyn NoiseSchedule,
         grid: &TimeGrid,
@@ -99,7 +102,7 @@ impl Nodes {
             return Err(Error::unsupported("a correction", format!("blocks of {block:?}"), instead));
         }
         let plain = Self::on_times(schedule, grid, scheme, prediction, steps.clone())?;
-        // also where no block ends above sigma = 0
+        // checked even if no block ends above sigma = 0
         correction.at(&plain.nodes()[0].level).check(0)?;
         let extent = Extent::new(block, &plain)?;
         let mut list = Assembler::new(plain.nodes()[0].level, steps.start, prediction)?;

@@ -6,7 +6,7 @@ use crate::nodes::exponential;
 use crate::nodes::step::Lag;
 use crate::schedule::Level;
 
-/// Data form with D + (D - D_before)/(2r) in place of D, r the ratio of the last two steps in log-SNR.
+/// Data form with D + (D - D_before)/(2r) in place of D, where r is the ratio of the last two steps in log-SNR.
 pub(crate) fn push_2m(list: &mut Assembler, eta: f64, before: Option<Level>, t: Level, u: Level) -> Result<()> {
     let one = exponential::data(eta, &t, &u);
     let (lags, c) = one.lags();
@@ -20,7 +20,7 @@ pub(crate) fn push_2m(list: &mut Assembler, eta: f64, before: Option<Level>, t: 
     }
 }
 
-/// An Euler stage at u and the trapezoidal solution, both at time u.
+/// An Euler stage at u, then the trapezoidal solution, both at time u.
 pub(crate) fn push_heun(list: &mut Assembler, t: Level, u: Level) -> Result<()> {
     let euler = exponential::data(0.0, &t, &u);
     let (lags, c) = euler.lags();

@@ -1,5 +1,5 @@
-//! Exponential integrators in score, noise and data form, and Euler-Maruyama (mathematics: PIADM, arXiv 2405.15986;
-//! DPM-Solver++, arXiv 2211.01095).
+//! Exponential integrators in score, noise and data form, and Euler-Maruyama (for the mathematics see PIADM, arXiv
+//! 2405.15986, and DPM-Solver++, arXiv 2211.01095).
 
 use crate::nodes::step::{Form, OneStep};
 use crate::schedule::{Level, NoiseSchedule};

@@ -1,5 +1,5 @@
-//! Underdamped Langevin dynamics at a fixed noise level: the corrector of PIADM-ODE (arXiv 2405.15986, section 3.3; Anari, Chewi and Vuong,
-//! arXiv 2401.09016).
+//! Underdamped Langevin dynamics at a fixed noise level: the corrector of PIADM-ODE (arXiv 2405.15986, section 3.3;
+//! Anari, Chewi and Vuong, arXiv 2401.09016).
 
 use crate::error::{Error, Result};
 use crate::grid::MAX_STEPS;
@@ -11,21 +11,26 @@ use crate::schedule::Level;
 use crate::score::Prediction;
 
 /// Steps of the underdamped Langevin equation
-/// dx = w dt, dw = -gamma w dt + s(x) dt + sqrt(2 gamma) dB, whose position has the law with score s as its stationary one.
+/// dx = w dt, dw = -gamma w dt + s(x) dt + sqrt(2 gamma) dB, whose stationary law has positions with score s.
 ///
-/// Within a step of length k the score is frozen and everything else is exact. With g = gamma k, q = e^{-g} and independent normals z1, z2,
+/// Within a step of length k the score is frozen; everything else is exact. With g = gamma k, q = e^{-g} and
+/// independent normals z1, z2,
 ///
 /// - w' = q w + (1 - q)/gamma s + sqrt(1 - q^2) z1,
 /// - x' = x + (1 - q)/gamma w + (g - 1 + q)/gamma^2 s + (1 - q)^2/(gamma sqrt(1 - q^2)) z1 + sqrt(C) z2,
 ///   C = (2/gamma^2)(g - 2 tanh(g/2)).
 ///
-/// The states of the list have two components, position and velocity; the network sees positions only. Velocities start
-/// from N(0, I). The bias of the stationary law is of first order in k.
+/// The states of the list have two components, position and velocity; the network sees positions only. Velocities
+/// start from N(0, I). The bias of the stationary law is of first order in k.
 ///
 /// ```
-/// use piadm::{nodes::Langevin, sampler::Linearisation, schedule::Level, Cpu, Ou, Picard, Prediction, Problem, Sampler, score_fn};
+/// use piadm::{nodes::Langevin, sampler::Linearisation, schedule::Level};
+/// use piadm::{Cpu, Ou, Picard, Prediction, Problem, Sampler, score_fn};
 /// // a fixed log density, here N(0, 1/4): the score is -4 x
-/// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -4.0 * x); Ok(()) });
+/// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| {
+///     out.zip_mut_with(&x, |o, x| *o = -4.0 * x);
+///     Ok(())
+/// });
 /// let langevin = Langevin { friction: 2.8, step: 0.05, steps: 200 };
 /// let list = langevin.list(Level::at(&Ou, 1.0), Prediction::Score, 0)?;
 /// let problem = Problem::from_nodes(Cpu::<f32>::new(), list).samples(500).shape([2]);
@@ -39,20 +44,22 @@ use crate::score::Prediction;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Langevin {
-    /// gamma, in 1/time; above 0.
+    /// gamma, per unit of time; above 0.
     pub friction: f64,
-    /// k, length of a step in Langevin time; above 0.
+    /// k, the length of a step in Langevin time; above 0.
     pub step: f64,
     /// Number of steps; at least 1.
     pub steps: usize,
 }
 
 impl Langevin {
-    /// The nodes at noise level `level`, for a network whose output is `prediction`. Steps are numbered from `first_step` on, which
-    /// addresses their noise: corrections of one run must not share numbers.
+    /// The nodes at noise level `level`, for a network whose output is `prediction`. Steps are numbered from
+    /// `first_step`, and their noise is addressed by these numbers: corrections of the same run must not share
+    /// them.
     ///
     /// # Errors
-    /// [`Error::Setting`] for settings outside their range, [`Error::Singular`] where sigma = 0 and the output is not a score.
+    /// [`Error::Setting`] for settings out of range, [`Error::Singular`] if sigma = 0 and the output is not a
+    /// score.
     pub fn list(&self, level: Level, prediction: Prediction, first_step: usize) -> Result<Nodes> {
         let terms = self.terms(&level, prediction, first_step)?;
         let velocity = Normal::new(stream::CORRECTOR_START, first_step);
@@ -64,7 +71,8 @@ impl Langevin {
         Ok(list)
     }
 
-    /// The same behind a list's last node, as stages of a step that ends with the last of them; its numbers count from `first` on.
+    /// The same after the last node of a list, as stages of a step; the last stage ends that step. The noise is
+    /// numbered from `first`.
     pub(crate) fn correct(
         &self,
         list: &mut Assembler,
@@ -81,7 +89,7 @@ impl Langevin {
         Ok(())
     }
 
-    /// Whether the settings are in their ranges, for steps behind `first_step`.
+    /// Whether the settings are in range, for steps after `first_step`.
     pub(crate) fn check(&self, first_step: usize) -> Result<()> {
         for (name, value) in [("friction", self.friction), ("Langevin step", self.step)] {
             if !(value > 0.0 && value.is_finite()) {
@@ -94,7 +102,7 @@ impl Langevin {
         Ok(())
     }
 
-    /// What makes position and velocity of a step.
+    /// The terms of position and velocity in a step.
     fn terms(&self, level: &Level, prediction: Prediction, first_step: usize) -> Result<impl Fn(usize) -> NodeTerms> {
         self.check(first_step)?;
         let (p, q) = prediction.score_map(level.alpha, level.sigma);
@@ -111,7 +119,7 @@ impl Langevin {
             .a(1, [1, 1], keep)
             .b(1, [1, 0], drift * q);
         Ok(move |step| {
-            // z1 moves both
+            // z1 drives both
             let (z1, z2) = (Normal::new(stream::CORRECTOR_1, step), Normal::new(stream::CORRECTOR_2, step));
             both.clone().c(0, z1, mixed_noise).c(0, z2, position_noise).c(1, z1, velocity_noise)
         })
@@ -122,7 +130,7 @@ impl Langevin {
         let g = gamma * k;
         let rest = -(-g).exp_m1(); // 1 - q
         let velocity_noise = (-(-2.0 * g).exp_m1()).sqrt();
-        // g - 1 + q and g - 2 tanh(g/2) cancel for small g
+        // for small g, g - 1 + q and g - 2 tanh(g/2) suffer cancellation, so their series are used
         let (push, c) = if g < 0.1 {
             let push = [40_320.0, 5040.0, 720.0, 120.0, 24.0, 6.0, 2.0].iter().fold(0.0, |s, d| 1.0 / d - g * s);
             let c = [691.0 / 79_833_600.0, 31.0 / 362_880.0, 17.0 / 20_160.0, 1.0 / 120.0, 1.0 / 12.0];
@@ -141,7 +149,7 @@ impl Langevin {
     }
 }
 
-/// What one step puts where.
+/// The coefficients of one step.
 struct StepCoefficients {
     /// Velocity on velocity, q.
     keep: f64,

@@ -5,23 +5,25 @@ use crate::grid::MAX_STEPS;
 use crate::nodes::terms::{Link, NodeTerms, Normal};
 use crate::schedule::Level;
 
-/// A place of the trajectory: the start, the end of a step, or a stage inside one.
+/// A point of the trajectory: the start, the end of a step, or a stage inside a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Node {
     /// Its noise level.
     pub level: Level,
-    /// Index of the step it belongs to; the start has 0 and step m ends at solution node m.
+    /// Index of the step to which it belongs; the start has 0, and step m ends at solution node m.
     pub step: usize,
-    /// Whether it ends a step, and is not a stage.
+    /// Whether it ends a step (otherwise it is a stage).
     pub solution: bool,
     /// Whether a later node needs the network's output here.
     pub evaluate: bool,
-    /// Components of its state, each of as many elements as a sample.
+    /// Number of components of its state; each has as many elements as a sample.
     pub width: usize,
-    /// Standard deviation of DDPM's posterior over its step, sigma_u sqrt(1 - e^{-2h}): the yardstick of ParaDiGMS.
+    /// Standard deviation of DDPM's posterior over its step, sigma_u sqrt(1 - e^{-2h}): the unit of ParaDiGMS's
+    /// tolerance.
     pub posterior_std: f64,
-    /// How a kernel ([`Prediction::Next`](crate::Prediction::Next)) that makes this node passes changes on, as far as that is known.
+    /// The factor by which a kernel ([`Prediction::Next`](crate::Prediction::Next)) that makes this node passes
+    /// changes on, as far as it is known.
     pub prefactor: f64,
 }
 
@@ -35,11 +37,11 @@ struct Ends {
 /// A strictly lower-triangular list of nodes,
 /// `x_j = sum_l A_{j,l} x_{j-l} + sum_l B_{j,l} f(x_{j-l}, t_{j-l}) + C_j xi_j`, l = 1, 2, ...
 ///
-/// [`Nodes::new`] makes it from a schedule, a grid and a scheme. A list of your own starts with
-/// [`Nodes::empty`] and grows by [`Nodes::push`]. Only coefficients that are not zero are kept, a node may look back as far
-/// as it likes, and every node has a width of its own: the number of components of its state (position and velocity), of which the
-/// network sees the leading ones ([`Model::components`](crate::Model::components)). Every normal is named by its address. With one component
-/// and one lag:
+/// [`Nodes::new`] builds it from a schedule, a grid and a scheme. To write your own list, start with
+/// [`Nodes::empty`] and add nodes with [`Nodes::push`]. Only nonzero coefficients are stored, and a node may look
+/// back any number of nodes. Every node has its own width, the number of components of its state (such as position
+/// and velocity); the network sees the leading ones ([`Model::components`](crate::Model::components)). Every normal
+/// is identified by its address. With one component and one lag:
 ///
 /// ```
 /// use piadm::{nodes::NodeTerms, schedule::Level, Nodes, Ou};
@@ -52,13 +54,13 @@ struct Ends {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Nodes {
     nodes: Vec<Node>,
-    /// Of every node, where its components begin in `ends`.
+    /// Per node, where its components begin in `ends`.
     rows: Vec<u32>,
     ends: Vec<Ends>,
     links: Vec<Link>,
-    /// Place of a normal among those of its node, and its coefficient.
+    /// Index of a normal among those of its node, and its coefficient.
     noise: Vec<(u32, f64)>,
-    /// Of every node, where its normals end.
+    /// Per node, where its normals end.
     normal_ends: Vec<u32>,
     normals: Vec<Normal>,
     /// Nodes at which blocks end.
@@ -72,7 +74,7 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// Only the start, at `level`: one component, step 0.
+    /// A list with only the start, at `level`: one component, step 0.
     pub fn empty(level: Level) -> Self {
         let start =
             Node { level, step: 0, solution: true, evaluate: false, width: 1, posterior_std: 0.0, prefactor: 1.0 };
@@ -93,11 +95,11 @@ impl Nodes {
         }
     }
 
-    /// The same list with its start at `step` in place of 0, for runs that are a part of a longer one.
+    /// The same list with its start at `step` instead of 0, for runs that are part of a longer one.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a step beyond 2^24 and for a list that has more than its start: nodes name the addresses of their noise, which
-    /// would not follow.
+    /// [`Error::Setting`] for a step beyond 2^24, and for a list that has more than its start: the noise addresses
+    /// of its nodes would not be renumbered.
     pub fn numbered_from(mut self, step: usize) -> Result<Self> {
         if step > MAX_STEPS {
             return Err(Error::setting("first step", step, "at most 2^24"));
@@ -105,23 +107,32 @@ impl Nodes {
         match &mut self.nodes[..] {
             [start] => start.step = step,
             nodes => {
-                return Err(Error::setting("nodes", nodes.len(), "only the start: number the list before it grows"));
+                return Err(Error::setting(
+                    "nodes",
+                    nodes.len(),
+                    "a list with only its start: call numbered_from before push",
+                ));
             }
         }
         Ok(self)
     }
 
-    /// The same list with a start of several components: the first one is where the problem starts, the others are made by these terms, which
-    /// are noise alone.
+    /// The same list with a start of several components. The first component is the start of the problem; the
+    /// others are made by these terms, which may contain noise only.
     ///
     /// # Errors
-    /// [`Error::Setting`] for terms of the first component or on other nodes, and for a list that has more than its start.
+    /// [`Error::Setting`] for terms of the first component or terms on other nodes, and for a list that has more
+    /// than its start.
     pub fn with_start(mut self, terms: &NodeTerms) -> Result<Self> {
         if self.nodes.len() > 1 {
-            return Err(Error::setting("nodes", self.nodes.len(), "only the start: it is the first node"));
+            return Err(Error::setting("nodes", self.nodes.len(), "a list with only its start"));
         }
         if !terms.links.is_empty() || terms.noise.iter().any(|(to, ..)| *to == 0) {
-            return Err(Error::setting("terms of the start", "a state or the first component", "noise of the others"));
+            return Err(Error::setting(
+                "terms of the start",
+                "terms of a state or of the first component",
+                "noise of the other components",
+            ));
         }
         terms.check(&[])?;
         self.ends.clear();
@@ -134,11 +145,12 @@ impl Nodes {
         Ok(self)
     }
 
-    /// Adds a node at `level`: the end of a step (`solution`), or a stage of the step that the next solution node ends.
+    /// Adds a node at `level`: the end of a step (`solution`), or a stage of the step that ends at the next
+    /// solution node.
     ///
     /// # Errors
-    /// [`Error::Setting`] for coefficients that are not finite, that reach before the start or beyond the width of a node, and for addresses
-    /// outside their range; [`Error::GridLength`] beyond the addressable steps.
+    /// [`Error::Setting`] for coefficients that are not finite, that reach back beyond the start or exceed the
+    /// width of a node, and for addresses out of range; [`Error::GridLength`] beyond the addressable steps.
     pub fn push(&mut self, level: Level, solution: bool, terms: &NodeTerms) -> Result<()> {
         terms.check(&self.nodes)?;
         let step = self.next_step();
@@ -166,7 +178,8 @@ impl Nodes {
         Ok(())
     }
 
-    /// Puts a node's terms behind those of the others, component after component in the order in which they are added up.
+    /// Appends a node's terms to those of the others, component after component, in the order in which they will be
+    /// added up.
     fn append(&mut self, terms: &NodeTerms) {
         let mut own: Vec<Normal> = Vec::new();
         for to in 0..terms.width {
@@ -190,7 +203,7 @@ impl Nodes {
         self.normals.extend(own);
     }
 
-    /// Makes room for so many more nodes of one component with two links and a normal.
+    /// Reserves memory for this many more nodes with one component, two links and one normal.
     pub(crate) fn reserve(&mut self, nodes: usize) -> Result<()> {
         fn more<T>(items: &mut Vec<T>, n: usize) -> Result<()> {
             let all = items.len().saturating_add(n);
@@ -205,8 +218,8 @@ impl Nodes {
         more(&mut self.normal_ends, nodes)
     }
 
-    /// Marks the last node as the end of a block: [`Window::Marked`](crate::Window::Marked) ends there, and the yardstick of the nodes behind it
-    /// ([`Node::posterior_std`]) is measured from its level.
+    /// Marks the last node as the end of a block. [`Window::Marked`](crate::Window::Marked) ends there, and the
+    /// posterior of later nodes ([`Node::posterior_std`]) is measured from its level.
     pub fn mark(&mut self) {
         let last = self.nodes.len() - 1;
         if last > 0 && self.marks.last() != Some(&last) {
@@ -231,7 +244,7 @@ impl Nodes {
         last.step + usize::from(last.solution)
     }
 
-    /// Index of the step that the start ends: 0, or more where a run starts inside a grid.
+    /// Index of the step at which the start lies: 0, or more if a run starts inside a grid.
     pub fn first_step(&self) -> usize {
         self.nodes[0].step
     }
@@ -246,7 +259,7 @@ impl Nodes {
         self.last_step() - self.first_step()
     }
 
-    /// L, how many nodes back a node reaches at most; at least 1.
+    /// L, the largest number of nodes that a node looks back; at least 1.
     pub fn lookback(&self) -> usize {
         self.lookback
     }
@@ -256,12 +269,12 @@ impl Nodes {
         self.components
     }
 
-    /// The most normals of a node.
+    /// Largest number of normals per node.
     pub fn most_normals(&self) -> usize {
         self.most_normals
     }
 
-    /// Outputs of the network that the nodes use: heads 0 to this, which does not count.
+    /// Number of network outputs (heads) that the nodes use: every head in use is below it.
     pub fn heads(&self) -> usize {
         self.heads
     }
@@ -277,14 +290,15 @@ impl Nodes {
         &self.normals[first as usize..self.normal_ends[node] as usize]
     }
 
-    /// What component `to` of a node takes of earlier ones, by lag, then by component.
+    /// The links of component `to` of a node, ordered by lag, then by component.
     pub(crate) fn links(&self, node: usize, to: usize) -> &[Link] {
         let row = self.rows[node] as usize + to;
         let first = row.checked_sub(1).map_or(0, |before| self.ends[before].links);
         &self.links[first as usize..self.ends[row].links as usize]
     }
 
-    /// What component `to` of a node takes of the node's normals: their places in [`normals`](Self::normals), ascending, and coefficients.
+    /// The noise of component `to` of a node: indices into its [`normals`](Self::normals), ascending, and
+    /// coefficients.
     pub(crate) fn noise(&self, node: usize, to: usize) -> &[(u32, f64)] {
         let row = self.rows[node] as usize + to;
         let first = row.checked_sub(1).map_or(0, |before| self.ends[before].noise);
@@ -307,14 +321,14 @@ impl Nodes {
         self.link(node, lag, to, head).map_or(0.0, |link| link.b)
     }
 
-    /// C_j on normal `normal` of the node into component `to`; 0 outside the list.
+    /// C_j with which normal `normal` of the node enters component `to`; 0 outside the list.
     pub fn c(&self, node: usize, to: usize, normal: usize) -> f64 {
         let wide = self.nodes.get(node).is_some_and(|n| to < n.width);
         let noise = if wide { self.noise(node, to) } else { &[] };
         noise.iter().find(|(k, _)| *k as usize == normal).map_or(0.0, |(_, c)| *c)
     }
 
-    /// Bytes that the list takes.
+    /// Memory of the list, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         size_of::<Node>() * self.nodes.capacity()
             + size_of::<u32>() * (self.rows.capacity() + self.normal_ends.capacity())

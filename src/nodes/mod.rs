@@ -1,8 +1,8 @@
 //! Schemes: how a step of the time grid becomes affine nodes.
 //!
-//! A discretisation is a list of nodes, `x_j = sum_l A_l x_{j-l} + sum_l B_l f(x_{j-l}) + C xi`, with coefficients in f64 that are
-//! computed once. Every sampler of the crate, sequential or parallel, runs the same list; a scheme only fills it. The kind of
-//! the network's output is folded into A and B, so outputs are never converted.
+//! A discretisation is a list of nodes, `x_j = sum_l A_l x_{j-l} + sum_l B_l f(x_{j-l}) + C xi`, with f64
+//! coefficients that are computed once. Every sampler of the crate, sequential or parallel, runs the same list; a
+//! scheme only fills it. The kind of the network's output is folded into A and B, so outputs are never converted.
 
 mod ancestral;
 mod builder;

@@ -1,4 +1,4 @@
-//! Published samplers under the names by which their users know them, with their defaults.
+//! Published samplers under their usual names and with their defaults.
 
 use crate::nodes::scheme::{DdpmVariance, Scheme};
 
@@ -62,8 +62,9 @@ impl Scheme {
     }
 
     /// `DPMSolverMultistepScheduler` of diffusers with its defaults (`dpmsolver++`, order 2, midpoint) for `steps`
-    /// steps: its `lower_order_final` holds below 15 steps. A last step to sigma = 0 is of first order anyway.
-    /// `algorithm_type = "sde-dpmsolver++"` is [`SdeDpmSolverPp2M`](Scheme::SdeDpmSolverPp2M) with eta = 1.
+    /// steps: its `lower_order_final` takes effect below 15 steps. A last step to sigma = 0 is of first order in
+    /// any case. For `algorithm_type = "sde-dpmsolver++"` use [`SdeDpmSolverPp2M`](Scheme::SdeDpmSolverPp2M) with
+    /// eta = 1.
     ///
     /// ```
     /// use piadm::Scheme;

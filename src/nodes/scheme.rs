@@ -24,9 +24,9 @@ pub enum DdpmVariance {
 
 /// A time-stepping scheme, independent of schedule, grid and network.
 ///
-/// With t -> u a step towards the data, h = lambda_u - lambda_t > 0 its length in half log-SNR, D the data prediction, s the score and
-/// ups the stochasticity (1: reverse SDE, 0: probability-flow ODE). Steps that end at sigma = 0 are x = alpha_u D for every
-/// scheme in data form, without noise.
+/// In the following, t -> u is a step towards the data, h = lambda_u - lambda_t > 0 its length in half log-SNR, D
+/// the data prediction, s the score and ups the stochasticity (1: reverse SDE, 0: probability-flow ODE). For every
+/// scheme in data form a step that ends at sigma = 0 is x = alpha_u D, without noise.
 ///
 /// ```
 /// use piadm::{schedule::Ou, Grid, Nodes, Prediction, Scheme};
@@ -40,11 +40,11 @@ pub enum DdpmVariance {
 #[cfg_attr(feature = "serde", serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields))]
 #[non_exhaustive]
 pub enum Scheme {
-    /// Exponential integrator: the linear part is exact and `form` is frozen over the step. In score form with ups = 1 or 0
-    /// on [`Ou`](crate::Ou) it is the integrator of PIADM-SDE and PIADM-ODE (arXiv 2405.15986, eq. 3.2); in data form it is
-    /// SDE-DPM-Solver++(1) with eta = ups^2.
+    /// Exponential integrator: the linear part is exact, and `form` is frozen over the step. In score form with
+    /// ups = 1 or 0 on [`Ou`](crate::Ou) it is the integrator of PIADM-SDE or PIADM-ODE (arXiv 2405.15986, eq.
+    /// 3.2); in data form it is SDE-DPM-Solver++(1) with eta = ups^2.
     Exponential {
-        /// What is frozen; default data.
+        /// What is frozen; default: the data prediction.
         #[cfg_attr(feature = "serde", serde(default))]
         form: Form,
         /// ups in [0, 1]; default 1.
@@ -59,26 +59,27 @@ pub enum Scheme {
     },
     /// Ancestral sampling (Ho et al., arXiv 2006.11239).
     Ddpm {
-        /// Variance of the added noise; default small.
+        /// Variance of the added noise; default: small.
         #[cfg_attr(feature = "serde", serde(default))]
         variance: DdpmVariance,
     },
     /// DDIM (Song et al., arXiv 2010.02502).
     Ddim {
-        /// eta in [0, 1], 0 deterministic and 1 ancestral; default 0.
+        /// eta in [0, 1]: 0 is deterministic, 1 is ancestral; default 0.
         #[cfg_attr(feature = "serde", serde(default))]
         eta: f64,
     },
-    /// SDE-DPM-Solver++ of first order (Lu et al., arXiv 2211.01095), eta as in k-diffusion.
+    /// First-order SDE-DPM-Solver++ (Lu et al., arXiv 2211.01095), eta as in k-diffusion.
     SdeDpmSolverPp1 {
         /// Noise level, at least 0; default 1.
         #[cfg_attr(feature = "serde", serde(default = "one"))]
         eta: f64,
     },
-    /// DPM-Solver++(2M) for the ODE (arXiv 2211.01095, algorithm 2); of first order on the first step and into sigma = 0.
+    /// DPM-Solver++(2M) for the ODE (arXiv 2211.01095, algorithm 2); first order in the first step and into
+    /// sigma = 0.
     #[cfg_attr(feature = "serde", serde(rename = "dpm_solver_pp_2m"))]
     DpmSolverPp2M {
-        /// Takes the last step with first order; default false.
+        /// Whether the last step is of first order; default false.
         #[cfg_attr(feature = "serde", serde(default))]
         lower_order_final: bool,
     },
@@ -88,12 +89,12 @@ pub enum Scheme {
         /// Noise level, at least 0; default 1.
         #[cfg_attr(feature = "serde", serde(default = "one"))]
         eta: f64,
-        /// Takes the last step with first order; default false.
+        /// Whether the last step is of first order; default false.
         #[cfg_attr(feature = "serde", serde(default))]
         lower_order_final: bool,
     },
-    /// Heun's second-order method for the ODE (Karras et al., arXiv 2206.00364, algorithm 1): two evaluations a step, one
-    /// Euler step into sigma = 0 and out of alpha = 0.
+    /// Heun's second-order method for the ODE (Karras et al., arXiv 2206.00364, algorithm 1): two evaluations per
+    /// step, but a single Euler step into sigma = 0 and out of alpha = 0.
     Heun {},
 }
 
@@ -130,8 +131,8 @@ impl Scheme {
         }
     }
 
-    /// A scheme of one evaluation and no memory with the same noise, and the kind of output it freezes: of that kind its A and C
-    /// are those of the step without the network.
+    /// A one-step scheme with one evaluation and the same noise, and the kind of output that it freezes. With a
+    /// network of that kind, its A and C alone are the step for an output of 0.
     pub(crate) fn first_order(&self) -> (Scheme, Prediction) {
         match *self {
             Scheme::Exponential { form: Form::Score, .. } | Scheme::EulerMaruyama { .. } => {
@@ -144,8 +145,8 @@ impl Scheme {
         }
     }
 
-    /// Adds the steps between two grid points, as if there were none before them. If the last one is `open` it does not end there: more stages
-    /// will follow.
+    /// Adds the steps between two grid points as if there were none before them. If `open`, the last one does not
+    /// end there: more stages will follow.
     pub(crate) fn push_steps(
         &self,
         list: &mut Assembler,
@@ -162,7 +163,11 @@ impl Scheme {
             let h = u.log_snr - t.log_snr;
             if h.is_nan() || h <= 0.0 {
                 let value = format!("{h} from time {} to {}", t.t, u.t);
-                return Err(Error::setting("log-SNR step", value, "a number above 0: take longer steps"));
+                return Err(Error::setting(
+                    "log-SNR step",
+                    value,
+                    "a number above 0: the log-SNR must rise in every step",
+                ));
             }
             list.leave_open(open && m + 1 == steps.end);
             self.push_step(list, schedule, &StepEnds { before, t, u, last: m + 1 == grid.steps() })?;
@@ -202,18 +207,18 @@ impl Nodes {
     /// The nodes of `scheme` on `grid` under `schedule`, for a network whose output is `prediction`.
     ///
     /// # Errors
-    /// As [`Grid::times`]; [`Error::Setting`] for settings outside their range and for steps
-    /// in which the log-SNR does not rise, and [`Error::Singular`] where a formula divides by an alpha that is 0.
+    /// As [`Grid::times`]; [`Error::Setting`] for settings out of range and for steps in which the log-SNR does not
+    /// rise; [`Error::Singular`] where a formula divides by an alpha of 0.
     pub fn new(schedule: &dyn NoiseSchedule, grid: &Grid, scheme: &Scheme, prediction: Prediction) -> Result<Self> {
         let grid = grid.resolve(schedule, None)?;
         Self::on_times(schedule, &grid, scheme, prediction, 0..grid.steps())
     }
 
-    /// The same between grid points `steps.start` and `steps.end`, as if the points outside had never been: steps keep the full
-    /// grid's numbers, and with them their noise.
+    /// The same between grid points `steps.start` and `steps.end`, as if the grid had no points outside this range.
+    /// Steps keep the numbers that they have in the full grid, and with them their noise.
     ///
     /// # Errors
-    /// As [`Nodes::new`], and [`Error::Setting`] where no step is left of the grid.
+    /// As [`Nodes::new`], and [`Error::Setting`] if the range leaves no step of the grid.
     pub fn for_steps(
         schedule: &dyn NoiseSchedule,
         grid: &Grid,
@@ -224,7 +229,7 @@ impl Nodes {
         Self::on_times(schedule, &grid.resolve(schedule, None)?, scheme, prediction, steps)
     }
 
-    /// The same on times that have been worked out on this schedule.
+    /// The same on times that have already been resolved on this schedule.
     pub(crate) fn on_times(
         schedule: &dyn NoiseSchedule,
         grid: &TimeGrid,

@@ -1,8 +1,8 @@
-//! A step in the words of the literature: what multiplies the state, the oracle and the noise.
+//! A step as written in the literature: the coefficients of the state, the oracle and the noise.
 
 use crate::schedule::Level;
 
-/// Which form of the oracle a step is written in: what is frozen over the step.
+/// The form of the oracle in which a step is written, that is, what is frozen over the step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -16,7 +16,7 @@ pub enum Form {
     Data,
 }
 
-/// One lag of a node: `a x + b (oracle)`, both at the node `lag` places before.
+/// One lag of a node: `a x + b (oracle)`, both at the node `lag` places back.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lag {
     pub lag: usize,
@@ -31,7 +31,7 @@ impl Lag {
     }
 }
 
-/// A step that needs only its own start: a on x, b on the oracle, c on the noise.
+/// A step that depends only on its own start: a multiplies x, b the oracle, c the noise.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OneStep {
     pub form: Form,
@@ -41,7 +41,7 @@ pub(crate) struct OneStep {
 }
 
 impl OneStep {
-    /// The jump to sigma = 0 of every scheme in data form.
+    /// The jump to sigma = 0, the same for every scheme in data form.
     pub(crate) fn denoise(u: &Level) -> Self {
         OneStep { form: Form::Data, a: 0.0, b: u.alpha, c: 0.0 }
     }
@@ -51,7 +51,7 @@ impl OneStep {
     }
 }
 
-/// The grid points a step may look at.
+/// The grid points that a step may use.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StepEnds {
     /// Start of the step before, if there is one.

@@ -1,15 +1,15 @@
-//! How a node is made of earlier ones.
+//! How a node is computed from earlier ones.
 
 use crate::error::{Error, Result};
 use crate::nodes::list::Node;
 use crate::noise::{STREAMS, stream};
 
-/// The address of a row of normals, but for the sample, which adds its id.
+/// The address of a row of normals without the sample, whose id completes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Normal {
-    /// What it is for, see [`stream`](crate::noise::stream).
+    /// What the normals are used for; see [`stream`](crate::noise::stream).
     pub stream: u32,
-    /// Step of the whole run.
+    /// Step, counted over the whole run.
     pub step: u32,
 }
 
@@ -19,13 +19,15 @@ impl Normal {
         Normal::new(stream::DYNAMICS, step)
     }
 
-    /// A row of a stream. A step that no address holds is refused with the node that uses it, and never wraps to another one.
+    /// A row of a stream. A step that does not fit an address is rejected together with the node that uses it; it
+    /// never wraps around to another address.
     pub fn new(stream: u32, step: usize) -> Self {
         Normal { stream, step: u32::try_from(step).unwrap_or(u32::MAX) }
     }
 }
 
-/// What a component of a node takes of an earlier node: `a` times its component `from` and `b` times the network's output `from` there.
+/// What a component of a node takes from an earlier node: `a` times its component `from` plus `b` times the
+/// network's output `from` there.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Link {
     pub lag: u32,
@@ -34,8 +36,8 @@ pub(crate) struct Link {
     pub b: f64,
 }
 
-/// The terms of a node for [`Nodes::push`](crate::Nodes::push): its components, and which earlier states, outputs of the
-/// network and normals they are made of. A coefficient that is given twice counts twice.
+/// The terms of a node for [`Nodes::push`](crate::Nodes::push): its components, and the earlier states, network
+/// outputs and normals that make them up. Coefficients given twice for the same term add up.
 ///
 /// ```
 /// use piadm::nodes::Normal;
@@ -66,22 +68,22 @@ impl Default for NodeTerms {
 }
 
 impl NodeTerms {
-    /// A node of one component, so far 0.
+    /// A node with one component, initially 0.
     pub fn new() -> Self {
         NodeTerms::wide(1)
     }
 
-    /// A node of several components.
+    /// A node with several components, initially 0.
     pub fn wide(components: usize) -> Self {
         NodeTerms { width: components, prefactor: 1.0, links: Vec::new(), noise: Vec::new() }
     }
 
-    /// Adds `coef` times component `from` of the node `lag` places before to component `to`.
+    /// Adds `coef` times component `from` of the node `lag` places back to component `to`.
     pub fn a(self, lag: usize, [to, from]: [usize; 2], coef: f64) -> Self {
         self.link(lag, [to, from], coef, 0.0)
     }
 
-    /// Adds `coef` times the network's output `head` at the node `lag` places before to component `to`.
+    /// Adds `coef` times the network's output `head` at the node `lag` places back to component `to`.
     pub fn b(self, lag: usize, [to, head]: [usize; 2], coef: f64) -> Self {
         self.link(lag, [to, head], 0.0, coef)
     }
@@ -95,8 +97,8 @@ impl NodeTerms {
         self
     }
 
-    /// How a kernel that makes this node ([`Prediction::Next`](crate::Prediction::Next)) passes a change of its input on: what sweeps assume
-    /// until they have measured it. 1 if nothing is said.
+    /// How a kernel that makes this node ([`Prediction::Next`](crate::Prediction::Next)) passes on a change of its
+    /// input. Sweeps assume this factor until they have measured it; the default is 1.
     pub fn prefactor(self, prefactor: f64) -> Self {
         NodeTerms { prefactor, ..self }
     }
@@ -113,7 +115,7 @@ impl NodeTerms {
         self
     }
 
-    /// Whether a node behind `nodes` can be made of these terms.
+    /// Whether these terms can make a node that follows `nodes`.
     pub(crate) fn check(&self, nodes: &[Node]) -> Result<()> {
         if self.width == 0 || self.width > MOST_COMPONENTS {
             return Err(Error::setting("components", self.width, "1 to 16"));
@@ -128,7 +130,7 @@ impl NodeTerms {
             finite(link.b)?;
             let lag = link.lag as usize;
             let Some(source) = nodes.len().checked_sub(lag).filter(|_| lag > 0).and_then(|i| nodes.get(i)) else {
-                return Err(Error::setting("lag", lag, "a node that is not before the start"));
+                return Err(Error::setting("lag", lag, "a lag that does not reach back beyond the start"));
             };
             let from = link.from as usize;
             let seen = if link.a == 0.0 { MOST_COMPONENTS } else { source.width };
@@ -155,5 +157,5 @@ impl NodeTerms {
     }
 }
 
-/// The most components of a state, and outputs of a network.
+/// Maximum number of components of a state and of outputs of a network.
 pub(crate) const MOST_COMPONENTS: usize = 16;

@@ -11,20 +11,20 @@ use crate::nodes::list::Nodes;
 pub enum Window {
     /// A number of steps, stages included.
     Steps(usize),
-    /// As many steps as fit a length of Ornstein-Uhlenbeck time, at least one: PIADM's blocks have length h = O(1). Refused where the
-    /// noise of the list rises.
+    /// As many steps as fit in this length of Ornstein-Uhlenbeck time, but at least one: PIADM's blocks have length
+    /// h = O(1). Lists whose noise rises are rejected.
     OuTime {
         /// The length, in log(1 + e^{-2 lambda}).
         ou_time: f64,
     },
-    /// A number of nodes: it may end inside a step.
+    /// A number of nodes; the window may end inside a step.
     Nodes {
-        /// The nodes, at least 1.
+        /// Number of nodes, at least 1.
         nodes: usize,
     },
-    /// As far as the list's next mark ([`Nodes::mark`]), or to its end.
+    /// Up to a mark of the list ([`Nodes::mark`]), or to its end.
     Marked {
-        /// How many marks ahead, at least 1.
+        /// Number of marks ahead, at least 1.
         marks: usize,
     },
 }
@@ -45,7 +45,7 @@ impl From<usize> for Window {
 #[derive(Debug)]
 pub(crate) struct Extent {
     window: Window,
-    /// Index of the solution node that ends each step, the start first.
+    /// Indices of the start and of the solution nodes that end each step.
     solutions: Vec<usize>,
     /// OU time of these nodes.
     times: Vec<f64>,
@@ -79,7 +79,7 @@ impl Extent {
         Ok(Extent { window, solutions, times, marks, last: list.nodes().len() - 1 })
     }
 
-    /// The last node of a window whose final node is `lo`.
+    /// The last node of a window that begins at the final node `lo`.
     pub fn end(&self, lo: usize) -> usize {
         // index of the last finished solution node
         let at = || self.solutions.partition_point(|node| *node <= lo) - 1;
@@ -89,7 +89,7 @@ impl Extent {
             Window::OuTime { ou_time } => {
                 let at = at();
                 let limit = self.times[at] - ou_time * (1.0 + 1e-9);
-                // times fall: the window ends at the last one that is not below the limit
+                // times decrease: the window ends at the last one that is not below the limit
                 solution(self.times.partition_point(|t| *t >= limit).saturating_sub(1).max(at + 1))
             }
             Window::Nodes { nodes } => lo.saturating_add(nodes).min(self.last),
@@ -100,7 +100,7 @@ impl Extent {
         }
     }
 
-    /// The nodes where blocks begin and, last, where they end.
+    /// The nodes where blocks begin, followed by the node where the last block ends.
     pub fn boundaries(&self) -> Vec<usize> {
         let mut nodes = vec![0];
         let mut at = 0;
@@ -111,7 +111,8 @@ impl Extent {
         nodes
     }
 
-    /// The most guesses that are open at once from each node on, where so many blocks may be open, or, without blocks, where the window slides.
+    /// For each node, the largest number of guesses open at the same time in any window that begins there or later.
+    /// With `open_blocks` that many blocks may be open; with `None` there are no blocks and the window slides.
     pub fn most_nodes(&self, open_blocks: Option<usize>) -> Result<Vec<usize>> {
         let mut most = reserved("the windows of a list", self.last.max(1))?;
         match open_blocks {
@@ -125,7 +126,7 @@ impl Extent {
             }
             None => most.extend((0..self.last).map(|lo| self.end(lo) - lo)),
         }
-        // windows that come later may be longer
+        // a later window may be longer, so take the maximum from the end backwards
         most.iter_mut().rev().fold(1, |after, nodes| {
             *nodes = after.max(*nodes);
             *nodes

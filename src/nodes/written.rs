@@ -10,7 +10,7 @@ use std::str::FromStr;
 names! { Form, "form of the integrator"; Score = "score", Noise = "noise", Data = "data" }
 names! { DdpmVariance, "variance of DDPM"; Small = "small", Large = "large" }
 
-/// The names of the schemes, those of their JSON.
+/// The names of the schemes, as in their JSON.
 const KINDS: [&str; 8] = [
     "exponential",
     "euler_maruyama",
@@ -43,11 +43,11 @@ impl fmt::Display for Scheme {
     }
 }
 
-/// The settings between the brackets.
+/// The settings in brackets that are still to be read.
 struct Settings<'a>(Vec<(&'a str, &'a str)>);
 
 impl Settings<'_> {
-    /// A setting, or its default where it is left out.
+    /// Takes a setting, or its default if it is left out.
     fn take<T: FromStr>(&mut self, name: &'static str, default: T, expected: &'static str) -> Result<T> {
         let Some(i) = self.0.iter().position(|(given, _)| *given == name) else { return Ok(default) };
         let (_, value) = self.0.remove(i);

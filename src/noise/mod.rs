@@ -8,12 +8,12 @@
 //! counter = (e / 4, m, s, j)
 //! ```
 //!
-//! whose four words give four normals by the Box-Muller transform: words 0 and 1 elements `4k` and `4k + 1`, words 2
-//! and 3 elements `4k + 2` and `4k + 3`. The first word of a pair is the radius, `u = word 2^-32 + 2^-33`,
-//! `r = sqrt(-2 ln u)`; the second is the angle. Logarithm, sine and cosine are made of IEEE addition, multiplication
-//! and integer operations alone, so the bits are the same on every machine and on a GPU, and do not depend on
-//! batches, windows, blocks, threads or the order of work. `u` is at least 2^-33, so no f32 normal exceeds
-//! `sqrt(66 ln 2) = 6.77` in size; of true normals, 1 in 7.4e10 does.
+//! Its four output words give four normals by the Box-Muller transform: words 0 and 1 make elements `4k` and
+//! `4k + 1`, words 2 and 3 elements `4k + 2` and `4k + 3`. The first word of a pair is the radius,
+//! `u = word 2^-32 + 2^-33`, `r = sqrt(-2 ln u)`; the second is the angle. Logarithm, sine and cosine use only IEEE
+//! addition, multiplication and integer operations, so the bits are the same on every machine and on a GPU, and do
+//! not depend on batches, windows, blocks, threads or the order of work. `u` is at least 2^-33, so no f32 normal
+//! exceeds `sqrt(66 ln 2) = 6.77` in magnitude; of true normals, 1 in 7.4e10 does.
 //!
 //! ```
 //! use piadm::noise::{Address, NoiseKey, stream};
@@ -40,17 +40,18 @@ pub use philox::philox4x32_10;
 #[cfg(feature = "rand")]
 pub use rng::Philox;
 
-/// The first stream number that an address cannot have: the two highest bits of word 3 of the counter tell normals of single and double
-/// precision, uniforms and generators apart.
+/// The first number that is not valid as a stream: the two highest bits of counter word 3 separate single-precision
+/// normals, double-precision normals, uniforms and generators.
 pub const STREAMS: u32 = 1 << 30;
 
 /// Word 3 of the counter has this bit set for double-precision normals.
 const DOUBLE_DOMAIN: u32 = 0x8000_0000;
 
-/// How many elements a noise row may have: element indices lie below this, 2^33 (or the largest `usize`, if smaller).
+/// Maximum number of elements in a noise row: 2^33 (or the largest `usize`, if that is smaller). Element indices
+/// are below this.
 ///
-/// The fill functions do not check it; beyond it [`NoiseKey::fill_f64`] in double precision, and from twice as many
-/// elements also single precision, begins to repeat.
+/// The fill functions do not check it. Beyond it, [`NoiseKey::fill_f64`] in double precision begins to repeat;
+/// single precision does so from twice as many elements.
 ///
 /// ```
 /// use piadm::noise::MAX_ELEMENTS;
@@ -61,7 +62,7 @@ pub const MAX_ELEMENTS: usize = {
     if elements > usize::MAX as u64 { usize::MAX } else { elements as usize }
 };
 
-/// How many random bits stand behind a normal that is asked for as f64.
+/// How many random bits go into a normal that is requested as f64.
 ///
 /// ```
 /// use piadm::noise::{NoiseKey, NormalPrecision};
@@ -71,17 +72,17 @@ pub const MAX_ELEMENTS: usize = {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum NormalPrecision {
-    /// The f32 normal widened: an f64 run follows the same path as an f32 run, and the two can be compared.
+    /// The f32 normal, widened: an f64 run follows the same path as an f32 run, so the two can be compared.
     #[default]
     Single,
-    /// All 53 bits. Word 0 of the counter is `element / 2` and word 3 is `stream | 0x8000_0000`, so that the four
-    /// words of one block give two normals and never meet the single-precision ones. Words 0 and 1 form the 64-bit
-    /// number `w` of the radius (word 0 is the upper half), `u = w 2^-64 + 2^-65`; words 2 and 3 form the angle in the same way.
-    /// No normal exceeds `sqrt(130 ln 2) = 9.49` in size.
+    /// All 53 bits. Word 0 of the counter is `element / 2` and word 3 is `stream | 0x8000_0000`, so the four words
+    /// of a block give two normals and never coincide with single-precision ones. Words 0 and 1 form the 64-bit
+    /// number `w` of the radius (word 0 is the upper half), `u = w 2^-64 + 2^-65`; words 2 and 3 form the angle in
+    /// the same way. No normal exceeds `sqrt(130 ln 2) = 9.49` in magnitude.
     Double,
 }
 
-/// Where a row of normals stands.
+/// The address of a row of normals.
 ///
 /// ```
 /// use piadm::noise::{Address, NoiseKey, stream};
@@ -95,9 +96,9 @@ pub enum NormalPrecision {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[repr(C)]
 pub struct Address {
-    /// What the noise is for, see [`stream`]; below 2^30.
+    /// What the noise is used for, see [`stream`]; below 2^30.
     pub stream: u32,
-    /// Index of the step in the full time grid: the step that ends at solution node `m` has `m`.
+    /// Index of the step in the full time grid: the step that ends at solution node `m` has index `m`.
     pub step: u32,
     /// The sample's id (not its place in a batch).
     pub sample: u32,
@@ -120,7 +121,7 @@ pub struct NoiseKey {
 }
 
 impl NoiseKey {
-    /// A key from a seed; any number is as good as any other. The precision is [`NormalPrecision::Single`].
+    /// A key from a seed; all seeds are equally good. The precision is [`NormalPrecision::Single`].
     ///
     /// ```
     /// use piadm::noise::NoiseKey;
@@ -162,8 +163,8 @@ impl NoiseKey {
 
     /// Writes the standard normals of elements `first, first + 1, ...` at `address` to `out`.
     ///
-    /// The values are single-precision normals whatever the key's precision. Never panics: the block number `element / 4`
-    /// wraps modulo 2^32, so callers refuse rows with more than [`MAX_ELEMENTS`] elements.
+    /// The values are single-precision normals, whatever the precision of the key. Never panics: the block number
+    /// `element / 4` wraps modulo 2^32, so callers must reject rows with more than [`MAX_ELEMENTS`] elements.
     ///
     /// ```
     /// use piadm::noise::{Address, NoiseKey, stream};

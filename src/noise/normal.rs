@@ -11,10 +11,10 @@ use crate::portable::{ln_f32, ln_normal_f64, sin_cos_f32, sin_cos_f64};
 const UNIT_32: f64 = 2.3283064365386963e-10;
 const HALF_32: f64 = 1.1641532182693481e-10;
 
-/// Counters of f32 normals handled at once in long requests: chains of dependent operations enough to hide their
-/// latency. Without wide vectors they would only crowd the registers.
+/// Counters of f32 normals handled at once in long requests: enough independent chains of operations to hide their
+/// latency. Without wide vectors more of them would only overfill the registers.
 const BULK: usize = if cfg!(feature = "simd") { 32 } else { WIDE };
-/// Counters handled at once: enough to fill the vector units, few enough to stay in registers and first-level cache.
+/// Counters handled at once: enough to fill the vector units, few enough to stay in registers and L1 cache.
 const WIDE: usize = 16;
 /// Counters handled at once for short requests.
 const NARROW: usize = 4;
@@ -50,7 +50,7 @@ fn direction_f32(word: u32) -> [f32; 2] {
 /// Two f64 normals from two words for the radius and two for the angle, the more significant word first.
 #[inline(always)]
 fn box_muller_f64(radius: [u32; 2], angle: [u32; 2]) -> [f64; 2] {
-    // Each sum of two words is one correctly rounded conversion of the 64-bit number; all products are exact.
+    // Each sum of two words is a single, correctly rounded conversion of the 64-bit number; all products are exact.
     let fraction = |high: f64, low: u32| high * UNIT_32 + f64::from(low) * (UNIT_32 * UNIT_32);
     let u = fraction(f64::from(radius[0]), radius[1]) + HALF_32 * UNIT_32;
     let r = (-2.0 * ln_normal_f64(u)).sqrt();
@@ -85,8 +85,8 @@ fn sin_sign(quarters: u32) -> u32 {
 
 /// The four normals of each of `N` neighbouring counters.
 ///
-/// Pairs of words, and so pairs of normals, stand in the order of the sequence: only the two halves of a pair are kept
-/// apart, so that vectors of pairs take one interleaving on the way in and one on the way out.
+/// Pairs of words, and so pairs of normals, are in the order of the sequence. Only the two halves of a pair are
+/// kept apart, so a vector of pairs needs one interleaving on the way in and one on the way out.
 #[inline(always)]
 fn normals_f32<const N: usize>(counter: [u32; 4], key: [u32; 2]) -> [[f32; 4]; N] {
     let [w0, w1, w2, w3] = philox::lanes::<N>(counter, key);
@@ -98,7 +98,7 @@ fn normals_f32<const N: usize>(counter: [u32; 4], key: [u32; 2]) -> [[f32; 4]; N
     let (mut x, mut y) = ([[0.0; 2]; N], [[0.0; 2]; N]);
     let pairs = x.as_flattened_mut().iter_mut().zip(y.as_flattened_mut()).zip(angles.as_flattened());
     if N > WIDE {
-        // Two passes, as the chain of operations from a word to a radius is long.
+        // Two passes, since the chain of operations from a word to a radius is long.
         let mut r = [[0.0; 2]; N];
         for (r, &word) in r.as_flattened_mut().iter_mut().zip(radii.as_flattened()) {
             *r = radius_f32(word);
@@ -130,8 +130,8 @@ fn normals_f64<const N: usize>(counter: [u32; 4], key: [u32; 2]) -> [[f64; 2]; N
     std::array::from_fn(|i| soa.map(|lane| lane[i]))
 }
 
-/// Elements `first ..` of the sequence of f32 normals of the counters `(block, step, sample, stream)`,
-/// four to a block; the block number wraps modulo 2^32.
+/// Elements `first ..` of the sequence of f32 normals of the counters `(block, step, sample, stream)`, four per
+/// block; the block number wraps modulo 2^32.
 pub(super) fn fill_f32([step, sample, stream]: [u32; 3], key: [u32; 2], first: usize, out: &mut [f32]) {
     crate::simd::dispatch(
         #[inline(always)]
@@ -169,7 +169,7 @@ pub(super) fn fill_widened([step, sample, stream]: [u32; 3], key: [u32; 2], firs
     );
 }
 
-/// As [`fill_f32`] for f64 normals, two to a block.
+/// As [`fill_f32`] for f64 normals, two per block.
 pub(super) fn fill_f64([step, sample, stream]: [u32; 3], key: [u32; 2], first: usize, out: &mut [f64]) {
     crate::simd::dispatch(
         #[inline(always)]
@@ -188,7 +188,8 @@ pub(super) fn fill_f64([step, sample, stream]: [u32; 3], key: [u32; 2], first: u
     );
 }
 
-/// Writes elements `first ..` of a sequence that is made in blocks of `PER` elements, `N`, `WIDE` or `NARROW` at a time.
+/// Writes elements `first ..` of a sequence that is generated in blocks of `PER` elements, `N`, `WIDE` or `NARROW`
+/// blocks at a time.
 #[inline(always)]
 fn fill<V: Copy, T: From<V>, const PER: usize, const N: usize>(
     bulk: impl Fn(u32) -> [[V; PER]; N],
@@ -202,7 +203,7 @@ fn fill<V: Copy, T: From<V>, const PER: usize, const N: usize>(
     while !out.is_empty() {
         let lanes;
         if skip == 0 && out.len() >= N * PER {
-            // The common case, of a length known to the compiler: straight from registers to `out`.
+            // The common case: the length is known to the compiler, so values go straight from registers to `out`.
             lanes = N;
             let whole;
             (whole, out) = out.split_at_mut(N * PER);
@@ -219,7 +220,7 @@ fn fill<V: Copy, T: From<V>, const PER: usize, const N: usize>(
     }
 }
 
-/// Writes as many values as fit and returns what is left of `out`.
+/// Writes as many values as fit and returns the rest of `out`.
 #[inline(always)]
 fn write<'a, V: Copy, T: From<V>>(out: &'a mut [T], values: &[V]) -> &'a mut [T] {
     let (now, later) = out.split_at_mut(values.len().min(out.len()));
@@ -242,7 +243,7 @@ mod tests {
         philox4x32_10([block, PLACE[0], PLACE[1], PLACE[2]], KEY)
     }
 
-    /// One element of the f32 sequence by the plain formula, one number at a time.
+    /// One element of the f32 sequence by the scalar formula.
     fn one_f32(element: usize) -> f32 {
         let w = words((element / 4) as u32);
         let pair = if element % 4 < 2 { [w[0], w[1]] } else { [w[2], w[3]] };
@@ -254,7 +255,7 @@ mod tests {
         box_muller_f64([w0, w1], [w2, w3])[element % 2]
     }
 
-    /// Lengths around every switch between wide, narrow and cut blocks, at all offsets within a block.
+    /// Lengths around every switch between wide, narrow and partial blocks, at all offsets within a block.
     #[test]
     fn vector_code_has_the_bits_of_the_scalar_formula() {
         for len in
@@ -289,7 +290,7 @@ mod tests {
         fill_f64(PLACE, KEY, usize::MAX, &mut double);
     }
 
-    /// Against the transform in the platform's f64 arithmetic, which shares no code with this module.
+    /// Compares with the transform in the platform's f64 arithmetic, which shares no code with this module.
     #[test]
     fn transform_matches_the_textbook_formula() {
         let mut worst = [0.0_f64; 2];
@@ -298,7 +299,7 @@ mod tests {
             let [w0, w1, w2, w3] = words(block);
             let unit = 2.0_f64.powi(-32);
             let mut compare = |place: usize, got: [f64; 2], u: f64, turns: f64| {
-                // Rounding errors of about r, and that of u, which grows as it passes through the square root.
+                // Rounding errors of about r, and that of u, which the square root amplifies.
                 let epsilon = [f64::from(f32::EPSILON), f64::EPSILON][place];
                 let r = (-2.0 * u.ln()).sqrt();
                 let exact = [r * (TAU * turns).cos(), r * (TAU * turns).sin()];
@@ -329,7 +330,7 @@ mod tests {
             assert_eq!(box_muller_f32(u32::MAX, angle), [0.0, 0.0]);
             assert_eq!(box_muller_f64([u32::MAX; 2], [angle, 0]), [0.0, 0.0]);
         }
-        // Both sides of every change of quadrant.
+        // Both sides of every quadrant boundary.
         for eighth in [1_u32, 3, 5, 7] {
             let at = eighth << 29;
             let (below, above) = (box_muller_f32(1, at - 1), box_muller_f32(1, at));

@@ -24,8 +24,8 @@ pub fn philox4x32_10(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
 
 /// Philox of `N` neighbouring counters as structure of arrays: lane `i` has `counter[0] + i` (wrapping) as word 0.
 ///
-/// A word is the lower half of a 64-bit lane: vector units multiply these into 64 bits in place, so that the rounds
-/// move nothing between lanes. The upper halves hold what is left of products and never reach a lower half.
+/// A word is the lower half of a 64-bit lane. Vector units multiply lower halves into 64 bits in place, so the
+/// rounds move nothing between lanes. The upper halves hold leftovers of products and never reach a lower half.
 #[inline(always)]
 pub(crate) fn lanes<const N: usize>(counter: [u32; 4], key: [u32; 2]) -> [[u32; N]; 4] {
     const LOW: u64 = 0xffff_ffff;
@@ -51,7 +51,7 @@ pub(crate) fn lanes<const N: usize>(counter: [u32; 4], key: [u32; 2]) -> [[u32; 
         k0 = k0.wrapping_add(WEYL[0]);
         k1 = k1.wrapping_add(WEYL[1]);
     }
-    // A loop, as `map` on arrays is not always inlined.
+    // A loop, since `map` on arrays is not always inlined.
     let mut words = [[0; N]; 4];
     for (words, c) in words.iter_mut().zip(&c) {
         for i in 0..N {

@@ -8,13 +8,14 @@ const GENERATOR_DOMAIN: u32 = 0x4000_0000;
 /// A generator has 2^96 blocks of 4 words.
 const POSITIONS: u128 = 1 << 98;
 
-/// Philox4x32-10 as a [`rand_core`] 0.9 generator, for code that wants to draw rather than to address.
+/// Philox4x32-10 as a [`rand_core`] 0.9 generator, for code that draws numbers in sequence instead of addressing
+/// them.
 ///
-/// Block `b` (96 bits) of stream `j` is [`philox4x32_10`] of the counter
-/// `(b, b >> 32, b >> 64, j | 0x4000_0000)` with the key `(low, high 32 bits of the seed)`; the bit in the last word
-/// keeps it apart from the normals of a [`NoiseKey`](super::NoiseKey) with the same seed. The period is 2^98 words, streams
-/// below 2^30 are distinct, and any position can be reached at once. 64-bit numbers take two words, the lower half first.
-/// Not for cryptography.
+/// Block `b` (96 bits) of stream `j` is [`philox4x32_10`] of the counter `(b, b >> 32, b >> 64, j | 0x4000_0000)`
+/// with the key `(low, high 32 bits of the seed)`. The bit in the last word separates it from the normals of a
+/// [`NoiseKey`](super::NoiseKey) with the same seed. The period is 2^98 words, streams below 2^30 are distinct, and
+/// jumping to a position takes constant time. 64-bit numbers take two words, the lower half first. Not for
+/// cryptography.
 ///
 /// ```
 /// use piadm::noise::Philox;
@@ -28,9 +29,9 @@ const POSITIONS: u128 = 1 << 98;
 pub struct Philox {
     key: [u32; 2],
     stream: u32,
-    /// Number of the next word.
+    /// Index of the next word.
     position: u128,
-    /// The block in which `position` lies.
+    /// The block that contains `position`.
     block: [u32; 4],
 }
 
@@ -66,7 +67,7 @@ impl Philox {
         self.position
     }
 
-    /// Goes to the state after `position` drawn words (modulo 2^98), at the cost of one block.
+    /// Jumps to the state after `position` drawn words (modulo 2^98), at the cost of one block.
     ///
     /// ```
     /// use piadm::noise::Philox;
@@ -109,7 +110,7 @@ impl RngCore for Philox {
     }
 }
 
-/// The seed is the 64-bit number of [`Philox::new`], little endian; the stream is 0.
+/// The seed is the 64-bit number of [`Philox::new`] in little-endian order; the stream is 0.
 impl SeedableRng for Philox {
     type Seed = [u8; 8];
 
@@ -117,7 +118,7 @@ impl SeedableRng for Philox {
         Philox::new(u64::from_le_bytes(seed), 0)
     }
 
-    /// The same as [`Philox::new`] with stream 0: any key is as good as any other, so the number is not mixed first.
+    /// The same as [`Philox::new`] with stream 0. All keys are equally good, so the number is not mixed first.
     fn seed_from_u64(seed: u64) -> Self {
         Philox::new(seed, 0)
     }

@@ -1,4 +1,4 @@
-//! Streams: what a normal is used for, so that two uses at one step and sample stay independent.
+//! Streams: what a normal is used for. Two uses at the same step and sample stay independent.
 //!
 //! Streams lie below 2^30: the two highest bits of that counter word keep double-precision normals and the
 //! `Philox` generator of the `rand` feature apart from the single-precision normals. Your own streams start at
@@ -20,7 +20,7 @@ pub const CORRECTOR_START: u32 = 2;
 pub const CORRECTOR_1: u32 = 3;
 /// The second normal of a corrector step.
 pub const CORRECTOR_2: u32 = 4;
-/// Exact samples of an analytic target, see [`Mixture::sample`](crate::Mixture::sample).
+/// Exact samples of an analytic target; see [`Mixture::sample`](crate::score::Mixture::sample).
 pub const DATA: u32 = 5;
 /// Random directions of quality measures.
 pub const DIRECTIONS: u32 = 15;

@@ -6,8 +6,9 @@ use crate::noise::{Address, NoiseKey, philox4x32_10};
 const UNIFORM_DOMAIN: u32 = 0xC000_0000;
 
 impl NoiseKey {
-    /// A uniform number in (0, 1] with 53 random bits: `(w + 1) 2^-53`, `w` the upper bits of words 0 (high) and 1 (low) of the block
-    /// with counter `(index, step, sample, stream | 0xC000_0000)`. It shares no block with normals of the same address.
+    /// A uniform number in (0, 1] with 53 random bits: `(w + 1) 2^-53`, where `w` is the upper 53 bits of words 0
+    /// (high) and 1 (low) of the block with counter `(index, step, sample, stream | 0xC000_0000)`. It shares no
+    /// block with normals at the same address.
     ///
     /// ```
     /// use piadm::noise::{Address, NoiseKey, stream};
@@ -38,11 +39,11 @@ mod tests {
         let mut u: Vec<f64> = (0..n).map(|i| key.uniform(address, i)).collect();
         assert!(u.iter().all(|u| *u > 0.0 && *u <= 1.0));
         u.sort_by(f64::total_cmp);
-        // Kolmogorov-Smirnov, far beyond what chance allows
+        // Kolmogorov-Smirnov distance, with a bound far beyond chance
         let distance =
             u.iter().enumerate().map(|(i, u)| (u - (i as f64 + 0.5) / f64::from(n)).abs()).fold(0.0, f64::max);
         assert!(distance < 2.0 / f64::from(n).sqrt(), "{distance}");
-        // the words of other uses of the address are other words
+        // other uses of the address have other words
         let first = key.uniform(address, 0);
         for stream in [address.stream | 0x8000_0000, address.stream | 0x4000_0000, address.stream] {
             let [high, low, ..] = philox4x32_10([0, address.step, address.sample, stream], key.words());

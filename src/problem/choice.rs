@@ -1,4 +1,4 @@
-//! What a sampler that chooses says of its choice, and the models that it chose by.
+//! What a sampler that chooses reports about its choice, and the models behind the choice.
 
 use crate::error::{Error, Result};
 use std::fmt;
@@ -9,14 +9,15 @@ use std::fmt;
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Reason {
-    /// The window saves more rounds than its rows cost: parallel sampling.
+    /// A window saves more rounds than its rows cost: parallel sampling.
     FewerRounds,
-    /// No window does: sequential sampling.
+    /// No window saves more rounds than its rows cost: sequential sampling.
     RowCost,
-    /// A tolerance of zero without a depth accepts a node only when it is exact, which may take as many rounds as steps: sequential
-    /// sampling. An [`Automatic::effort`](crate::Automatic::effort) overrules this.
+    /// With a tolerance of zero and no fixed depth, a node is accepted only when it is exact, which may take as
+    /// many rounds as steps: sequential sampling. An [`Automatic::effort`](crate::Automatic::effort) overrides
+    /// this.
     ZeroTolerance,
-    /// There is a single step, or a single one is allowed: sequential sampling.
+    /// There is only one step, or only one is allowed per window: sequential sampling.
     OneStep,
     /// No node needs the network: sequential sampling.
     NoEvaluation,
@@ -39,30 +40,31 @@ impl fmt::Display for Reason {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Choice {
-    /// The window in steps; `None` is sequential sampling.
+    /// The window in steps; `None` for sequential sampling.
     pub window: Option<usize>,
-    /// Why.
+    /// The reason for the choice.
     pub reason: Reason,
-    /// Predicted seconds of sequential sampling; `None` where there was nothing to compare.
+    /// Predicted seconds of sequential sampling; `None` if nothing was compared.
     pub sequential_seconds: Option<f64>,
-    /// The best window, chosen or not; `None` where none was compared.
+    /// The best window, chosen or not; `None` if none was compared.
     pub best: Option<Forecast>,
-    /// The latency it was chosen by, for later runs; `None` where none was needed.
+    /// The latency behind the choice, for later runs; `None` if none was needed.
     pub latency: Option<Latency>,
-    /// The model it was chosen by, after a parallel run corrected by the rounds that it took: for later runs of the same kind.
+    /// The model behind the choice, for later runs of the same kind. After a parallel run it is corrected by the
+    /// number of rounds that the run took.
     pub effort: Option<Effort>,
 }
 
-/// What is predicted of a window.
+/// The prediction for a window.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Forecast {
-    /// Steps of the window.
+    /// The window, in steps.
     pub window: usize,
-    /// Rounds of the run.
+    /// Predicted number of rounds.
     pub rounds: f64,
-    /// Its seconds.
+    /// Predicted seconds.
     pub seconds: f64,
 }
 
@@ -83,15 +85,16 @@ impl fmt::Display for Choice {
     }
 }
 
-/// A model of the rounds that a window takes. A window of w steps on a run of n, u = w/n of it, needs
+/// A model of the number of rounds that a window takes. A run of n steps with a window of w steps, u = w/n, needs
 ///
 /// $$R(u) = \frac1u + E(u), \qquad E(u) = E_\infty \frac{u^2}{u^2 + u_0^2}$$
 ///
-/// rounds: 1/u to slide past all steps, and E more in which it waits for guesses to converge, none for a window so short that its first
-/// sweeps are good enough. A policy of blocks takes (1 + E)/u, since every block waits.
+/// rounds: 1/u to slide past all steps, and E more in which the window waits for guesses to converge; E vanishes
+/// for a window so short that its first sweeps are good enough. A policy of blocks takes (1 + E)/u rounds, since
+/// every block waits.
 ///
-/// Measured with the default sampler on a residual network, a U-Net and mixtures, 50 to 1,000 steps, windows of 4 steps to
-/// half of the run and two grids: E depends on u alone, within a round or two.
+/// Measured with the default sampler on a residual network, a U-Net and mixtures, with 50 to 1,000 steps, windows
+/// from 4 steps to half of the run, and two grids, E depends on u alone, to within one or two rounds:
 ///
 /// | u | 0.016 | 0.032 | 0.064 | 0.13 | 0.26 | 0.5 | model |
 /// |---|---|---|---|---|---|---|---|
@@ -102,7 +105,7 @@ impl fmt::Display for Choice {
 ///
 /// ```
 /// use piadm::{problem::Effort, Acceptance, Automatic, Picard};
-/// // the sequential bits where a window is known to pay: a tolerance of zero has no model of its own
+/// // the sequential bits, if a window is known to pay: a tolerance of zero has no default model
 /// let base = Picard::default().acceptance(Acceptance::Exact);
 /// let effort = Some(Effort { rounds: 40.0, reach: 0.01 });
 /// let automatic = Automatic::default().base(base).effort(effort);
@@ -112,9 +115,9 @@ impl fmt::Display for Choice {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Effort {
-    /// E_inf, the most rounds of waiting.
+    /// E_inf, the largest number of rounds of waiting.
     pub rounds: f64,
-    /// u_0, the window at which half of them are needed, as a part of the run.
+    /// u_0, the window at which half of them are needed, as a fraction of the run.
     pub reach: f64,
 }
 
@@ -130,10 +133,11 @@ impl Effort {
     }
 }
 
-/// Seconds that a round of so many rows takes, the solver's own work included.
+/// Seconds per round as a function of the number of rows, including the solver's own work.
 ///
-/// Between the points it is linear, and so it goes on to twice the rows of the last one; from there it grows in proportion to the rows,
-/// since a network that has not been measured there may be at its limit. Before the first point it is constant. It holds for a network, a dimension and a machine, and for every number of samples and steps.
+/// It is constant before the first point, linear between the points, and continues linearly to twice the rows of
+/// the last point. From there it grows in proportion to the rows, since a network may be at capacity in the range
+/// that was not measured. It holds for one network, dimension and machine, and for any number of samples and steps.
 ///
 /// ```
 /// use piadm::problem::Latency;
@@ -147,12 +151,12 @@ impl Effort {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Latency {
-    /// Rows of a round and its seconds, rows ascending.
+    /// Rows per round and seconds per round, in ascending order of rows.
     pub points: Vec<(usize, f64)>,
 }
 
 impl Latency {
-    /// Seconds of a round of `rows` rows; 0 where there are no points.
+    /// Seconds for a round of `rows` rows; 0 if there are no points.
     pub fn seconds(&self, rows: f64) -> f64 {
         let Some(&(last, _)) = self.points.last() else { return 0.0 };
         let known = 2.0 * last as f64;

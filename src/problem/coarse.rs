@@ -1,4 +1,4 @@
-//! Solves of the same problem on a coarser grid with the same noise, and first guesses from them.
+//! Solving the same problem on a coarser grid with the same noise, and first guesses from that solution.
 
 use crate::backend::{Backend, Real};
 use crate::error::{Error, Result, filled, reserved};
@@ -14,15 +14,19 @@ use ndarray::{Array3, ArrayView2, Axis};
 use std::sync::Arc;
 
 impl<B: Backend> Problem<B> {
-    /// The same problem on every `every`-th time of its grid (and the last), with the same start and along the same noise: of the
-    /// steps m that a coarse step spans it takes the normal sum_m w_m xi_m / |w|, where w_m = c_m prod_{i > m} a_i is what the
-    /// noise of step m becomes when the network is silent (a acts on the state, c on the normal). For the exponential
-    /// integrators, DDPM with small variance and the SDE-DPM-Solvers the coarse noise term is then the sum of the fine
-    /// ones itself. All states are saved, for [`refine`](Problem::refine).
+    /// The same problem on every `every`-th time of its grid (and the last one), with the same start and the same
+    /// noise. For a coarse step that spans the fine steps m it takes the normal sum_m w_m xi_m / |w|. Here
+    /// w_m = c_m prod_{i > m} a_i is what becomes of the noise of step m if the output of the network is 0 (a
+    /// multiplies the state, c the normal). For the exponential integrators, DDPM with small variance and the
+    /// SDE-DPM-Solvers, the coarse noise term is then exactly the sum of the fine ones. All states are saved, for
+    /// [`refine`](Problem::refine).
     ///
     /// ```
     /// use piadm::{Grid, Ou, Picard, Prediction, Problem, Sampler, Scheme, Sequential, score_fn};
-    /// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
+    /// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| {
+    ///     out.zip_mut_with(&x, |o, x| *o = -x);
+    ///     Ok(())
+    /// });
     /// let grid = Grid::log_snr(200).between(8.0, 0.01);
     /// let problem = Problem::new(Ou, grid, Scheme::default()).samples(2).shape([3]).seed(1);
     /// let rough = Sequential.sample(&problem.coarse(20)?, &mut score)?; // 10 rounds
@@ -33,8 +37,9 @@ impl<B: Backend> Problem<B> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Setting`] for `every` = 0, for a list of nodes of your own (it has no grid to be coarsened), and for a start
-    /// in the middle at a step that `every` does not divide; what the scheme's own discretisation gives.
+    /// [`Error::Setting`] for `every` = 0 and for a start at a step that `every` does not divide;
+    /// [`Error::Unsupported`] for a list of nodes of your own (it has no grid to coarsen) and for corrections;
+    /// otherwise the errors of the scheme's own discretisation.
     pub fn coarse(&self, every: usize) -> Result<Problem<B>> {
         let GridOf { request, schedule, grid, scheme } = self.grid()?;
         let points = self.points(every)?;
@@ -58,13 +63,13 @@ impl<B: Backend> Problem<B> {
         Ok(Problem { requests: vec![request], noise, save: Save::All, path: None, ..self.clone() })
     }
 
-    /// First guesses for this problem ([`guesses`](Problem::guesses)) from the path of its [`coarse`](Problem::coarse) form: through
-    /// the coarse states run the fine steps with their own noise, and with the constant prediction (of what the scheme
-    /// freezes) that leads from one coarse state to the next.
+    /// First guesses for this problem ([`guesses`](Problem::guesses)) from the path of its
+    /// [`coarse`](Problem::coarse) form. Between two coarse states the fine steps run with their own noise and with
+    /// the constant prediction (of what the scheme freezes) that leads from the first state to the second.
     ///
     /// # Errors
-    /// As [`coarse`](Problem::coarse); [`Error::Setting`] for a path that has not all states of the coarse problem, and
-    /// [`Error::Shape`] for one of another batch.
+    /// As [`coarse`](Problem::coarse); [`Error::Setting`] for a path that lacks states of the coarse problem, and
+    /// [`Error::Shape`] for the path of another batch.
     pub fn refine(&self, coarse: &Path<B::Elem>, every: usize) -> Result<Path<B::Elem>> {
         let points = self.points(every)?;
         coarse.check(self.count(), self.dim())?;
@@ -85,7 +90,7 @@ impl<B: Backend> Problem<B> {
                 let state = |i| coarse.states().index_axis(Axis(0), i).index_axis_move(Axis(0), slot);
                 x.clear();
                 x.extend(state(i).iter().map(|v| v.wide()));
-                // what a prediction of one, held from the block's start, adds
+                // what a prediction of 1, held from the start of the block, adds to the state
                 let mut pull = 0.0;
                 pulls.clear();
                 let mut fine = path.states_mut().index_axis_mut(Axis(1), slot);
@@ -116,7 +121,7 @@ impl<B: Backend> Problem<B> {
         Ok(path)
     }
 
-    /// What can be made coarser.
+    /// The request to coarsen, if it has a grid.
     fn grid(&self) -> Result<GridOf<'_, B::Elem>> {
         let request = self.request("a coarse problem")?;
         match &request.source {
@@ -137,7 +142,7 @@ impl<B: Backend> Problem<B> {
         }
     }
 
-    /// The fine steps at which the coarse ones end, the start first.
+    /// The fine steps at which the coarse ones end, preceded by the start.
     fn points(&self, every: usize) -> Result<Vec<usize>> {
         let GridOf { request, grid, .. } = self.grid()?;
         let first = request.start.step();
@@ -160,7 +165,7 @@ impl<B: Backend> Problem<B> {
         Nodes::new(&**schedule, &Grid::new(times), scheme, prediction)
     }
 
-    /// The fine steps between the points, of first order and of the kind of output that is frozen.
+    /// The fine steps between the points, by a first-order scheme for the kind of output that it freezes.
     fn guide(&self, points: &[usize]) -> Result<Nodes> {
         let GridOf { schedule, grid, scheme, .. } = self.grid()?;
         let (one_step, frozen) = scheme.first_order();
@@ -199,7 +204,7 @@ impl<B: Backend> Problem<B> {
         Ok(noise)
     }
 
-    /// The given noise of a step and slot, if noise was given.
+    /// The noise given for a step and slot, if any.
     pub(super) fn given_noise(&self, step: usize, slot: usize) -> Option<ArrayView2<'_, B::Elem>> {
         let noise = self.noise.as_ref()?;
         let m = step.checked_sub(1).filter(|m| *m < noise.len_of(Axis(0)))?;
@@ -207,7 +212,7 @@ impl<B: Backend> Problem<B> {
         Some(of_step.index_axis_move(Axis(0), slot).insert_axis(Axis(0)))
     }
 
-    /// The normals of a step, given or addressed.
+    /// The normals of a step, either given or addressed.
     fn step_normals(&self, step: usize, slot: usize, out: &mut [B::Elem]) {
         let request = &self.requests[0];
         match self.given_noise(step, slot) {

@@ -65,13 +65,14 @@ struct Request<E> {
 
 /// A sampling problem: everything a sampler needs but the score. It owns what it is made of and is cheap to clone.
 ///
-/// The states of a batch are rows of `dim` elements, where `dim` is the product of the [`shape`](Problem::shape); the network is called with rows too, and
-/// [`Rows::shaped`](crate::Rows::shaped) gives them the shape of a sample.
+/// The states of a batch are rows of `dim` elements, where `dim` is the product of the [`shape`](Problem::shape); the
+/// network is called with rows too, and [`Rows::shaped`](crate::Rows::shaped) gives them the shape of a sample.
 ///
 /// A sample is a pure function of its request, its id and the score. Exact samplers ([`Sequential`](crate::Sequential),
-/// [`Acceptance::Exact`](crate::Acceptance::Exact)) all give the same bits; what others give depends on their settings, but not on the batch,
-/// a row budget or the number of threads, unless samples are to wait for each other
-/// ([`Coupling::WholeBatch`](crate::sampler::Coupling::WholeBatch)) or the window is chosen by a measured latency ([`Automatic`](crate::Automatic)).
+/// [`Acceptance::Exact`](crate::Acceptance::Exact)) all give the same bits; what others give depends on their settings,
+/// but not on the batch, a row budget or the number of threads, unless samples are to wait for each other
+/// ([`Coupling::WholeBatch`](crate::sampler::Coupling::WholeBatch)) or the window is chosen by a measured latency
+/// ([`Automatic`](crate::Automatic)).
 ///
 /// ```
 /// use piadm::prelude::*;
@@ -95,7 +96,8 @@ pub struct Problem<B: Backend> {
 }
 
 impl Problem<Cpu<f32>> {
-    /// One sample with `scheme` on `grid`, of a [`shape`](Problem::shape) still to be set, in f32 on the CPU; sample ids 0, 1, ..., seed 0.
+    /// One sample with `scheme` on `grid`, of a [`shape`](Problem::shape) still to be set, in f32 on the CPU; sample
+    /// ids 0, 1, ..., seed 0.
     ///
     /// ```
     /// use piadm::prelude::*;
@@ -143,8 +145,8 @@ impl<B: Backend> Problem<B> {
         Problem { backend, requests: vec![request], shape: Arc::new([]), noise, save, path, variances }
     }
 
-    /// How many samples, with ids 0, 1, ...; of joined requests so many each. Where [`ids`](Problem::ids) or states to start from
-    /// are given, they say how many there are; if this is said too, it must be the same number.
+    /// How many samples, with ids 0, 1, ...; of joined requests so many each. Where [`ids`](Problem::ids) or states to
+    /// start from are given, they say how many there are; if this is said too, it must be the same number.
     pub fn samples(mut self, samples: usize) -> Self {
         self.requests.iter_mut().for_each(|request| request.ids.count = Some(samples));
         self
@@ -156,10 +158,10 @@ impl<B: Backend> Problem<B> {
         self
     }
 
-    /// Unlike requests in one batch, in the order given: each keeps its schedule, grid, scheme, start, ids and seed, and its samples are those
-    /// it has alone, bit for bit. What is saved ([`save`](Problem::save)) is what the first one asks for. Requests
-    /// with the same seed and ids have the same noise: give each a seed, or ids of its own. [`seed`](Problem::seed) on the batch is one seed
-    /// for all.
+    /// Unlike requests in one batch, in the order given: each keeps its schedule, grid, scheme, start, ids and seed,
+    /// and its samples are those it has alone, bit for bit. What is saved ([`save`](Problem::save)) is what the first
+    /// one asks for. Requests with the same seed and ids have the same noise: give each a seed, or ids of its own.
+    /// [`seed`](Problem::seed) on the batch is one seed for all.
     ///
     /// ```
     /// use piadm::prelude::*;
@@ -173,8 +175,8 @@ impl<B: Backend> Problem<B> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Setting`] for no request at all, [`Error::Unsupported`] for one with given noise or a path of first guesses, and for unlike variances; [`Error::Shape`] where their
-    /// shapes differ.
+    /// [`Error::Setting`] for no request at all, [`Error::Unsupported`] for one with given noise or a path of first
+    /// guesses, and for unlike variances; [`Error::Shape`] where their shapes differ.
     pub fn join(requests: impl IntoIterator<Item = Self>) -> Result<Self> {
         let mut requests = requests.into_iter();
         let Some(mut batch) = requests.next() else {
@@ -204,8 +206,8 @@ impl<B: Backend> Problem<B> {
         Ok(batch)
     }
 
-    /// Langevin steps after every `block` of the scheme: PIADM-ODE's corrector, see [`Nodes::corrected`]. For a list of nodes of your own
-    /// this is an error when it is prepared: it has the corrections that were pushed to it.
+    /// Langevin steps after every `block` of the scheme: PIADM-ODE's corrector, see [`Nodes::corrected`]. For a list of
+    /// nodes of your own this is an error when it is prepared: it has the corrections that were pushed to it.
     ///
     /// ```
     /// use piadm::prelude::*;
@@ -237,8 +239,9 @@ impl<B: Backend> Problem<B> {
         self
     }
 
-    /// Sample ids, 0, 1, ... where none are given: they address the noise, so a sample does not depend on its place in the batch. As many as there are
-    /// [`samples`](Problem::samples), if that is said too; joined requests take theirs in order. Another number is an error when the problem is prepared.
+    /// Sample ids, 0, 1, ... where none are given: they address the noise, so a sample does not depend on its place in
+    /// the batch. As many as there are [`samples`](Problem::samples), if that is said too; joined requests take theirs
+    /// in order. Another number is an error when the problem is prepared.
     pub fn ids(mut self, ids: impl IntoIterator<Item = u32>) -> Self {
         let ids: Vec<u32> = ids.into_iter().collect();
         let last = self.requests.len() - 1;
@@ -265,8 +268,8 @@ impl<B: Backend> Problem<B> {
         self.with_start(x.into(), |x| Start::State { step, x })
     }
 
-    /// Starts from data (samples x dim) that the forward process takes to grid point `step` with the noise of the initial state:
-    /// image to image, SDEdit (arXiv 2108.01073).
+    /// Starts from data (samples x dim) that the forward process takes to grid point `step` with the noise of the
+    /// initial state: image to image, SDEdit (arXiv 2108.01073).
     pub fn data_at(self, step: usize, x0: impl Into<ArcArray2<B::Elem>>) -> Self {
         self.with_start(x0.into(), |x0| Start::Data { step, x0 })
     }
@@ -284,8 +287,8 @@ impl<B: Backend> Problem<B> {
         self
     }
 
-    /// Uses given normals of shape (steps, samples, dim), row m - 1 for step m, in place of addressed ones. The initial state
-    /// stays addressed unless it is given too.
+    /// Uses given normals of shape (steps, samples, dim), row m - 1 for step m, in place of addressed ones. The initial
+    /// state stays addressed unless it is given too.
     pub fn noise(self, noise: impl Into<ArcArray<B::Elem, Ix3>>) -> Self {
         Problem { noise: Some(noise.into()), ..self }
     }
@@ -295,14 +298,15 @@ impl<B: Backend> Problem<B> {
         Problem { save, ..self }
     }
 
-    /// First guesses for a parallel sampler, from a path of an earlier run, one of your own ([`Path::new`]) or one that was
-    /// [`refine`](Problem::refine)d: a step takes the last saved state at or before it.
+    /// First guesses for a parallel sampler, from a path of an earlier run, one of your own ([`Path::new`]) or one that
+    /// was [`refine`](Problem::refine)d: a step takes the last saved state at or before it.
     pub fn guesses(self, path: impl Into<Arc<Path<B::Elem>>>) -> Self {
         Problem { path: Some(path.into()), ..self }
     }
 
-    /// Variances of the data, element by element: under [`Linearisation::Gaussian`](crate::Linearisation::Gaussian) every element then has a
-    /// slope of its own. They change rounds, not results.
+    /// Variances of the data, element by element: under
+    /// [`Linearisation::Gaussian`](crate::sampler::Linearisation::Gaussian) every element then has a slope of its own.
+    /// They change rounds, not results.
     pub fn variances(self, variances: impl Into<Arc<Variances>>) -> Self {
         Problem { variances: Some(variances.into()), ..self }
     }

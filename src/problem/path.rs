@@ -1,10 +1,10 @@
-//! States along the way.
+//! States along the trajectory.
 
 use crate::backend::Real;
 use crate::error::{Error, Result, filled};
 use ndarray::{Array3, ArrayView2, ArrayViewMut1, Axis};
 
-/// Saved states of a run. Where a batch joins requests of unlike lengths, samples that have no such step are NaN there.
+/// Saved states of a run. If a batch joins requests of different lengths, samples that lack a step are NaN there.
 ///
 /// ```
 /// use piadm::{backend::Real, Path};
@@ -22,7 +22,7 @@ impl<T: Real> Path<T> {
     /// States of shape (steps.len(), samples, dim) at ascending steps.
     ///
     /// # Errors
-    /// [`Error::Shape`] where the lengths differ, [`Error::Setting`] for steps that do not ascend.
+    /// [`Error::Shape`] if the lengths differ, [`Error::Setting`] if the steps are not ascending.
     pub fn new(steps: Vec<usize>, states: Array3<T>) -> Result<Self> {
         if states.len_of(Axis(0)) != steps.len() {
             let mut expected = states.shape().to_vec();
@@ -42,7 +42,7 @@ impl<T: Real> Path<T> {
         &self.steps
     }
 
-    /// All states, (steps, samples, dim).
+    /// All states, with shape (steps, samples, dim).
     pub fn states(&self) -> &Array3<T> {
         &self.states
     }
@@ -67,7 +67,7 @@ impl<T: Real> Path<T> {
         &mut self.states
     }
 
-    /// Where a step's states of a sample are kept, if they are.
+    /// Index at which a step is saved, if it is.
     pub(crate) fn place(&self, step: usize) -> Option<usize> {
         self.steps.binary_search(&step).ok()
     }
@@ -99,14 +99,15 @@ impl<T: Real> Path<T> {
         Ok(())
     }
 
-    /// One sample's state (1 x dim) at the last saved step that is not later, or at the first saved one.
+    /// One sample's state (1 x dim) at the last saved step that is not later than `step`, or else at the first
+    /// saved step.
     pub(crate) fn at_or_before(&self, step: usize, slot: usize) -> Option<ArrayView2<'_, T>> {
         let i = self.steps.partition_point(|s| *s <= step).saturating_sub(1);
         (i < self.steps.len())
             .then(|| self.states.index_axis(Axis(0), i).index_axis_move(Axis(0), slot).insert_axis(Axis(0)))
     }
 
-    /// Where one sample's state at a kept step is written.
+    /// The row into which one sample's state at a saved step is written.
     pub(crate) fn row_mut(&mut self, place: usize, slot: usize) -> ArrayViewMut1<'_, T> {
         self.states.index_axis_mut(Axis(0), place).index_axis_move(Axis(0), slot)
     }

@@ -46,8 +46,8 @@ impl<B: Backend> Problem<B> {
     /// Works out nodes and starts for a model.
     ///
     /// # Errors
-    /// Everything that can be wrong with a problem: [`Error::Setting`], [`Error::Shape`], [`Error::GridRange`], [`Error::Singular`],
-    /// [`Error::TimeRange`], [`Error::OutOfMemory`].
+    /// Everything that can be wrong with a problem: [`Error::Setting`], [`Error::Shape`], [`Error::GridRange`],
+    /// [`Error::Singular`], [`Error::TimeRange`], [`Error::OutOfMemory`].
     pub fn prepare(&self, model: &(impl Model + ?Sized)) -> Result<Prepared<B>> {
         let mut prepared = self.outline(model)?;
         let (samples, dim) = (self.count(), self.dim());

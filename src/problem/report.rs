@@ -1,5 +1,6 @@
-//! What a run tells.
+//! The report of a run.
 
+use crate::names::names;
 use crate::problem::Choice;
 use std::fmt;
 use std::time::Duration;
@@ -10,18 +11,18 @@ use std::time::Duration;
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Stop {
-    /// Every node met the tolerance, or is exact.
+    /// Every node met the tolerance or is exact.
     #[default]
     Converged,
-    /// Some nodes were accepted because they had been swept as often as allowed.
+    /// Some nodes were accepted because they had reached the limit on sweeps.
     Depth,
     /// The observer cancelled the run.
     Cancelled,
-    /// The rounds that were allowed had passed: the nodes that were left are first guesses.
+    /// The limit on rounds was reached: the remaining nodes are first guesses.
     Deadline,
 }
 
-/// What a run promises of its samples, for a score whose rows do not depend on each other.
+/// What a run guarantees for its samples, provided that the rows of the score do not depend on each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -31,10 +32,14 @@ pub enum Guarantee {
     Bits,
     /// An estimated error of the last state, in units of the state.
     Error(f64),
-    /// Nothing: nodes were accepted by how little they changed, because they had been swept as often as allowed, or because the run was
+    /// Nothing: nodes were accepted because they changed little or had reached the limit on sweeps, or the run was
     /// cancelled or ran out of rounds.
     #[default]
     None,
+}
+
+names! { Stop, "reason to stop";
+    Converged = "converged", Depth = "depth", Cancelled = "cancelled", Deadline = "deadline",
 }
 
 impl fmt::Display for Guarantee {
@@ -49,59 +54,60 @@ impl fmt::Display for Guarantee {
 
 /// Rounds, rows, residuals and times of a run.
 ///
-/// A round is one evaluation of all active rows, however many calls it is cut into; a row is one state of one sample at one node.
+/// A round is one evaluation of all active rows, in one or several calls; a row is one state of one sample at one
+/// node.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Report {
     /// Name of the sampler.
     pub sampler: String,
-    /// Steps of the run, of the longest request where requests are unlike.
+    /// Steps of the run; those of the longest request if requests differ.
     pub steps: usize,
     /// Steps of each sample.
     #[cfg_attr(feature = "serde", serde(default))]
     pub sample_steps: Vec<usize>,
-    /// Samples of the batch.
+    /// Number of samples in the batch.
     pub samples: usize,
-    /// Rounds until the last sample was done: the sequential depth.
+    /// Rounds until the last sample was finished: the sequential depth.
     pub rounds: usize,
     /// Rounds of each sample.
     pub sample_rounds: Vec<usize>,
-    /// Calls of the score; more than rounds only where `max_rows` cuts a round.
+    /// Calls of the score; more than `rounds` only if `max_rows` splits a round.
     pub score_calls: usize,
     /// Rows given to the score.
     pub score_rows: usize,
-    /// Evaluations of a network: as many as rows, but for kernels that make several per row.
+    /// Evaluations of a network: one per row, except for kernels that make several.
     #[cfg_attr(feature = "serde", serde(default))]
     pub evaluations: usize,
-    /// Sweeps of each block, the most over samples; empty for other policies.
+    /// Sweeps of each block, the maximum over samples; empty for policies without blocks.
     pub sweeps: Vec<usize>,
     /// Last rms change of each sample's last node.
     pub residuals: Vec<f64>,
-    /// Largest rms change with which any node was accepted without being exact.
+    /// Largest rms change with which a node was accepted without being exact.
     pub max_residual: f64,
     /// Why the run ended.
     pub stop: Stop,
-    /// What that means for the samples.
+    /// What the run guarantees for the samples.
     #[cfg_attr(feature = "serde", serde(default))]
     pub guarantee: Guarantee,
     /// Time inside the score.
     pub score_time: Duration,
     /// Time outside the score.
     pub solver_time: Duration,
-    /// What [`Automatic`](crate::Automatic) chose and why.
+    /// What [`Automatic`](crate::Automatic) chose, and why.
     #[cfg_attr(feature = "serde", serde(default))]
     pub choice: Option<Choice>,
-    /// Rows that were evaluated to measure the score before the run; not part of `score_rows`.
+    /// Rows evaluated to measure the score before the run; not part of `score_rows`.
     #[cfg_attr(feature = "serde", serde(default))]
     pub probe_rows: usize,
-    /// Time that took; not part of the other times.
+    /// Time spent on these measurements; not part of the other times.
     #[cfg_attr(feature = "serde", serde(default))]
     pub probe_time: Duration,
 }
 
 impl Report {
-    /// Score rows a step and sample; 1 for a sequential one-stage scheme.
+    /// Score rows per step and sample; 1 for a sequential one-stage scheme.
     pub fn rows_per_step(&self) -> f64 {
         let steps = self.sample_steps.iter().map(|n| *n as f64).sum::<f64>();
         self.score_rows as f64 / steps.max(1.0)
@@ -127,7 +133,7 @@ impl fmt::Display for Report {
         line("rounds", format!("{} (mean over samples {mean:.1})", self.rounds))?;
         line(
             "score rows",
-            format!("{} in {} calls, {:.2} a step", self.score_rows, self.score_calls, self.rows_per_step()),
+            format!("{} in {} calls, {:.2} per step", self.score_rows, self.score_calls, self.rows_per_step()),
         )?;
         if !self.sweeps.is_empty() {
             let most = self.sweeps.iter().max().copied().unwrap_or(0);
@@ -135,7 +141,7 @@ impl fmt::Display for Report {
             line("blocks", format!("{}, {mean:.1} sweeps each, at most {most}", self.sweeps.len()))?;
         }
         line("residual", format!("{:.2e}", self.max_residual))?;
-        line("stop", format!("{:?}", self.stop).to_lowercase())?;
+        line("stop", self.stop.to_string())?;
         line("guarantee", self.guarantee.to_string())?;
         line(
             "seconds",

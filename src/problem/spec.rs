@@ -9,8 +9,8 @@ use crate::schedule::{Discrete, Edm, Flow, NoiseSchedule, Ou, Ve, VpCosine, VpLi
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// What a [`Problem`] is made of where its schedule is one of this crate's: everything that can be written down. Arrays (given starts, noise,
-/// guesses) and schedules of your own are given to the problem that is made of it.
+/// What a [`Problem`] is made of where its schedule is one of this crate's: everything that can be written down. Arrays
+/// (given starts, noise, guesses) and schedules of your own are given to the problem that is made of it.
 ///
 /// ```
 /// use piadm::problem::ProblemSpec;

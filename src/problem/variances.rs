@@ -1,4 +1,4 @@
-//! How much the elements of the data vary: slopes element by element.
+//! Variances of the elements of the data, from which every element gets its own slope.
 
 use crate::backend::Real;
 use crate::error::{Error, Result};
@@ -6,14 +6,16 @@ use crate::schedule::Level;
 use crate::score::Prediction;
 use ndarray::{ArrayView2, Axis};
 
-/// Variances of the data, element by element, given or measured: with them ([`Problem::variances`](crate::Problem::variances)) the
-/// slopes of [`Linearisation::Gaussian`](crate::Linearisation::Gaussian) are those of every element.
+/// Variances of the data per element, given or measured. With them
+/// ([`Problem::variances`](crate::Problem::variances)),
+/// [`Linearisation::Gaussian`](crate::sampler::Linearisation::Gaussian) uses a slope of its own for every element.
 ///
-/// They decide how many rounds a run takes, not what it returns. They help where elements differ by orders of magnitude and hardly
-/// depend on each other; pixels of images are not of that kind (docs/numerics.md).
+/// They affect the number of rounds, not the result. They help if elements differ by orders of magnitude and hardly
+/// depend on each other; the pixels of images are not of that kind (docs/numerics.md).
 ///
 /// ```
-/// use piadm::{problem::Variances, sampler::Linearisation, Cpu, Grid, Ou, Picard, Prediction, Problem, Sampler, Scheme, Sequential, score_fn};
+/// use piadm::{problem::Variances, sampler::Linearisation, Cpu, Grid, Ou, Picard};
+/// use piadm::{Prediction, Problem, Sampler, Scheme, Sequential, score_fn};
 /// // data N(0, v) with v = 0.01, 1, 100: the score of x_t is -x / (alpha^2 v + sigma^2)
 /// let spread = [0.01, 1.0, 100.0];
 /// let mut score = score_fn::<f64>(Prediction::Score, |x, rows, mut out| {
@@ -42,10 +44,10 @@ pub struct Variances {
 }
 
 impl Variances {
-    /// Given variances, one an element.
+    /// Given variances, one per element.
     ///
     /// # Errors
-    /// [`Error::Setting`] unless all are finite and at least 0, and one is above 0.
+    /// [`Error::Setting`] unless all are finite and at least 0, and at least one is above 0.
     pub fn new(values: Vec<f64>) -> Result<Self> {
         let what = "variances of the data";
         if let Some(bad) = values.iter().find(|v| !(**v >= 0.0 && v.is_finite())) {
@@ -59,7 +61,7 @@ impl Variances {
         Ok(Variances { values, mean })
     }
 
-    /// The variances of each column of `rows`, such as the samples of a short run or a set of training data.
+    /// The variance of each column of `rows`, for example of the samples of a short run or of training data.
     ///
     /// # Errors
     /// [`Error::Shape`] for fewer than two rows; otherwise as [`new`](Variances::new).
@@ -76,7 +78,7 @@ impl Variances {
         Variances::new(rows.axis_iter(Axis(1)).map(variance).collect())
     }
 
-    /// One an element.
+    /// The variances, one per element.
     pub fn values(&self) -> &[f64] {
         &self.values
     }
@@ -86,7 +88,7 @@ impl Variances {
         self.mean
     }
 
-    /// In units of their mean: no number format overflows.
+    /// In units of their mean, so that no number format overflows.
     pub(crate) fn relative<T: Real>(&self) -> Vec<T> {
         self.values.iter().map(|v| T::of(v / self.mean)).collect()
     }
@@ -105,8 +107,8 @@ impl From<Variances> for Vec<f64> {
     }
 }
 
-/// A slope of its own for every element: the change is passed on by `rest + gain * v / (v + shift)`, v the element's variance in units of
-/// the mean.
+/// Slopes that differ from element to element: a change is passed on by the factor `rest + gain * v / (v + shift)`,
+/// where v is the element's variance in units of the mean.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Split {
     pub rest: f64,
@@ -115,7 +117,7 @@ pub(crate) struct Split {
 }
 
 impl Split {
-    /// W = a + b J for the slope J of Gaussian data of this mean variance. With J = (v / (v + shift) / alpha - p) / q.
+    /// W = a + b J for the slope J of Gaussian data with this mean variance, J = (v / (v + shift) / alpha - p) / q.
     pub fn new(prediction: Prediction, level: &Level, (a, b): (f64, f64), variance: f64) -> Self {
         let (alpha, sigma) = (level.alpha, level.sigma);
         let (p, q) = prediction.data_map(alpha, sigma);

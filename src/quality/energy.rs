@@ -5,20 +5,20 @@ use crate::backend::Real;
 use crate::error::Result;
 use ndarray::ArrayView2;
 
-/// Elements of the rows that stay in cache while another group passes by.
+/// Elements of the block of rows that stays in cache while the rows of another group are read.
 const BLOCK: usize = 1 << 12;
 
 /// The energy distance of two sets of samples, 2 E|X - Y| - E|X - X'| - E|Y - Y'| with Euclidean norms.
 ///
-/// It is 0 for equal laws and positive otherwise (Székely and Rizzo, "Energy statistics: a class of statistics based on
-/// distances", J. Statist. Plann. Inference 143, 2013), and has the unit of the samples; some authors call its root the
-/// distance. The estimate has no bias,
+/// It is 0 for equal laws and positive otherwise (Székely and Rizzo, "Energy statistics: a class of statistics
+/// based on distances", J. Statist. Plann. Inference 143, 2013). It has the unit of the samples; some authors call
+/// its square root the distance. The estimate is unbiased,
 ///
 /// $$\frac{2}{nm} \sum_{ij} |x_i - y_j| - \frac{1}{n(n-1)} \sum_{i \ne j} |x_i - x_j| - \frac{1}{m(m-1)} \sum_{i \ne
 /// j} |y_i - y_j| ,$$
 ///
-/// and so can be negative. The error is that of the [jackknife](crate::quality#sampling-error). The cost is that of (n m
-/// + n^2/2 + m^2/2) distances.
+/// and so can be negative. The error is that of the [jackknife](crate::quality#sampling-error). The cost is that of
+/// (n m + n^2/2 + m^2/2) distances.
 ///
 /// ```
 /// use piadm::{ndarray::array, quality::energy_distance, score::Mixture};
@@ -44,7 +44,7 @@ pub fn energy_distance<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> R
     estimate(replicates.all, replicates.variance())
 }
 
-/// How many rows are left without a group.
+/// Number of rows outside a group.
 fn rows(set: &Set, without: Option<usize>) -> f64 {
     (set.len() - without.map_or(0, |k| set.size(k))) as f64
 }
@@ -62,7 +62,7 @@ impl Table {
         Table { groups, sums }
     }
 
-    /// Both orders of every pair, computed once.
+    /// Both orders of every pair of groups, computed once.
     fn within(x: &Set) -> Self {
         let groups = x.groups;
         let pairs: Vec<(usize, usize)> = (0..groups).flat_map(|k| (0..=k).map(move |l| (k, l))).collect();
@@ -77,7 +77,7 @@ impl Table {
         Table { groups, sums }
     }
 
-    /// The sum over all pairs outside a group.
+    /// The sum over all pairs of rows, leaving out a group.
     fn sum(&self, without: Option<usize>) -> f64 {
         let kept = |k: usize| Some(k) != without;
         let row = |row: &[f64]| (0..).zip(row).filter(|(l, _)| kept(*l)).map(|(_, s)| s).sum::<f64>();

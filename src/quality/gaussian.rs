@@ -1,4 +1,4 @@
-//! Measures made of first and second moments.
+//! Measures based on first and second moments.
 
 use super::nuclear::{cholesky, overlap};
 use super::{Estimate, GROUPS, Replicates, Set, check_size, estimate, map, two_sets};
@@ -16,13 +16,13 @@ const SYMMETRY: f64 = 1e-6;
 /// \Sigma_x^{1/2})^{1/2} \right)$$
 ///
 /// with full covariances (divisor n - 1), for up to a few hundred coordinates (Dowson and Landau, "The Fréchet
-/// distance between multivariate normal distributions", J. Multivariate Anal. 12, 1982; of images in features of a
-/// network: Heusel et al., FID, [arXiv 1706.08500](https://arxiv.org/abs/1706.08500)). Unit: that of the samples,
-/// squared.
+/// distance between multivariate normal distributions", J. Multivariate Anal. 12, 1982; for images in the features
+/// of a network: Heusel et al., FID, [arXiv 1706.08500](https://arxiv.org/abs/1706.08500)). Its unit is that of the
+/// samples, squared.
 ///
-/// Fitted covariances make the plain formula too large by about dim^2 / n; the
-/// [jackknife](crate::quality#sampling-error) takes the order 1/n out, which needs n well above dim. The cost is
-/// (n + m) dim^2 for the moments and 21 singular value problems of size dim (one-sided Jacobi).
+/// With fitted covariances the plain formula is too large by about dim^2 / n. The
+/// [jackknife](crate::quality#sampling-error) removes the bias of order 1/n, which needs n well above dim. The cost
+/// is (n + m) dim^2 for the moments and 21 singular value problems of size dim (one-sided Jacobi).
 ///
 /// ```
 /// use piadm::{ndarray::array, quality::frechet, score::Mixture};
@@ -35,9 +35,9 @@ const SYMMETRY: f64 = 1e-6;
 /// ```
 ///
 /// # Errors
-/// [`Error::Shape`] if the sets have different numbers of columns, no column or fewer than 4 rows; [`Error::Setting`]
-/// if a sample is not finite or the result overflows; [`Error::TooLarge`] or [`Error::OutOfMemory`] if 20 matrices of
-/// dim^2 numbers cannot be had.
+/// [`Error::Shape`] if the sets have different numbers of columns, no column or fewer than 4 rows;
+/// [`Error::Setting`] if a sample is not finite or the result overflows; [`Error::TooLarge`] or
+/// [`Error::OutOfMemory`] if 20 matrices of dim^2 numbers cannot be allocated.
 pub fn frechet<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> Result<Estimate> {
     let (x, y) = two_sets(x, y)?;
     let (x, y) = (Moments::new(x, true)?, Moments::new(y, true)?);
@@ -52,8 +52,8 @@ pub fn frechet<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> Result<Es
 /// The squared Fréchet distance of Gaussians with independent coordinates fitted to two sets of samples, the sum over
 /// coordinates of (mu_x - mu_y)^2 + (s_x - s_y)^2 with standard deviations s.
 ///
-/// As [`frechet`] with the off-diagonal covariances set to 0: for any dimension, blind to correlations. The cost is
-/// (n + m) dim.
+/// As [`frechet`] with the off-diagonal covariances set to 0: it works in any dimension but is blind to
+/// correlations. The cost is (n + m) dim.
 ///
 /// ```
 /// use piadm::{ndarray::array, quality::frechet_diagonal, score::Mixture};
@@ -94,8 +94,9 @@ pub fn frechet_diagonal<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> 
 /// ```
 ///
 /// # Errors
-/// [`Error::Shape`] if the means are empty or the shapes do not fit; [`Error::Setting`] if a number is not finite, the
-/// result overflows or a covariance is not symmetric and positive semidefinite (to 1e-6 of the deviations).
+/// [`Error::Shape`] if the means are empty or the shapes do not match; [`Error::Setting`] if a number is not
+/// finite, the result overflows or a covariance is not symmetric and positive semidefinite (to 1e-6 of the
+/// deviations).
 pub fn frechet_exact(
     x: (ArrayView1<'_, f64>, ArrayView2<'_, f64>),
     y: (ArrayView1<'_, f64>, ArrayView2<'_, f64>),
@@ -116,7 +117,7 @@ pub fn frechet_exact(
         let deviation = covariance.diag().mapv(|v| v.abs().sqrt());
         let scale = deviation.iter().flat_map(|a| deviation.iter().map(move |b| a * b));
         let product = l.dot(&l.t());
-        // NaN must not pass
+        // written so that NaN does not pass
         let fits = |found: &f64, product: &f64, scale: f64| (found - product).abs() <= SYMMETRY * scale;
         let wrong = covariance.indexed_iter().zip(&product).zip(scale).find(|((c, p), s)| !fits(c.1, p, *s));
         match wrong {
@@ -131,7 +132,7 @@ pub fn frechet_exact(
     let (a, b) = (factor("covariance of x", x.1)?, factor("covariance of y", y.1)?);
     let shift = square_norm(&(&x.0 - &y.0));
     let spread = x.1.diag().sum() + y.1.diag().sum() - 2.0 * overlap(&a, &b);
-    // rounding can make it negative
+    // rounding can make the spread negative
     estimate(shift + spread.max(0.0), 0.0).map(|e| e.value)
 }
 
@@ -141,9 +142,9 @@ pub fn frechet_exact(
 /// $$\frac{1}{2 \dim} \sum_i \left( \frac{v_i + (m_i - \text{mean}_i)^2}{\text{variance}_i} - 1 - \ln
 /// \frac{v_i}{\text{variance}_i} \right)$$
 ///
-/// in nats a coordinate (S. Kullback, "Information Theory and Statistics", Wiley 1959, chapter 9, for each coordinate by
-/// itself). It is blind to correlations and to all but two moments, and for coordinates that are independent and
-/// Gaussian it is the divergence of the laws divided by dim. Value and error are those of the
+/// in nats per coordinate (S. Kullback, "Information Theory and Statistics", Wiley 1959, chapter 9, applied to each
+/// coordinate separately). It is blind to correlations and to all moments but two; for coordinates that are
+/// independent and Gaussian it is the divergence of the laws divided by dim. Value and error are those of the
 /// [jackknife](crate::quality#sampling-error); the plain formula is too large by about 1/n. The cost is n dim.
 ///
 /// ```
@@ -156,9 +157,9 @@ pub fn frechet_exact(
 /// ```
 ///
 /// # Errors
-/// [`Error::Shape`] if the lengths do not fit, or if there is no column or fewer than 4 rows; [`Error::Setting`] if a
-/// number is not finite, a variance is not positive, a coordinate has the same value in all samples (or in all but one
-/// group: the divergence is infinite), or the result overflows.
+/// [`Error::Shape`] if the lengths do not match, or if there is no column or fewer than 4 rows; [`Error::Setting`]
+/// if a number is not finite, a variance is not positive, a coordinate has the same value in all samples (or in all
+/// but one group: the divergence is then infinite), or the result overflows.
 pub fn gaussian_kl<T: Real>(
     x: ArrayView2<'_, T>,
     mean: ArrayView1<'_, f64>,
@@ -187,7 +188,7 @@ pub fn gaussian_kl<T: Real>(
     estimate(replicates.unbiased(), replicates.variance())
 }
 
-/// Refuses a vector of another length and numbers that are not finite.
+/// Rejects a vector of the wrong length and numbers that are not finite.
 fn check_length(what: &'static str, x: ArrayView1<'_, f64>, dim: usize) -> Result<()> {
     if x.len() != dim {
         return Err(Error::Shape { what, found: vec![x.len()], expected: vec![dim] });
@@ -199,14 +200,14 @@ fn square_norm(x: &Array1<f64>) -> f64 {
     x.iter().fold(0.0, |sum, x| sum + x * x)
 }
 
-/// Sums of the rows of every group and of their products, relative to the mean of the set: the moments of what is left
-/// without a group are sums of these, without cancellation.
+/// Sums of the rows of every group and of their products, relative to the mean of the set. The moments of all rows
+/// outside a group are sums of these, without cancellation.
 struct Moments {
     centre: Array1<f64>,
     counts: Vec<f64>,
-    /// One row a group.
+    /// One row per group.
     sums: Array2<f64>,
-    /// One row a group: the squares of the coordinates, or all products a_i a_j with j <= i in a matrix.
+    /// One row per group: the squares of the coordinates, or all products a_i a_j with j <= i in a matrix.
     products: Array2<f64>,
 }
 

@@ -6,23 +6,26 @@
 //! | [`sliced_wasserstein`] | two sets | any difference of the laws | p n (dim + 20) |
 //! | [`frechet`], [`frechet_diagonal`], [`frechet_exact`] | two sets, two Gaussians | differences of mean and covariance | n dim^2 + 20 dim^3; n dim; dim^3 |
 //! | [`gaussian_kl`] | a set, a mean and a variance | differences of a coordinate's mean and variance | n dim |
-//! | [`mode_occupancy`] | a set, a [`Mixture`](crate::Mixture) | lost or misweighted modes, strays | n modes dim |
+//! | [`mode_occupancy`] | a set, a [`Mixture`](crate::score::Mixture) | lost or misweighted modes, strays | n modes dim |
 //!
-//! Sets are `ArrayView2<T>`, one sample a row, f32 or f64; everything is computed in f64. Distances are the **squared**
-//! ones: their estimates have no bias (the energy distance) or none of order 1/n (the others, by the jackknife), so for
-//! equal laws they scatter around 0 on both sides, and a value far above its error is a difference.
+//! Sets are `ArrayView2<T>` with one sample per row, f32 or f64; everything is computed in f64. Distances are
+//! **squared**: their estimates have no bias (the energy distance) or none of order 1/n (the others, by the
+//! jackknife). For equal laws they therefore scatter around 0 on both sides, and a value far above its error means
+//! that the laws differ.
 //!
 //! # Sampling error
-//! The jackknife with g = 20 groups (fewer for sets of fewer rows; Efron and Stein, "The jackknife estimate of
-//! variance", Ann. Statist. 9, 1981). With t the statistic of all rows and t_k that without group k of each set,
+//! Errors come from the jackknife with g = 20 groups (fewer for sets with fewer rows; Efron and Stein, "The
+//! jackknife estimate of variance", Ann. Statist. 9, 1981). With t the statistic of all rows and t_k the statistic
+//! without group k of each set,
 //!
 //! $$\text{value} = g\,t - (g - 1)\,\bar t, \qquad \text{error}^2 = \frac{g-1}{g} \sum_k (t_k - \bar t)^2 .$$
 //!
-//! Rows must be independent, those of one set also of those of the other; which row belongs to which group is a fixed pseudo-random choice, so sets sorted by class
-//! do no harm. The error is itself known to about 1/sqrt(2 (g - 1)) = 16 %. Where the laws are equal the first-order
-//! term of the distances vanishes, and the error comes out larger than the true one by sqrt(2): it errs on the safe
-//! side. The same sets give the same bits on every machine and with every number of threads; another order of rows
-//! gives other groups, so it changes errors, and values by a fraction of their error.
+//! Rows must be independent, within a set and between the two sets. Rows are assigned to groups by a fixed
+//! pseudo-random choice, so sets sorted by class do no harm. The error itself is known to about
+//! 1/sqrt(2 (g - 1)) = 16 %. If the laws are equal, the first-order term of the distances vanishes and the estimated
+//! error exceeds the true one by a factor of sqrt(2): it errs on the safe side. The same sets give the same bits on
+//! every machine and with any number of threads. Reordering the rows changes the groups, and so changes errors, and
+//! values by a fraction of their error.
 //!
 //! ```
 //! use piadm::{ndarray::array, score::Mixture, quality};
@@ -55,11 +58,11 @@ use crate::error::{Error, Result};
 use crate::noise::philox4x32_10;
 use ndarray::{Array2, ArrayView2};
 
-/// Groups of the jackknife.
+/// Number of groups of the jackknife.
 const GROUPS: usize = 20;
-/// Rows below which a statistic without a group is not defined.
+/// Below this many rows a statistic without one group is not defined.
 const MIN_ROWS: usize = 4;
-/// Partial sums of a long sum: independent of each other, so that they fill a vector register.
+/// Number of independent partial sums of a long sum: enough to fill a vector register.
 const LANES: usize = 8;
 
 /// A number estimated from samples.
@@ -83,15 +86,16 @@ impl std::fmt::Display for Estimate {
     }
 }
 
-/// Samples in f64, in the order of their groups.
+/// Samples in f64, sorted by group.
 struct Set {
     rows: Array2<f64>,
     groups: usize,
 }
 
 impl Set {
-    /// Copies samples, `name` in errors, and deals them into groups. Every set has a deal of its own: if row i of two
-    /// sorted sets went to the same group, what the sets lack without it would cancel.
+    /// Copies samples, called `name` in errors, and deals them into groups. Every set has its own deal: if row i of
+    /// two sorted sets went to the same group, leaving out a group would remove the same part of both, and the
+    /// effects would cancel.
     fn new<T: Real>(name: &'static str, x: ArrayView2<'_, T>, groups: usize, deal: u32) -> Result<Self> {
         check_finite(name, x)?;
         let mut rows = Cpu::<f64>::new().alloc("samples of a quality measure", x.nrows(), x.ncols(), 0.0)?;
@@ -112,19 +116,19 @@ impl Set {
         self.rows.ncols()
     }
 
-    /// The elements of a group's rows, one row after another.
+    /// The elements of a group's rows, row after row.
     fn group(&self, k: usize) -> &[f64] {
         let start = |k: usize| (self.len() * k / self.groups) * self.dim();
         self.rows.as_slice().and_then(|all| all.get(start(k)..start(k + 1))).unwrap_or(&[])
     }
 
-    /// How many rows a group has.
+    /// Number of rows in a group.
     fn size(&self, k: usize) -> usize {
         self.group(k).len() / self.dim()
     }
 }
 
-/// Two sets to be compared, with as many groups each.
+/// Two sets to compare, with the same number of groups.
 fn two_sets<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> Result<(Set, Set)> {
     check_size("x", x)?;
     if y.ncols() != x.ncols() {
@@ -135,7 +139,7 @@ fn two_sets<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> Result<(Set,
     Ok((Set::new("x", x, groups, 0)?, Set::new("y", y, groups, 1)?))
 }
 
-/// Refuses sets without coordinates or with too few rows.
+/// Rejects sets without coordinates or with too few rows.
 fn check_size<T>(what: &'static str, x: ArrayView2<'_, T>) -> Result<()> {
     let (rows, dim) = x.dim();
     if rows < MIN_ROWS || dim == 0 {
@@ -144,7 +148,7 @@ fn check_size<T>(what: &'static str, x: ArrayView2<'_, T>) -> Result<()> {
     Ok(())
 }
 
-/// Refuses NaN and infinities.
+/// Rejects NaN and infinities.
 fn check_finite<T: Real>(name: &'static str, x: ArrayView2<'_, T>) -> Result<()> {
     let wrong = x.indexed_iter().find(|(_, v)| !v.is_finite());
     wrong.map_or(Ok(()), |((row, column), v)| {
@@ -152,14 +156,14 @@ fn check_finite<T: Real>(name: &'static str, x: ArrayView2<'_, T>) -> Result<()>
     })
 }
 
-/// A statistic of all rows and, without one group each, of the others.
+/// A statistic of all rows, and of the rows outside each group.
 struct Replicates {
     all: f64,
     without: Vec<f64>,
 }
 
 impl Replicates {
-    /// Evaluates a statistic of all rows (`None`) and of those outside a group.
+    /// Evaluates a statistic of all rows (`None`) and of those outside each group.
     fn of(groups: usize, statistic: impl Fn(Option<usize>) -> f64 + Sync + Send) -> Self {
         let mut values = map(groups + 1, |k| statistic(k.checked_sub(1)));
         let without = values.split_off(1);
@@ -170,7 +174,7 @@ impl Replicates {
         self.without.iter().sum::<f64>() / self.without.len() as f64
     }
 
-    /// The statistic freed of its bias of order 1/n (Quenouille).
+    /// The statistic without its bias of order 1/n (Quenouille).
     fn unbiased(&self) -> f64 {
         let g = self.without.len() as f64;
         g * self.all - (g - 1.0) * self.mean()
@@ -183,7 +187,7 @@ impl Replicates {
     }
 }
 
-/// An estimate, if the numbers it was made of did not overflow.
+/// An estimate, unless the numbers behind it overflowed.
 fn estimate(value: f64, variance: f64) -> Result<Estimate> {
     let error = variance.sqrt();
     if value.is_finite() && error.is_finite() {
@@ -193,7 +197,7 @@ fn estimate(value: f64, variance: f64) -> Result<Estimate> {
     }
 }
 
-/// `f(0), ..., f(n - 1)`, in parallel where the crate is built so.
+/// `f(0), ..., f(n - 1)`, in parallel with the feature `rayon`.
 fn map<R: Send>(n: usize, f: impl Fn(usize) -> R + Sync + Send) -> Vec<R> {
     #[cfg(feature = "rayon")]
     {
@@ -206,7 +210,7 @@ fn map<R: Send>(n: usize, f: impl Fn(usize) -> R + Sync + Send) -> Vec<R> {
     }
 }
 
-/// Sum of `f(a_i, b_i)`, in an order that depends on the length alone.
+/// Sum of `f(a_i, b_i)`, in an order that depends only on the length.
 #[inline(always)]
 fn sum_pairs(a: &[f64], b: &[f64], f: impl Fn(f64, f64) -> f64) -> f64 {
     let mut lanes = [0.0; LANES];

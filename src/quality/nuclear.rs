@@ -1,16 +1,18 @@
-//! The overlap of two covariances, tr (A^1/2 B A^1/2)^1/2, without a square root of a matrix.
+//! The overlap of two covariances, tr (A^1/2 B A^1/2)^1/2, without a matrix square root.
 
 use super::sum_pairs;
 use ndarray::{Array2, ArrayView2, Axis, Slice};
 
-/// A pivot below this part of its diagonal element is rounding: the coordinate depends on those before it.
+/// A pivot below this fraction of its diagonal element is rounding error: the coordinate depends on those before
+/// it.
 const PIVOT: f64 = 1e-13;
-/// Cosine between two rows below which they count as orthogonal; the sum of the norms errs by its square.
+/// Rows whose cosine is below this count as orthogonal; the error of the sum of the norms is of the order of its
+/// square.
 const COSINE: f64 = 1e-9;
-/// Sweeps of rotations; ten are many.
+/// Maximum number of sweeps of rotations; usually fewer than ten are needed.
 const SWEEPS: usize = 60;
 
-/// The lower triangle L with A = L L^T of a positive semidefinite A, of which the lower triangle is read.
+/// The lower triangle L with A = L L^T for a positive semidefinite A, of which only the lower triangle is read.
 ///
 /// A dependent coordinate has a column of zeros, which leaves an error of the order of 1e-7 of its deviation.
 pub(super) fn cholesky(a: ArrayView2<'_, f64>) -> Array2<f64> {
@@ -58,7 +60,7 @@ pub(super) fn overlap(a: &Array2<f64>, b: &Array2<f64>) -> f64 {
     squares.iter().map(|s| s.max(0.0).sqrt()).sum()
 }
 
-/// Rotates every pair of rows once; whether any was not orthogonal. `squares` follow.
+/// Rotates every pair of rows once and returns whether any pair was not orthogonal. `squares` are updated.
 fn sweep(rows: &mut Array2<f64>, squares: &mut [f64]) -> bool {
     let n = rows.nrows();
     let mut turned = false;

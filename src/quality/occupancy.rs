@@ -1,4 +1,4 @@
-//! How samples spread over the modes of a mixture.
+//! How samples are distributed over the modes of a mixture.
 
 use super::{Estimate, check_finite, map};
 use crate::backend::Real;
@@ -7,7 +7,7 @@ use crate::portable::ln_f64;
 use crate::score::Mixture;
 use ndarray::{ArrayView1, ArrayView2};
 
-/// The parts of a set of samples that belong to each mode and to none; they add up to 1.
+/// The fractions of a set of samples that belong to each mode and to none; they add up to 1.
 ///
 /// ```
 /// # use piadm::{ndarray::array, quality::mode_occupancy, score::Mixture};
@@ -19,23 +19,23 @@ use ndarray::{ArrayView1, ArrayView2};
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Occupancy {
-    /// The part of every mode, in the mixture's order.
+    /// The fraction in every mode, in the mixture's order.
     pub modes: Vec<Estimate>,
-    /// The part that is far from every mode.
+    /// The fraction that is far from every mode.
     pub outside: Estimate,
 }
 
 /// Counts the samples of each mode of a mixture.
 ///
-/// A sample belongs to the mode k of the largest posterior w_k N(x; m_k, s_k^2 I), the first of equal ones, unless it
-/// is farther than `radius` standard deviations from every mode: unless |x - m_k| > radius s_k sqrt(dim) for all k.
-/// The factor sqrt(dim) makes a radius mean the same in every dimension: samples of a mode have |x - m_k| close to s_k
-/// sqrt(dim) where dim is large. In one dimension radius 5 calls 6e-7 of a mode's samples outside; in 100 dimensions
-/// radius 1.5 calls fewer. An infinite radius leaves nothing outside.
+/// A sample belongs to the mode k with the largest posterior w_k N(x; m_k, s_k^2 I), the first one in a tie, unless
+/// it is farther than `radius` standard deviations from every mode: |x - m_k| > radius s_k sqrt(dim) for all k. The
+/// factor sqrt(dim) gives a radius the same meaning in every dimension: in high dimension the samples of a mode
+/// have |x - m_k| close to s_k sqrt(dim). In one dimension radius 5 puts 6e-7 of a mode's samples outside; in 100
+/// dimensions radius 1.5 puts fewer outside. An infinite radius leaves nothing outside.
 ///
-/// Where modes overlap, the part of a mode differs from its weight for exact samples too: compare with exact samples
-/// there. Errors are binomial, sqrt(p (1 - p) / n) with Laplace's p = (count + 1) / (n + 2), so that a mode without
-/// samples has an error, about 1/n, too. The cost is n modes dim.
+/// Where modes overlap, the fraction in a mode differs from its weight even for exact samples, so compare with
+/// exact samples there. Errors are binomial, sqrt(p (1 - p) / n) with Laplace's p = (count + 1) / (n + 2), so that
+/// a mode without samples also has an error, about 1/n. The cost is n modes dim.
 ///
 /// ```
 /// # use piadm::{ndarray::array, quality::mode_occupancy, score::Mixture};
@@ -49,9 +49,9 @@ pub struct Occupancy {
 /// ```
 ///
 /// # Errors
-/// [`Error::Shape`] if there is no sample or the samples have another dimension than the mixture; [`Error::Setting`] if
-/// the radius is not positive, a sample is not finite or a mode is a point (its standard deviation, or the square of
-/// it, is 0): then there is no posterior.
+/// [`Error::Shape`] if there is no sample or the samples and the mixture have different dimensions;
+/// [`Error::Setting`] if the radius is not positive, a sample is not finite, or a mode is a point (its standard
+/// deviation or its variance is 0), for which there is no posterior.
 pub fn mode_occupancy<T: Real>(x: ArrayView2<'_, T>, mixture: &Mixture, radius: f64) -> Result<Occupancy> {
     if x.nrows() == 0 || x.ncols() != mixture.dim() {
         return Err(Error::Shape {
@@ -92,13 +92,13 @@ struct Mode<'a> {
     log_weight: f64,
 }
 
-/// The mode of a sample, if it is near any.
+/// The mode of a sample, unless it is far from all modes.
 fn nearest<T: Real>(x: ArrayView1<'_, T>, modes: &[Mode<'_>], radius: f64) -> Option<usize> {
     let limit = radius * (x.len() as f64).sqrt();
     let mut near = false;
     let mut best = (f64::NEG_INFINITY, None);
     for (k, mode) in modes.iter().enumerate() {
-        // in units of the deviation, so that the squares do not overflow before they must
+        // in units of the deviation, so that squares do not overflow unnecessarily
         let square = x.iter().zip(&mode.mean).fold(0.0, |sum, (x, m)| {
             let e = (x.wide() - m) / mode.std;
             sum + e * e
@@ -112,7 +112,7 @@ fn nearest<T: Real>(x: ArrayView1<'_, T>, modes: &[Mode<'_>], radius: f64) -> Op
     best.1.filter(|_| near)
 }
 
-/// A part of n with its binomial error.
+/// A fraction of n with its binomial error.
 fn fraction(count: usize, n: usize) -> Estimate {
     let (count, n) = (count as f64, n as f64);
     let p = (count + 1.0) / (n + 2.0);

@@ -11,14 +11,16 @@ use ndarray::ArrayView2;
 ///
 /// $$SW_2^2 = E_u \int_0^1 \left( F_{u \cdot x}^{-1}(q) - F_{u \cdot y}^{-1}(q) \right)^2 dq$$
 ///
-/// (Bonneel, Rabin, Peyré, Pfister, "Sliced and Radon Wasserstein barycenters of measures", J. Math. Imaging Vision 51,
-/// 2015). A translation by a has SW_2^2 = |a|^2 / dim. One-dimensional distances are exact, of sets of equal or of
-/// different sizes; the directions are `projections` normalised rows of addressed noise, a pure function of the seed.
+/// (Bonneel, Rabin, Peyré, Pfister, "Sliced and Radon Wasserstein barycenters of measures", J. Math. Imaging Vision
+/// 51, 2015). A translation by a has SW_2^2 = |a|^2 / dim. One-dimensional distances are exact, for sets of equal
+/// or different sizes. The directions are `projections` normalised rows of addressed noise, a pure function of the
+/// seed.
 ///
-/// The [jackknife](crate::quality#sampling-error) takes the bias of order 1/n out of the value, so it can be negative;
-/// what remains is a small part of the error. The error holds both the finite sets and the finite number of directions. For laws with gaps between their modes the
-/// one-dimensional distance has a kink at equality; there the value stays positive, by about one error.
-/// The cost is `projections` times (n + m) dim for the projections, a sort, and 21 passes over sorted numbers.
+/// The [jackknife](crate::quality#sampling-error) removes the bias of order 1/n from the value, which can therefore
+/// be negative; the remaining bias is a small fraction of the error. The error covers both the finite sets and the
+/// finite number of directions. For laws with gaps between their modes the one-dimensional distance has a kink at
+/// equality; there the value stays positive, by about one error. The cost is `projections` times (n + m) dim for
+/// the projections, a sort, and 21 passes over sorted numbers.
 ///
 /// ```
 /// use piadm::{ndarray::array, quality::sliced_wasserstein, score::Mixture};
@@ -62,7 +64,8 @@ pub fn sliced_wasserstein<T: Real>(
         without: (0..groups).map(|k| mean(&|s| s.without.get(k).copied().unwrap_or(0.0))).collect(),
     };
     let value = total.unbiased();
-    // directions scatter by what they measure and by the noise of the sets, which is in the variance of the total
+    // directions scatter both by what they measure and by the noise of the sets; the latter is part of the total's
+    // variance
     let scatter = mean(&|s| (s.unbiased() - value) * (s.unbiased() - value)) * p / (p - 1.0);
     let between = (scatter - mean(&Replicates::variance)).max(0.0);
     estimate(value, total.variance() + between / p)
@@ -76,7 +79,8 @@ fn project(set: &Set, direction: &[f64]) -> Vec<(f64, usize)> {
     all
 }
 
-/// The squared Wasserstein distance of sorted numbers outside a group: the two quantile functions are walked together.
+/// The squared Wasserstein distance of sorted numbers outside a group, found by traversing both quantile functions
+/// together.
 fn wasserstein(a: &[(f64, usize)], b: &[(f64, usize)], without: Option<usize>) -> f64 {
     let kept = |all: &[(f64, usize)]| all.iter().filter(|(_, k)| Some(*k) != without).count() as u64;
     let (n, m) = (kept(a), kept(b));
@@ -107,7 +111,7 @@ fn wasserstein(a: &[(f64, usize)], b: &[(f64, usize)], without: Option<usize>) -
 mod tests {
     use super::wasserstein;
 
-    /// Both sets repeated to a common length and compared rank by rank.
+    /// Repeats both sets to a common length and compares them rank by rank.
     fn by_repetition(a: &[f64], b: &[f64]) -> f64 {
         let repeat = |x: &[f64], times: usize| {
             let mut all = x.repeat(times);

@@ -8,14 +8,14 @@ use crate::score::ScoreFn;
 
 /// Turns a problem and a score into samples. Usable as `dyn Sampler<B>`.
 ///
-/// Every sampler gives the same trajectory up to its tolerance: a tolerance of zero gives the bits of [`Sequential`](crate::Sequential), for a
-/// score whose row results do not depend on the other rows.
+/// Every sampler gives the same trajectory up to its tolerance: a tolerance of zero gives the bits of
+/// [`Sequential`](crate::Sequential), for a score whose row results do not depend on the other rows.
 pub trait Sampler<B: Backend>: Send + Sync {
     /// Samples, telling `observer` about every round.
     ///
     /// # Errors
-    /// Bad settings, a failing score, numbers that are not finite, no convergence: see [`Error`](crate::Error). What was
-    /// delivered to [`Observer::on_sample`] before an error remains valid.
+    /// Bad settings, a failing score, numbers that are not finite, no convergence: see [`Error`](crate::Error). What
+    /// was delivered to [`Observer::on_sample`] before an error remains valid.
     fn run(
         &self,
         problem: &Problem<B>,

@@ -23,29 +23,35 @@ use ndarray::Axis;
 
 /// Parareal iterations over blocks of steps: SRDS (Selvam, Merchant, Ermon, arXiv 2412.08292).
 ///
-/// M steps are cut into N blocks. From the start x_n of block n, F takes the block's steps one after another and G takes one step of
-/// the same scheme across the whole block, with the noise of [`Problem::coarse`]. Iteration k + 1 is
+/// M steps are cut into N blocks. From the start x_n of block n, F takes the steps of the block one after another,
+/// and G takes one step of the same scheme across the whole block with the noise of [`Problem::coarse`]. Iteration
+/// k + 1 is
 ///
 /// $$x_{n+1}^{k+1} = F(x_n^k) + \[G(x_n^{k+1}) - G(x_n^k)\],$$
 ///
-/// after the coarse solve $x_{n+1}^0 = G(x_n^0)$. Block starts that have not moved add nothing in the bracket, so the fixed point is the
-/// sequential trajectory, bit for bit; after k iterations the first k blocks are exact, and are not evaluated again.
+/// after the coarse solve $x_{n+1}^0 = G(x_n^0)$. If the start of a block has not moved, the bracket vanishes. The
+/// fixed point is therefore the sequential trajectory, bit for bit; after k iterations the first k blocks are exact
+/// and are not evaluated again.
 ///
-/// This is the pipelined form: block n begins iteration k in round k S + n - k, with S the steps of the longest block, as soon as its
-/// start is known and while the blocks before it still run. G asks the network where F begins, so its evaluation is F's first
-/// and no round is spent on coarse solves alone: k iterations take k S + N - k rounds, and all N of them N S, which is M, as in
-/// [`Sequential`](crate::Sequential), where N divides M. Blocks of one step are taken for two. A sample stops by itself, when
-/// every block start and the last state are accepted in one iteration; what was evaluated of the next iteration by then
-/// is counted.
+/// This is the pipelined form. With S the steps of the longest block, block n begins iteration k in round k S + n -
+/// k, as soon as its start is known and while the blocks before it are still running. G evaluates the network where
+/// F begins, so its evaluation is also the first one of F, and no round is spent on coarse solves alone: k
+/// iterations take k S + N - k rounds. All N iterations take N S rounds; if N divides M this is M, as in
+/// [`Sequential`](crate::Sequential). If blocks have one step, S counts as 2. A sample stops by itself when every
+/// block start and the last state are accepted in the same iteration; rows of the next iteration that have been
+/// evaluated by then are counted.
 ///
-/// Schemes must need one evaluation a step and no memory. First guesses of the problem are not used. Memory: four pairs of
-/// states a block.
+/// Schemes must need one evaluation per step and no memory. First guesses of the problem are not used. Memory: four
+/// pairs of states per block.
 ///
 /// ```
 /// use piadm::{Acceptance, Grid, Ou, Parareal, Prediction, Problem, Sampler, Scheme, Sequential, score_fn};
 /// let grid = Grid::log_snr(100).between(8.0, 0.01);
 /// let problem = Problem::new(Ou, grid, Scheme::Ddim { eta: 0.0 }).samples(4).shape([2]).seed(1);
-/// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
+/// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| {
+///     out.zip_mut_with(&x, |o, x| *o = -x);
+///     Ok(())
+/// });
 /// let parallel = Parareal::default().sample(&problem, &mut score)?; // 10 blocks of 10 steps
 /// assert!(parallel.report.rounds < 60);
 /// let exact = Parareal::default().acceptance(Acceptance::Exact);
@@ -59,11 +65,11 @@ use ndarray::Axis;
 pub struct Parareal {
     /// N, the number of blocks; `None` (default) takes the square root of the number of steps.
     pub blocks: Option<usize>,
-    /// When a block's start, or the last state, is accepted; default an estimated error of 1e-2.
+    /// When the start of a block, or the last state, is accepted; default: at an estimated error of 1e-2.
     #[cfg_attr(feature = "serde", serde(rename = "tolerance"))]
     pub acceptance: Acceptance,
-    /// The most iterations; what they have given is then accepted as it is and the report says
-    /// [`Stop::Depth`](crate::Stop::Depth). `None` (default) allows N, which are exact.
+    /// Maximum number of iterations. The states are then accepted as they are, and the report says
+    /// [`Stop::Depth`](crate::Stop::Depth). `None` (default) allows N iterations, which give exact states.
     pub max_iterations: Option<usize>,
 }
 
@@ -73,16 +79,16 @@ setters! { Parareal, "Parareal::default()";
     max_iterations?: usize = "3",
 }
 
-/// What is kept of a sample.
+/// Bookkeeping for a sample.
 #[derive(Clone, Debug)]
 struct Track {
-    /// Iterations in which a state was not accepted.
+    /// Per iteration, whether a state was not accepted.
     failed: Vec<bool>,
-    /// Of every block's end, the last change.
+    /// Per end of a block, the last change.
     changes: Vec<f64>,
-    /// Of every iteration, the largest accepted change.
+    /// Per iteration, the largest accepted change.
     largest: Vec<f64>,
-    /// Rounds and iterations after which it was done.
+    /// The rounds and iterations that the sample took, once it is finished.
     done: Option<(usize, usize)>,
 }
 
@@ -97,7 +103,8 @@ struct Run<'p, B: Backend> {
     tracks: Vec<Track>,
 }
 
-/// Lanes of a block: two that iterations take in turns, one whose rows hold G of both, one whose first row holds its start.
+/// Lanes per block: two that alternate between iterations, one whose rows hold G of these two, and one whose first
+/// row holds the start of the block.
 const LANES: usize = 4;
 const COARSE: usize = 2;
 const START: usize = 3;
@@ -123,7 +130,7 @@ impl<B: Backend> Sampler<B> for Parareal {
         }
         let (slots, blocks) = (prepared.count(), plan.blocks());
         let lanes = slots.saturating_mul(LANES * (blocks + 1));
-        // starts are put together from three rows
+        // the start of a block is the sum of three rows
         let room = Room { lanes, evaluations: slots.saturating_mul(3 * blocks), earlier: false, history: 0 };
         let mut sizes = Sizes::new(&prepared, &[1], room)?;
         sizes.slots = lanes;
@@ -159,12 +166,12 @@ impl<B: Backend> Run<'_, B> {
         Span { slot, ring, lo, hi: (lo + 1).min(self.list.nodes().len() - 1) }
     }
 
-    /// Row of G of a block in an iteration.
+    /// The row of G for a block in an iteration.
     fn coarse_row(&self, slot: usize, block: usize, iteration: usize) -> RowRef {
         self.work.machine.layout.state(self.lane(slot, block, COARSE), iteration % 2, 0)
     }
 
-    /// Coarse noise, and all samples at their start.
+    /// Sets the coarse noise and puts all samples at their start.
     fn begin(&mut self, points: &[usize]) -> Result<()> {
         if self.coarse.has_noise() {
             let noise = self.problem.coarse_noise(points)?;
@@ -205,7 +212,7 @@ impl<B: Backend> Run<'_, B> {
                 self.work.sweep(self.prepared, piece, &Linearisation::FrozenScore, &[])?;
             }
             self.coarse_steps(&running, &active)?;
-            // the end of a block waits in its row until the next one begins
+            // the end of a block stays in its row until the next block begins
             let moves = spans.iter().zip(active.iter().cycle()).filter(|(_, p)| p.step + 1 < self.plan.len(p.block));
             let moves: Vec<Move> =
                 moves.map(|(&from, _)| Move { from, to: Span { lo: from.lo + 1, hi: from.hi + 1, ..from } }).collect();
@@ -247,7 +254,7 @@ impl<B: Backend> Run<'_, B> {
         Ok(self.work.output.into_solution())
     }
 
-    /// G of the blocks that have begun an iteration in this round.
+    /// G of the blocks that begin an iteration in this round.
     fn coarse_steps(&mut self, running: &[usize], active: &[Part]) -> Result<()> {
         let mut program = std::mem::take(&mut self.work.machine.program);
         program.clear();
@@ -256,7 +263,7 @@ impl<B: Backend> Run<'_, B> {
             for part in active.iter().filter(|part| part.step == 0) {
                 let Span { ring, lo, .. } = self.span(slot, *part);
                 let to = self.lane(slot, part.block, COARSE);
-                // a step without the network has not been evaluated, its state is where it was
+                // a step without the network has no evaluation, and its state has not changed
                 let row = self.work.evaluated.row(ring, lo);
                 let point = row.map_or(layout.state(ring, lo, 0), |row| layout.point(row, 0));
                 let rows = (point, row.map(|row| layout.output(row, 0)), layout.noise(to, 0, 0));
@@ -282,13 +289,13 @@ impl<B: Backend> Run<'_, B> {
         Err(Error::StateNotFinite { round, node, sample: self.prepared.ids()[slot] })
     }
 
-    /// Puts together the starts that are known before a round, and ends the samples that are done. Gives the largest accepted change
-    /// of these samples.
+    /// Computes the block starts that are known before a round, and ends the samples that are finished. Returns the
+    /// largest accepted change of these samples.
     fn starts(&mut self, running: &[usize], round: usize) -> Result<f64> {
         let known: Vec<Part> = self.plan.known(round).collect();
         let parts: Vec<(usize, Part)> =
             running.iter().flat_map(|slot| known.iter().map(|part| (*slot, *part))).collect();
-        // programs read states of their own lane alone, so the others are taken to where the last points were
+        // programs read only states of their own lane, so rows of other lanes are first copied over the last points
         let mut rows = Vec::new();
         let layout = self.work.machine.layout;
         let mut program = std::mem::take(&mut self.work.machine.program);
@@ -344,7 +351,7 @@ impl<B: Backend> Run<'_, B> {
         Ok(ended)
     }
 
-    /// Notes how a start has changed, and tells whether its sample is done.
+    /// Records how a start has changed, and returns whether its sample is finished.
     fn judge(&mut self, target: usize, slot: usize, part: Part, round: usize) -> bool {
         let Part { block, iteration: k, .. } = part;
         if k == 0 {

@@ -27,10 +27,11 @@ pub enum Dynamics {
 
 names! { Dynamics, "kind of dynamics"; Sde = "sde", Ode = "ode" }
 
-/// PIADM, "Accelerating Diffusion Models with Parallel Sampling: Inference at Sub-Linear Time Complexity" (arXiv 2405.15986), for data of
-/// `dim` elements and accuracy `delta`.
+/// PIADM, "Accelerating Diffusion Models with Parallel Sampling: Inference at Sub-Linear Time Complexity" (arXiv
+/// 2405.15986), for data of `dim` elements and accuracy `delta`.
 ///
-/// The paper fixes orders, not constants. All times are Ornstein-Uhlenbeck times, whatever the schedule. The defaults here are:
+/// The paper fixes orders, not constants. All times are Ornstein-Uhlenbeck times, whatever the schedule. The defaults
+/// here are:
 ///
 /// | parameter | paper | default |
 /// |---|---|---|
@@ -77,7 +78,8 @@ pub struct Piadm {
     pub depth: Option<usize>,
     /// The corrector of PIADM-ODE.
     pub correction: Option<Correction>,
-    /// Sweeps until nodes are accepted in place of a fixed depth; `depth`, where given too, is then the most sweeps a block may take.
+    /// Sweeps until nodes are accepted in place of a fixed depth; `depth`, where given too, is then the most sweeps a
+    /// block may take.
     #[cfg_attr(feature = "serde", serde(rename = "tolerance"))]
     pub acceptance: Option<Acceptance>,
 }
@@ -129,7 +131,8 @@ impl Piadm {
         }
     }
 
-    /// Samples as the recipe says, with seed 0, in f32 on the CPU. For another seed, backend or sampler take the [`recipe`](Self::recipe).
+    /// Samples as the recipe says, with seed 0, in f32 on the CPU. For another seed, backend or sampler take the
+    /// [`recipe`](Self::recipe).
     ///
     /// # Errors
     /// As [`recipe`](Self::recipe) and [`Sampler::run`](crate::Sampler::run).

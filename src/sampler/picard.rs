@@ -16,8 +16,8 @@ use crate::score::{Model, ScoreFn};
 use std::time::Instant;
 
 impl Picard {
-    /// PIADM's iteration (arXiv 2405.15986, algorithms 1 and 2) with blocks of Ornstein-Uhlenbeck length `h`, swept `depth` times, or, for
-    /// `None`, until every node of every sample changes by at most 1e-2.
+    /// PIADM's iteration (arXiv 2405.15986, algorithms 1 and 2) with blocks of Ornstein-Uhlenbeck length `h`, swept
+    /// `depth` times, or, for `None`, until every node of every sample changes by at most 1e-2.
     pub fn piadm(h: f64, depth: Option<usize>) -> Self {
         Picard {
             policy: Policy::Blocks,
@@ -33,8 +33,8 @@ impl Picard {
         }
     }
 
-    /// ParaDiGMS (arXiv 2305.16317): identity, sliding window, copied entry, the batch moves with its slowest sample; `tolerance` in
-    /// units of the posterior's standard deviation (published: 0.1 for DDPM).
+    /// ParaDiGMS (arXiv 2305.16317): identity, sliding window, copied entry, the batch moves with its slowest sample;
+    /// `tolerance` in units of the posterior's standard deviation (published: 0.1 for DDPM).
     pub fn paradigms(window: usize, tolerance: f64) -> Self {
         Picard {
             policy: Policy::Sliding,
@@ -47,8 +47,8 @@ impl Picard {
         }
     }
 
-    /// ParaTAA (arXiv 2402.09970): J = 0, triangular Anderson acceleration over `memory` sweeps (published: 2 to 3), a sliding window with
-    /// copied entry; `tolerance` bounds the change in units of the state.
+    /// ParaTAA (arXiv 2402.09970): J = 0, triangular Anderson acceleration over `memory` sweeps (published: 2 to 3), a
+    /// sliding window with copied entry; `tolerance` bounds the change in units of the state.
     pub fn parataa(window: usize, memory: usize, tolerance: f64) -> Self {
         Picard {
             policy: Policy::Sliding,
@@ -61,8 +61,9 @@ impl Picard {
         }
     }
 
-    /// The wavefront of Zhou and Sugiyama (arXiv 2412.07435): PIADM's blocks of Ornstein-Uhlenbeck length `h`, each swept `depth`
-    /// times, but without a barrier: every round begins a block, so that N blocks take N + `depth` - 1 rounds.
+    /// The wavefront of Zhou and Sugiyama (arXiv 2412.07435): PIADM's blocks of Ornstein-Uhlenbeck length `h`, each
+    /// swept `depth` times, but without a barrier: every round begins a block, so that N blocks take N + `depth` - 1
+    /// rounds.
     pub fn zhou_sugiyama(h: f64, depth: usize) -> Self {
         Picard {
             policy: Policy::Wavefront { blocks: depth },
@@ -99,8 +100,9 @@ impl<B: Backend> Sampler<B> for Picard {
 }
 
 impl<B: Backend> Problem<B> {
-    /// Bytes of memory that a parallel run takes: arrays, which depend on the window and not on the number of steps, starts and samples, lists of
-    /// nodes, and what is noted of every node of the windows. Saved states and the score's own memory come on top.
+    /// Bytes of memory that a parallel run takes: arrays, which depend on the window and not on the number of steps,
+    /// starts and samples, lists of nodes, and what is noted of every node of the windows. Saved states and the score's
+    /// own memory come on top.
     ///
     /// # Errors
     /// As the run itself, but for the lack of memory.

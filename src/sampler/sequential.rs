@@ -1,4 +1,4 @@
-//! One node after another: the reference of every parallel run.
+//! One node after another: the reference for every parallel run.
 
 use crate::backend::Backend;
 use crate::engine::iteration::linearisation::Linearisation;
@@ -13,12 +13,15 @@ use crate::problem::{Guarantee, Prepared, Problem, Solution, Stop};
 use crate::sampler::interface::Sampler;
 use crate::score::ScoreFn;
 
-/// Ordinary sampling, one evaluation of the whole batch after another. It runs the same arithmetic as the parallel samplers, which
-/// reproduce it bit for bit at a tolerance of zero.
+/// Ordinary sampling: one evaluation of the whole batch per node, one node after another. It runs the same
+/// arithmetic as the parallel samplers, which reproduce it bit for bit at a tolerance of zero.
 ///
 /// ```
 /// use piadm::{Cpu, Grid, Ou, Prediction, Problem, Sampler, Scheme, Sequential, score_fn};
-/// let mut score = score_fn::<f64>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
+/// let mut score = score_fn::<f64>(Prediction::Score, |x, _, mut out| {
+///     out.zip_mut_with(&x, |o, x| *o = -x);
+///     Ok(())
+/// });
 /// let grid = Grid::uniform(40).between(4.0, 0.1);
 /// let problem = Problem::on(Cpu::<f64>::new(), Ou, grid, Scheme::default()).samples(2).shape([3]);
 /// let solution = Sequential.sample(&problem, &mut score)?;
@@ -29,7 +32,7 @@ use crate::score::ScoreFn;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Sequential;
 
-/// Corrections vanish in a window of one node: every linearisation gives the same.
+/// Corrections vanish in a window of one node, so all linearisations give the same result.
 const ANY: Linearisation = Linearisation::FrozenScore;
 
 impl<B: Backend> Sampler<B> for Sequential {
@@ -93,7 +96,7 @@ impl<B: Backend> Sampler<B> for Sequential {
     }
 }
 
-/// All samples at their start, with windows of one node.
+/// Puts all samples at their start, with windows of one node.
 fn begin<B: Backend>(prepared: &Prepared<B>, sizes: &Sizes, work: &mut Work<B>) -> Result<(Vec<Span>, Vec<Move>)> {
     let what = "the windows of a round";
     let (mut spans, mut moves) = (reserved(what, prepared.count())?, reserved(what, prepared.count())?);

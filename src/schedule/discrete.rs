@@ -253,7 +253,8 @@ impl NoiseSchedule for Discrete {
     }
 }
 
-/// `alphas_cumprod` and log alpha of `n` entries, the latter with the data's in front, from log(alpha_i^2 / alpha_(i-1)^2).
+/// `alphas_cumprod` and log alpha of `n` entries, the latter with the data's in front, from log(alpha_i^2 /
+/// alpha_(i-1)^2).
 fn tables(n: usize, log_ratio: impl Fn(usize) -> f64) -> (Vec<f64>, Vec<f64>) {
     let mut log_alpha = Vec::with_capacity(n + 1);
     log_alpha.push(0.0);

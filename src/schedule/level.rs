@@ -29,7 +29,8 @@ impl Level {
         }
     }
 
-    /// The Ornstein-Uhlenbeck time with the same signal-to-noise ratio, log(1 + e^{-2 lambda}): PIADM measures blocks in it.
+    /// The Ornstein-Uhlenbeck time with the same signal-to-noise ratio, log(1 + e^{-2 lambda}): PIADM measures blocks
+    /// in it.
     pub fn ou_time(&self) -> f64 {
         let x = -2.0 * self.log_snr;
         if x > 40.0 { x } else { x.exp().ln_1p() }

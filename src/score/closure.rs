@@ -7,7 +7,8 @@ use ndarray::{Array, ArrayView, ArrayView2, ArrayView4, ArrayViewMut, ArrayViewM
 
 /// A score from a closure that writes its output, for scores on the CPU.
 ///
-/// The closure gets the states (rows x dim), what is known of each row, and the output to fill (rows x dim). Both arrays are in standard layout.
+/// The closure gets the states (rows x dim), what is known of each row, and the output to fill (rows x dim). Both
+/// arrays are in standard layout.
 ///
 /// ```
 /// use piadm::{Prediction, score_fn};
@@ -30,8 +31,9 @@ pub fn score_fn<T: Real>(
 
 /// A score from a closure that returns its output as an array of its own, as most networks do, for scores on the CPU.
 ///
-/// The closure gets the states (rows x dim, in standard layout) and what is known of each row. It returns an array of the same shape, or a `Result` of one
-/// whose error is [`BoxError`], so that `?` works in it. An output of another shape is an [`Error::Shape`] in the error that the score returns.
+/// The closure gets the states (rows x dim, in standard layout) and what is known of each row. It returns an array of
+/// the same shape, or a `Result` of one whose error is [`BoxError`], so that `?` works in it. An output of another
+/// shape is an [`Error::Shape`] in the error that the score returns.
 ///
 /// ```
 /// use piadm::{Prediction, score_map};
@@ -54,7 +56,8 @@ pub fn score_map<T: Real, R: IntoOutput<T, Ix2>>(
     })
 }
 
-/// The same for networks of images: the closure gets the states as \[rows, channels, height, width\] and returns its output in that shape.
+/// The same for networks of images: the closure gets the states as \[rows, channels, height, width\] and returns its
+/// output in that shape.
 ///
 /// The problem's samples must have three axes, [`Problem::shape`](crate::Problem::shape)`([channels, height, width])`.
 ///

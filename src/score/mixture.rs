@@ -1,4 +1,4 @@
-//! The exact oracle of data that follow a mixture of Gaussians.
+//! The exact oracle for data that follow a mixture of Gaussians.
 
 mod oracle;
 
@@ -11,11 +11,12 @@ use crate::score::Prediction;
 use ndarray::{Array1, Array2, ArrayView2};
 use oracle::lanes_of;
 
-/// An isotropic Gaussian mixture, sum_k w_k N(m_k, s_k^2 I), and the exact oracle of the data it describes.
+/// An isotropic Gaussian mixture, sum_k w_k N(m_k, s_k^2 I), and the exact oracle for the data it describes.
 ///
-/// It is a score on the CPU in f32 and in f64, for every schedule: alpha and sigma come with the rows. It answers with
-/// the score, or with any other [`Prediction`] after [`predicting`](Mixture::predicting). With it the error of a
-/// sampler can be told from the error of a network, and data can be a mixture themselves: points with s_k = 0.
+/// It is a score on the CPU in f32 and in f64, for every schedule, since alpha and sigma come with the rows. Its
+/// output is the score, or any other [`Prediction`] after [`predicting`](Mixture::predicting). It serves to
+/// separate the error of a sampler from the error of a network. A data set is itself such a mixture, of points with
+/// s_k = 0.
 ///
 /// At (alpha, sigma) mode k is N(alpha m_k, v_k I), v_k = alpha^2 s_k^2 + sigma^2, and has the responsibility
 /// r_k = softmax_k(ln w_k - dim/2 ln v_k - |x - alpha m_k|^2 / (2 v_k)). Every kind of output has the form
@@ -32,18 +33,18 @@ use oracle::lanes_of;
 /// alpha = 0 is allowed for all of them, and sigma = 0 where every s_k > 0.
 ///
 /// # Bits
-/// The result of a row does not depend on the other rows, on threads or on the machine. In this order:
-/// squared distances with e = x_i - alpha m_ki in the element type (alpha rounded to it, multiplication before
-/// subtraction), e e summed as in the crate's canonical sum (leaves of 128 in the element type, leaf after leaf in
-/// f64), a distance above 1e300 taken as 1e300. In f64: v_k = (alpha alpha)(s_k s_k) + sigma sigma; l_k = (ln w_k -
-/// (dim/2) ln v_k) - distance (0.5 / v_k), not below -f64::MAX; E_k = exp(l_k - max l); r_k = E_k (1 / sum E), the sum
-/// over ascending k from +0; gamma = sum r_k gamma_k with gamma_k of [`Prediction::gaussian_slope`] for the variance
-/// s_k s_k; c_k = r_k times (numerator / v_k), the numerator read from left to right. Then gamma and c_k are rounded to
-/// the element type, and out_i = gamma x_i, plus c_k m_ki for ascending k, leaving out the modes whose rounded c_k is
-/// 0. There is no contraction, and exp and ln are the crate's own.
+/// The result of a row does not depend on the other rows, on threads or on the machine. It is computed in this
+/// order. Squared distances: e = x_i - alpha m_ki in the element type (alpha rounded to it, multiplication before
+/// subtraction); e e summed as in the crate's canonical sum (leaves of 128 in the element type, leaf after leaf in
+/// f64); a distance above 1e300 counts as 1e300. In f64: v_k = (alpha alpha)(s_k s_k) + sigma sigma; l_k = (ln w_k
+/// - (dim/2) ln v_k) - distance (0.5 / v_k), not below -f64::MAX; E_k = exp(l_k - max l); r_k = E_k (1 / sum E),
+/// the sum over ascending k from +0; gamma = sum r_k gamma_k with gamma_k of [`Prediction::gaussian_slope`] for the
+/// variance s_k s_k; c_k = r_k times (numerator / v_k), the numerator evaluated from left to right. Then gamma and
+/// c_k are rounded to the element type, and out_i = gamma x_i, plus c_k m_ki for ascending k, leaving out the modes
+/// whose rounded c_k is 0. There is no contraction, and exp and ln are the crate's own.
 ///
-/// In f32 the distances carry a relative error of about 1e-7, so where |x - alpha m_k|^2 / v_k is above 1e5 and two
-/// modes tie, the responsibilities are uncertain; f64 has no such limit in practice.
+/// In f32 the distances have a relative error of about 1e-7. Where |x - alpha m_k|^2 / v_k is above 1e5 and two
+/// modes are nearly tied, the responsibilities are therefore uncertain; f64 has no such limit in practice.
 ///
 /// ```
 /// use piadm::ndarray::{Array2, array};
@@ -71,8 +72,8 @@ pub struct Mixture {
 }
 
 impl Mixture {
-    /// A mixture of `means.nrows()` modes with weights, means (one a row) and standard deviations. Weights are divided
-    /// by their sum; a standard deviation of 0 is a point.
+    /// A mixture of `means.nrows()` modes with weights, means (one per row) and standard deviations. Weights are
+    /// divided by their sum; a mode with standard deviation 0 is a point.
     ///
     /// # Errors
     /// [`Error::Shape`] if the lengths differ or there is no mode or no coordinate; [`Error::Setting`] if a weight is
@@ -123,7 +124,7 @@ impl Mixture {
         self
     }
 
-    /// Elements of a sample.
+    /// Number of elements of a sample.
     ///
     /// ```
     /// # use piadm::{ndarray::array, score::Mixture};
@@ -134,7 +135,7 @@ impl Mixture {
         self.means.ncols()
     }
 
-    /// How many modes there are.
+    /// Number of modes.
     ///
     /// ```
     /// # use piadm::{ndarray::array, score::Mixture};
@@ -156,7 +157,7 @@ impl Mixture {
         &self.weights
     }
 
-    /// The means of the modes, one a row.
+    /// The means of the modes, one per row.
     ///
     /// ```
     /// # use piadm::{ndarray::array, score::Mixture};
@@ -211,7 +212,7 @@ impl Mixture {
         variance
     }
 
-    /// log p(x) of the law of alpha x_0 + sigma noise, with `alpha` = 1 and `sigma` = 0 that of the data.
+    /// The log density log p(x) of alpha x_0 + sigma noise; `alpha` = 1 and `sigma` = 0 give that of the data.
     ///
     /// ```
     /// # use piadm::{ndarray::array, score::Mixture};
@@ -222,8 +223,8 @@ impl Mixture {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Shape`] if `x` has another length than the means; [`Error::Setting`] if alpha or sigma is negative or
-    /// not finite, or if a mode has no width (sigma = 0 for a point) or one that overflows.
+    /// [`Error::Shape`] if the length of `x` differs from that of the means; [`Error::Setting`] if alpha or sigma
+    /// is negative or not finite, or if the variance of a mode is 0 (sigma = 0 for a point) or overflows.
     pub fn log_density(&self, x: &[f64], alpha: f64, sigma: f64) -> Result<f64> {
         if x.len() != self.dim() {
             return Err(Error::Shape {
@@ -240,11 +241,12 @@ impl Mixture {
         Ok(max + ln_f64(total) - 0.5 * self.dim() as f64 * ln_f64(2.0 * std::f64::consts::PI))
     }
 
-    /// `n` exact samples of the data, one a row: a pure function of the seed, and sample i does not depend on n.
+    /// `n` exact samples of the data, one per row: a pure function of the seed, in which sample i does not depend
+    /// on n.
     ///
-    /// The mode of sample i is the one whose interval of cumulated weights holds u = exp(-(z_0^2 + z_1^2)/2), which is
-    /// uniform; then x = m_k + s_k z. The normals are addressed noise in double precision on a stream of their own (5;
-    /// step 1 for u, step 0 for z).
+    /// The mode of sample i is the one whose interval of cumulative weights contains u = exp(-(z_0^2 + z_1^2)/2),
+    /// which is uniform; then x = m_k + s_k z. The normals are addressed noise in double precision on their own
+    /// stream (5; step 1 for u, step 0 for z).
     ///
     /// ```
     /// # use piadm::{ndarray::array, score::Mixture};
@@ -254,12 +256,12 @@ impl Mixture {
     /// ```
     ///
     /// # Errors
-    /// [`Error::TooLarge`] or [`Error::OutOfMemory`] if so many samples cannot be addressed or stored.
+    /// [`Error::TooLarge`] or [`Error::OutOfMemory`] if that many samples cannot be addressed or stored.
     pub fn sample(&self, n: usize, seed: u64) -> Result<Array2<f64>> {
         if self.dim() > MAX_ELEMENTS {
             return Err(Error::TooLarge {
                 what: "the dimension of a mixture",
-                why: format!("noise has {MAX_ELEMENTS} elements a row"),
+                why: format!("noise has {MAX_ELEMENTS} elements per row"),
             });
         }
         let key = NoiseKey::new(seed).with_precision(NormalPrecision::Double);

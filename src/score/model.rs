@@ -1,10 +1,10 @@
-//! The user's network: what it is, and its batched call.
+//! The user's network: its properties, and its batched call.
 
 use crate::backend::Backend;
 use crate::error::BoxError;
 use crate::score::{Prediction, Rows};
 
-/// What a network is, wherever it runs.
+/// Properties of a network, independent of where it runs.
 ///
 /// ```
 /// use piadm::{Model, Prediction};
@@ -20,48 +20,53 @@ pub trait Model {
     /// What the output means.
     fn prediction(&self) -> Prediction;
 
-    /// The most rows a call may have, for networks bounded by memory; the sampler cuts a round into calls.
+    /// Maximum number of rows per call, for networks limited by memory; the sampler splits a round into several
+    /// calls.
     fn max_rows(&self) -> Option<usize> {
         None
     }
 
-    /// The times (smallest, largest) the network was trained on; a grid that asks for others is a typed error.
+    /// The range of times (smallest, largest) on which the network was trained; a grid that leaves it gives a typed
+    /// error.
     fn time_range(&self) -> Option<(f64, f64)> {
         None
     }
 
-    /// Leading components of a state that the network sees, at least 1: a state row of a call is then so many rows of `x`, one below the other.
-    /// Images have one; a network in phase space sees position and velocity.
+    /// Number of leading components of a state that the network sees, at least 1. In a call, each state takes this
+    /// many consecutive rows of `x`. Images have one component; a network in phase space sees position and
+    /// velocity.
     fn components(&self) -> usize {
         1
     }
 
-    /// Rows that the network answers per state, at least 1, one below the other in `out`. The first ones, as many as it sees components,
-    /// are what `prediction` says of these; further ones are what the nodes' coefficients make of them.
+    /// Number of output rows per state, at least 1, consecutive in `out`. The first ones, one per component that
+    /// the network sees, have the meaning of `prediction` for that component; further ones mean what the nodes'
+    /// coefficients make of them.
     fn heads(&self) -> usize {
         self.components()
     }
 
-    /// Of a kernel ([`Prediction::Next`]), whether its answer moves little where its input does. One that accepts and rejects, draws a component or
-    /// rounds does not: an estimated error then means nothing, and only unchanged nodes can be accepted. See [`Kernel`](crate::Kernel).
+    /// For a kernel ([`Prediction::Next`]), whether its output changes little when its input changes little.
+    /// Kernels that accept and reject, draw a component or round are not continuous: an estimated error then means
+    /// nothing, and only unchanged nodes can be accepted. See [`Kernel`](crate::score::Kernel).
     fn is_continuous(&self) -> bool {
         self.prediction() != Prediction::Next
     }
 
-    /// Evaluations of a network that a row costs, where a kernel makes several: the report counts them.
+    /// Number of network evaluations per row, for kernels that make several; used for the report.
     fn evaluations_per_row(&self) -> usize {
         1
     }
 }
 
-/// A score: the user's network, called once a round on all active rows at once.
+/// A score: the user's network, called once per round on all active rows.
 ///
-/// `x` has shape rows x dim; `out` has the same shape and must be written completely, with finite numbers. If the
-/// result of a row does not depend on the other rows of the call, parallel sampling at tolerance zero gives the
-/// sequential samples bit for bit.
+/// `x` has shape rows x dim; `out` has the same shape and must be filled completely with finite numbers. If the
+/// result for a row does not depend on the other rows of the call, parallel sampling at a tolerance of zero gives
+/// the sequential samples bit for bit.
 ///
-/// A closure becomes a score with [`score_fn`](crate::score_fn) or [`score_map`](crate::score_map); a type of your own may keep
-/// weights and buffers. `&mut S` and `Box<S>` are scores too, also of `dyn ScoreFn<B>`.
+/// A closure becomes a score with [`score_fn`](crate::score_fn) or [`score_map`](crate::score_map); a type of your
+/// own can hold weights and buffers. `&mut S` and `Box<S>` are scores too, including for `S = dyn ScoreFn<B>`.
 ///
 /// ```
 /// use piadm::ndarray::{ArrayView2, ArrayViewMut2};
@@ -96,18 +101,19 @@ pub trait ScoreFn<B: Backend>: Model {
     /// Evaluates the network on every row of `x` and writes its output to the same row of `out`.
     ///
     /// # Errors
-    /// Whatever the network fails with; a sampler stops and returns it as the source of [`Error::Score`](crate::Error::Score).
+    /// Any error of the network; the sampler stops and returns it as the source of
+    /// [`Error::Score`](crate::Error::Score).
     fn eval(&mut self, x: B::View<'_>, rows: &Rows<'_>, out: B::ViewMut<'_>) -> Result<(), BoxError>;
 }
 
-/// A network of one component and one head, of which only this is known.
+/// A network with one component and one head of which only the kind of output is known.
 impl Model for Prediction {
     fn prediction(&self) -> Prediction {
         *self
     }
 }
 
-/// Makes a pointer to a score a score.
+/// Makes pointers to scores scores themselves.
 macro_rules! forward {
     ($($pointer:ty),*) => {$(
         impl<S: Model + ?Sized> Model for $pointer {

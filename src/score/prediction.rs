@@ -1,12 +1,13 @@
-//! What a network's output means, and the affine maps between the meanings.
+//! What a network's output means, and the affine maps between these meanings.
 
 use crate::names::names;
 
-/// What a network's output `f` means. All kinds are the same oracle D = E[x_0 | x_t] in other words; the crate folds the conversion
-/// into the coefficients of a step, so the output itself is never rescaled.
+/// What a network's output `f` means. Except for [`Next`](Prediction::Next), all kinds express the same oracle
+/// D = E[x_0 | x_t]. The crate folds the conversion into the coefficients of a step, so the output itself is never
+/// rescaled.
 ///
-/// With x = alpha x_0 + sigma eps and N = alpha^2 + sigma^2, every kind is affine in x and D:
-/// D = p x + q f ([`data_map`](Prediction::data_map)) and the score is P x + Q f ([`score_map`](Prediction::score_map)).
+/// With x = alpha x_0 + sigma eps and N = alpha^2 + sigma^2, every kind is affine in x and D: D = p x + q f
+/// ([`data_map`](Prediction::data_map)), and the score is P x + Q f ([`score_map`](Prediction::score_map)).
 ///
 /// ```
 /// use piadm::Prediction;
@@ -28,8 +29,8 @@ pub enum Prediction {
     Velocity,
     /// The flow velocity eps - D (rectified flow).
     Flow,
-    /// The next state: the oracle is a kernel, which need not be affine in what it sees. It knows where a row leads by
-    /// [`Rows::to`](crate::Rows::to). There is no data prediction and no score behind it: the maps below are NaN.
+    /// The next state: the oracle is a kernel, which need not be affine in its input. [`Rows::to`](crate::Rows::to)
+    /// tells it where a row leads. It has no data prediction and no score: the maps below are NaN.
     Next,
 }
 
@@ -38,7 +39,7 @@ names! { Prediction, "kind of output";
 }
 
 impl Prediction {
-    /// (p, q) of D = p x + q f; not finite for score and noise outputs where alpha = 0.
+    /// (p, q) in D = p x + q f; not finite for score and noise outputs if alpha = 0.
     pub fn data_map(self, alpha: f64, sigma: f64) -> (f64, f64) {
         match self {
             Prediction::Score => (1.0 / alpha, sigma * sigma / alpha),
@@ -53,7 +54,7 @@ impl Prediction {
         }
     }
 
-    /// (P, Q) of score = P x + Q f; not finite where sigma = 0, except for score outputs.
+    /// (P, Q) in score = P x + Q f; not finite if sigma = 0, except for score outputs.
     pub fn score_map(self, alpha: f64, sigma: f64) -> (f64, f64) {
         match self {
             Prediction::Score => (0.0, 1.0),
@@ -71,7 +72,8 @@ impl Prediction {
         }
     }
 
-    /// Slope df/dx of the output for Gaussian data of variance `variance` around their mean; 0 means point masses.
+    /// Slope df/dx of the output for Gaussian data of variance `variance` around their mean; 0 stands for point
+    /// masses.
     pub fn gaussian_slope(self, alpha: f64, sigma: f64, variance: f64) -> f64 {
         let var = alpha * alpha * variance + sigma * sigma;
         match self {
@@ -84,7 +86,8 @@ impl Prediction {
         }
     }
 
-    /// Slope df/dx of the output where the score has slope `score_slope`; not finite for D-like kinds where alpha = 0.
+    /// Slope df/dx of the output if the score has slope `score_slope`; not finite for data, velocity and flow
+    /// outputs if alpha = 0.
     pub fn slope_from_score(self, alpha: f64, sigma: f64, score_slope: f64) -> f64 {
         let n = alpha * alpha + sigma * sigma;
         match self {
@@ -97,16 +100,16 @@ impl Prediction {
         }
     }
 
-    /// Variance of Gaussian data for which the output has this slope; infinite where no Gaussian has one so large, NaN where
-    /// alpha or sigma is 0.
+    /// The variance of Gaussian data for which the output has this slope. It is infinite if the slope is larger
+    /// than any Gaussian allows, and NaN if alpha or sigma is 0.
     pub(crate) fn variance_of_slope(self, alpha: f64, sigma: f64, slope: f64) -> f64 {
         let (p, q) = self.data_map(alpha, sigma);
         let signal = alpha * (p + q * slope);
         if signal >= 1.0 { f64::INFINITY } else { signal * sigma * sigma / (alpha * alpha * (1.0 - signal)) }
     }
 
-    /// Bounds of the slope df/dx. The lower bound of the score's slope, -1/sigma^2, is exact, since its Jacobian is
-    /// alpha^2 Cov(x_0 | x) / sigma^4 - 1/sigma^2; the upper one, as far above 0, is a safeguard.
+    /// Bounds on the slope df/dx. The lower bound of the score's slope, -1/sigma^2, is exact, since the Jacobian is
+    /// alpha^2 Cov(x_0 | x) / sigma^4 - 1/sigma^2; the upper bound, as far above 0, is a safeguard.
     pub fn slope_bounds(self, alpha: f64, sigma: f64) -> (f64, f64) {
         let bound = 1.0 / (sigma * sigma);
         match self {

@@ -28,13 +28,13 @@ pub struct Rows<'a> {
     pub slot: &'a [usize],
     /// Lengths of the axes of a sample, as the problem gives them.
     pub shape: &'a [usize],
-    /// Where each row leads, for kernels that answer the next state ([`Prediction::Next`](crate::Prediction::Next)); empty for
-    /// networks.
+    /// Where each row leads, for kernels that answer the next state ([`Prediction::Next`](crate::Prediction::Next));
+    /// empty for networks.
     pub to: Destinations<'a>,
 }
 
-/// The node that each row of a call makes, where the oracle is a kernel: it answers a state at this level, and takes its random numbers from
-/// this address, so that the same row always gives the same answer.
+/// The node that each row of a call makes, where the oracle is a kernel: it answers a state at this level, and takes
+/// its random numbers from this address, so that the same row always gives the same answer.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Destinations<'a> {

@@ -117,7 +117,8 @@ pub fn phase_space(steps: usize) -> Nodes {
     list
 }
 
-/// A smooth kernel with noise of its own: x' = c x + s tanh(2 x) + b xi, with coefficients of the level that it leads to.
+/// A smooth kernel with noise of its own: x' = c x + s tanh(2 x) + b xi, with coefficients of the level that it leads
+/// to.
 pub fn kernel<T: Real>() -> impl ScoreFn<Cpu<T>> {
     score_fn(Prediction::Next, |x: ArrayView2<'_, T>, rows: &Rows<'_>, mut out: ArrayViewMut2<'_, T>| {
         let mut xi = vec![T::zero(); x.ncols()];

@@ -106,8 +106,9 @@ pub fn mixture(modes: usize, dim: usize, std: f64, spread: f64, seed: u64) -> Mi
     Mixture::new(vec![1.0; modes], means, vec![std; modes]).unwrap()
 }
 
-/// Terms from dense tables, as papers print them: `a` by lag, component out and component in, `b` by lag and component, `c` by component and
-/// normal. With one component the normals have the streams that recorded runs had, with two they are the corrector's.
+/// Terms from dense tables, as papers print them: `a` by lag, component out and component in, `b` by lag and component,
+/// `c` by component and normal. With one component the normals have the streams that recorded runs had, with two they
+/// are the corrector's.
 pub fn dense(components: usize, step: usize, a: &[f64], b: &[f64], c: &[f64]) -> NodeTerms {
     let n = components;
     let streams =

@@ -1,4 +1,5 @@
-//! How many bytes a pass moves between the device's memory and its processors, counted where the kernels load and store.
+//! How many bytes a pass moves between the device's memory and its processors, counted where the kernels load and
+//! store.
 
 use crate::common::planes;
 use crate::{child, device};

@@ -8,7 +8,8 @@ pub fn is_real() -> bool {
     std::env::var_os("PIADM_GPU").is_some_and(|v| v != "0")
 }
 
-/// Makes the driver ready: the stand-in's, with the crate's kernels or those of a mutant, unless a real one is asked for.
+/// Makes the driver ready: the stand-in's, with the crate's kernels or those of a mutant, unless a real one is asked
+/// for.
 pub fn install() {
     if !is_real() {
         let source = std::env::var("PIADM_KERNELS").map(|path| std::fs::read_to_string(path).unwrap());

@@ -1,4 +1,5 @@
-//! What goes wrong with devices: no driver, no device, old ones, no memory, a device that fails on the way. Never a panic.
+//! What goes wrong with devices: no driver, no device, old ones, no memory, a device that fails on the way. Never a
+//! panic.
 
 use crate::common::two_modes;
 use crate::{child, device};

@@ -1,5 +1,5 @@
-//! What lists can say in general, on a device with the bits of the CPU: unlike requests, kernels, unlike widths, several heads, deadlines,
-//! corrections.
+//! What lists can say in general, on a device with the bits of the CPU: unlike requests, kernels, unlike widths,
+//! several heads, deadlines, corrections.
 
 use crate::common::lists::{PhaseSpace, chain, far_lags, kernel, phase_space, smooth, unlike_widths};
 use crate::common::{lookback_three, two_components, two_modes};

@@ -1,5 +1,5 @@
-//! Threads and blocks have no order of their own, and a device works while the host goes on: everything again with the last first, with two
-//! random orders, and with work that waits until somebody asks for its end.
+//! Threads and blocks have no order of their own, and a device works while the host goes on: everything again with the
+//! last first, with two random orders, and with work that waits until somebody asks for its end.
 
 use crate::{child, device};
 

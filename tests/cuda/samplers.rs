@@ -206,7 +206,8 @@ fn every_sampler_of_the_crate() {
     others::<f64>();
 }
 
-/// Enough elements for the kernels that run warps side by side, and windows long enough for those that prepare targets together.
+/// Enough elements for the kernels that run warps side by side, and windows long enough for those that prepare targets
+/// together.
 #[test]
 fn large_rows_and_long_windows() {
     let device = cuda::<f32>();

@@ -1,4 +1,5 @@
-//! Lists that no scheme of the crate makes: far lags, nodes of unlike widths, several heads, what is seen and what is not.
+//! Lists that no scheme of the crate makes: far lags, nodes of unlike widths, several heads, what is seen and what is
+//! not.
 
 use crate::common::bits;
 use crate::common::lists::{PhaseSpace, far_lags, level, phase_space, smooth, unlike_widths};
@@ -23,7 +24,8 @@ const ITERATIONS: [Linearisation; 4] = [
     Linearisation::Secant,
 ];
 
-/// Whatever the iteration, window, policy and budget: the bits of the sequential sampler, and a node more in every round.
+/// Whatever the iteration, window, policy and budget: the bits of the sequential sampler, and a node more in every
+/// round.
 fn universal<T: Real, S: ScoreFn<Cpu<T>>>(list: Nodes, mut score: S) {
     let problem = Problem::from_nodes(Cpu::<T>::new(), list.clone()).samples(3).shape([4]).seed(3).save(Save::All);
     let sequential = Sequential.sample(&problem, &mut score).unwrap();

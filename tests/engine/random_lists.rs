@@ -1,5 +1,6 @@
-//! Random lists of one's own: nodes of unlike widths, far lags, networks that see several components and answer several rows, normals of any
-//! address. The recurrence written out, every sampler against it, and unlike requests in one batch.
+//! Random lists of one's own: nodes of unlike widths, far lags, networks that see several components and answer several
+//! rows, normals of any address. The recurrence written out, every sampler against it, and unlike requests in one
+//! batch.
 
 use crate::common::{bits, iterations, schemes};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};

@@ -1,8 +1,8 @@
 //! A fingerprint of every sampler: counters and bits of many small runs, compared with recorded ones.
 //!
-//! `cases.jsonl` holds runs as data (`make.py` writes it), `adapter.rs` those that JSON cannot say. With the feature `cuda`
-//! some run on the emulated device too, which must give the lines of the CPU. `recorded.tsv` has the counters of all
-//! cases, and the hashes of those whose numbers do not depend on the machine's exp and log.
+//! `cases.jsonl` holds runs as data (`make.py` writes it), `adapter.rs` those that JSON cannot say. With the feature
+//! `cuda` some run on the emulated device too, which must give the lines of the CPU. `recorded.tsv` has the counters of
+//! all cases, and the hashes of those whose numbers do not depend on the machine's exp and log.
 //!
 //! `FINGERPRINT_RECORD=1` writes recorded.tsv anew; `FINGERPRINT_OUT=path` writes all lines with all hashes there, for
 //! `scripts/fingerprint`, which compares all bits of two commits on one machine.

@@ -192,8 +192,8 @@ fn refused(list: &mut Nodes, terms: &NodeTerms) -> &'static str {
     }
 }
 
-/// Lags before the start, components that are not there, numbers that are not finite and addresses out of range are refused, and the list
-/// stays as it was.
+/// Lags before the start, components that are not there, numbers that are not finite and addresses out of range are
+/// refused, and the list stays as it was.
 #[test]
 fn bad_nodes_are_refused() {
     let mut list = Nodes::empty(level(2.0)).with_start(&NodeTerms::wide(2)).unwrap();
@@ -207,7 +207,8 @@ fn bad_nodes_are_refused() {
         assert_eq!(refused(&mut list, &good().a(lag, [0, 0], 1e-300)), "lag", "{lag}");
         assert_eq!(refused(&mut list, &good().b(lag, [0, 0], 1e-300)), "lag", "{lag}");
     }
-    // the node before has one component, the start has two, this one is to have two; a network has 16 outputs at the most
+    // the node before has one component, the start has two, this one is to have two; a network has 16 outputs at the
+    // most
     for terms in [
         good().a(1, [0, 1], 1.0),
         good().a(2, [0, 2], 1.0),
@@ -331,7 +332,8 @@ impl ScoreFn<Cpu<f64>> for Pairs {
 fn components_heads_and_widths() {
     let start = NodeTerms::wide(2).c(1, Normal::new(stream::CORRECTOR_START, 0), 0.5);
     let mut list = Nodes::empty(level(2.0)).with_start(&start).unwrap();
-    // x' = x/2 + sum/8, v' = v/2 + product/4; then the third component keeps the difference, and what is left is the sum of all
+    // x' = x/2 + sum/8, v' = v/2 + product/4; then the third component keeps the difference, and what is left is the
+    // sum of all
     let both = |terms: NodeTerms| terms.a(1, [0, 0], 0.5).a(1, [1, 1], 0.5).b(1, [0, 0], 0.125).b(1, [1, 2], 0.25);
     list.push(level(1.5), true, &both(NodeTerms::wide(2))).unwrap();
     list.push(level(1.0), true, &both(NodeTerms::wide(3)).b(1, [2, 1], 1.0)).unwrap();

@@ -135,8 +135,8 @@ fn noise_level(scheme: &Scheme) -> f64 {
     }
 }
 
-/// Coefficients on state, score and noise of the list's last step, with the score frozen. Before the step the state counts
-/// as its start: a multistep scheme sees it only in differences, which are of second order.
+/// Coefficients on state, score and noise of the list's last step, with the score frozen. Before the step the state
+/// counts as its start: a multistep scheme sees it only in differences, which are of second order.
 fn frozen_last_step(list: &Nodes) -> [f64; 3] {
     let nodes = list.nodes();
     let last = nodes.len() - 1;

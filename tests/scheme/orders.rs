@@ -33,8 +33,8 @@ impl Affine {
     }
 }
 
-/// All nodes of a list for data N(mean, variance), from the list's coefficients alone, started from the law of its first
-/// node. The output is affine in the state: slope * x + constant.
+/// All nodes of a list for data N(mean, variance), from the list's coefficients alone, started from the law of its
+/// first node. The output is affine in the state: slope * x + constant.
 fn propagate(list: &Nodes, kind: Prediction, mean: f64, variance: f64) -> Vec<Affine> {
     let mut nodes: Vec<Affine> = Vec::new();
     for (j, node) in list.nodes().iter().enumerate() {
@@ -140,8 +140,8 @@ fn point_masses_are_exact_in_data_form() {
     }
 }
 
-/// Ho et al., arXiv 2006.11239, section 3.2: the variance beta is optimal for data N(0, I). It is even exact, for every length
-/// of the steps.
+/// Ho et al., arXiv 2006.11239, section 3.2: the variance beta is optimal for data N(0, I). It is even exact, for every
+/// length of the steps.
 #[test]
 fn the_larger_variance_of_ddpm_is_exact_for_unit_gaussians() {
     let large = Scheme::Ddpm { variance: DdpmVariance::Large };
@@ -154,8 +154,8 @@ fn the_larger_variance_of_ddpm_is_exact_for_unit_gaussians() {
     }
 }
 
-/// From the mean of a Gaussian every scheme keeps to the mean, except Euler-Maruyama, which has the linear part to first
-/// order only.
+/// From the mean of a Gaussian every scheme keeps to the mean, except Euler-Maruyama, which has the linear part to
+/// first order only.
 #[test]
 fn means_of_gaussians_are_exact() {
     let euler = |s: &Scheme| matches!(s, Scheme::EulerMaruyama { .. });
@@ -316,8 +316,9 @@ fn paths_of_a_mixture_converge_with_their_order() {
 }
 
 /// The reverse equation on a mixture: coarse runs follow the path of a fine one, whose noise they get summed over their
-/// steps as the linear part carries it. The noise is additive, so first-order schemes have strong order 1, and extrapolating
-/// the drift along a rough path gains no order. Medians, because a path that takes another mode says nothing of the order.
+/// steps as the linear part carries it. The noise is additive, so first-order schemes have strong order 1, and
+/// extrapolating the drift along a rough path gains no order. Medians, because a path that takes another mode says
+/// nothing of the order.
 #[test]
 fn stochastic_paths_of_a_mixture_converge() {
     const FINE: usize = 4096;

@@ -14,7 +14,8 @@ use std::sync::Arc;
 
 const SAMPLES: usize = 7;
 
-/// Compares a run with `algorithm`, which gets a start and the normals of its steps and returns the states at all grid points.
+/// Compares a run with `algorithm`, which gets a start and the normals of its steps and returns the states at all grid
+/// points.
 fn assert_run(
     schedule: &(impl NoiseSchedule + Clone + 'static),
     grid: &Grid,

@@ -1,7 +1,8 @@
 //! Very short and very long steps against high-precision numbers.
 //!
-//! The references were computed with mpmath at 450 digits from the textbook formulas at the f64 times. The half log-SNR lambda
-//! is a number of f64, so a step shorter than lambda has its relative rounding times lambda/h; nothing else may be lost.
+//! The references were computed with mpmath at 450 digits from the textbook formulas at the f64 times. The half log-SNR
+//! lambda is a number of f64, so a step shorter than lambda has its relative rounding times lambda/h; nothing else may
+//! be lost.
 
 use crate::oracle::{assert_close, assert_row, exponential, step, two_m};
 use piadm::{

@@ -46,8 +46,8 @@ fn grids_outside_the_schedule_are_refused() {
     }
 }
 
-/// Times closer than the rounding of the log-SNR have no step between them, and a schedule whose log-SNR falls towards the data
-/// is none. Either is refused by name, not by numbers that are not finite.
+/// Times closer than the rounding of the log-SNR have no step between them, and a schedule whose log-SNR falls towards
+/// the data is none. Either is refused by name, not by numbers that are not finite.
 #[test]
 fn steps_without_length_are_refused() {
     let refused = |schedule: &dyn NoiseSchedule, times: &[f64]| {
@@ -135,8 +135,8 @@ fn a_start_must_leave_a_step() {
     }
 }
 
-/// Going on from a saved state gives the same samples to the bit: the noise goes with the step's number, whether it is given
-/// or addressed.
+/// Going on from a saved state gives the same samples to the bit: the noise goes with the step's number, whether it is
+/// given or addressed.
 #[test]
 fn a_run_can_be_taken_up_in_the_middle() {
     let (schedule, first) = (Ou, 5);

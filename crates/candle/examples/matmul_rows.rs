@@ -1,7 +1,7 @@
 //! Whether a row of candle's matrix product on the CPU has the same bits whatever other rows the product has.
 //!
-//! `cargo run --example matmul_rows` prints, for sizes of a layer and both layouts of its weights, the numbers of rows for which a
-//! product differs from the rows of one with 600.
+//! `cargo run --example matmul_rows` prints, for sizes of a layer and both layouts of its weights, the numbers of rows
+//! for which a product differs from the rows of one with 600.
 
 use candle_core::{Device, Tensor};
 

@@ -9,8 +9,8 @@ use piadm::{BoxError, Cuda, Rows, ScoreFn};
 
 /// The sampler's backend on the device and the stream of candle, so that neither waits for the other.
 ///
-/// Make the device with `Device::new_cuda_with_stream`: that of `Device::new_cuda` has the calling thread's default stream, which is another
-/// stream in another thread.
+/// Make the device with `Device::new_cuda_with_stream`: that of `Device::new_cuda` has the calling thread's default
+/// stream, which is another stream in another thread.
 ///
 /// # Errors
 /// [`piadm::Error::Device`] if the device is too old; an error of candle if it is no CUDA device.
@@ -18,10 +18,12 @@ pub fn cuda_backend<T: DeviceElem>(device: &Device) -> Result<Cuda<T>, BoxError>
     Ok(Cuda::with_stream(device.as_cuda_device()?.cuda_stream())?)
 }
 
-/// Samples, or any array of the backend, as a tensor rows x dim of candle; the memory is the array's, nothing is copied.
+/// Samples, or any array of the backend, as a tensor rows x dim of candle; the memory is the array's, nothing is
+/// copied.
 ///
 /// # Errors
-/// [`Error::Stream`] if the array is not from a backend on the device's stream; an error of candle if it is no CUDA device.
+/// [`Error::Stream`] if the array is not from a backend on the device's stream; an error of candle if it is no CUDA
+/// device.
 pub fn to_tensor<T: DeviceElem + CudaDType>(array: DeviceArray<T>, device: &Device) -> Result<Tensor, BoxError> {
     let cuda = device.as_cuda_device()?;
     if **array.view().stream() != *cuda.cuda_stream() {

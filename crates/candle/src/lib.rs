@@ -1,13 +1,14 @@
 //! Models of [candle](candle_core) as scores of [piadm].
 //!
-//! A model is a closure from a [`Tensor`] of states, rows x dim, and what is known of each row to a tensor of the same shape, dtype and
-//! device. [`CandleScore`] makes it a score of `Cpu<f32>` and `Cpu<f64>`, and with the feature `cuda` of `Cuda<f32>` and `Cuda<f64>`, where
-//! states and outputs stay on the device.
+//! A model is a closure from a [`Tensor`] of states, rows x dim, and what is known of each row to a tensor of the same
+//! shape, dtype and device. [`CandleScore`] makes it a score of `Cpu<f32>` and `Cpu<f64>`, and with the feature `cuda`
+//! of `Cuda<f32>` and `Cuda<f64>`, where states and outputs stay on the device.
 //!
 //! # What is copied
-//! A tensor of candle owns its memory and may be kept by whoever saw it, so the states are copied once into a new tensor and the output once
-//! out of it: in memory on the CPU, within the device's memory on the sampler's stream on a GPU. Nothing else is copied. A model on a device
-//! of candle that the sampler does not run on (a sampler on the CPU, a model on Metal or CUDA) costs the transfer both ways.
+//! A tensor of candle owns its memory and may be kept by whoever saw it, so the states are copied once into a new
+//! tensor and the output once out of it: in memory on the CPU, within the device's memory on the sampler's stream on a
+//! GPU. Nothing else is copied. A model on a device of candle that the sampler does not run on (a sampler on the CPU, a
+//! model on Metal or CUDA) costs the transfer both ways.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -22,14 +23,14 @@ pub use error::Error;
 
 use candle_core::{Device, Storage, Tensor, WithDType};
 use piadm::ndarray::{ArrayView2, ArrayViewMut2};
-use piadm::{backend::Real, BoxError, Cpu, Model, Prediction, Rows, ScoreFn};
+use piadm::{BoxError, Cpu, Model, Prediction, Rows, ScoreFn, backend::Real};
 use std::fmt::{Debug, Formatter};
 
 /// A model of candle as a score.
 ///
-/// The closure gets the states, a contiguous tensor rows x dim of the sampler's dtype on the score's device, and must return a tensor of
-/// the same shape, dtype and device; anything else is an [`Error`] in `piadm::Error::Score`. A model of another dtype converts inside of the
-/// closure.
+/// The closure gets the states, a contiguous tensor rows x dim of the sampler's dtype on the score's device, and must
+/// return a tensor of the same shape, dtype and device; anything else is an [`Error`] in `piadm::Error::Score`. A model
+/// of another dtype converts inside of the closure.
 ///
 /// ```
 /// use candle_core::Device;
@@ -130,7 +131,8 @@ where
     }
 }
 
-/// One number a row as a tensor rows x 1 of the dtype and device of `like`: for times, noise levels and what is made of them.
+/// One number a row as a tensor rows x 1 of the dtype and device of `like`: for times, noise levels and what is made of
+/// them.
 ///
 /// # Errors
 /// Those of candle.

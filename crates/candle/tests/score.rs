@@ -2,7 +2,10 @@
 
 use candle_core::{DType, Device, Tensor, WithDType};
 use piadm::ndarray::{Array2, ArrayView2, array};
-use piadm::{backend::Real, Acceptance, BoxError, Cpu, Grid, Ou, Picard, Prediction, Problem, Rows, Sampler, Scheme, ScoreFn, Sequential, score_map};
+use piadm::{
+    Acceptance, BoxError, Cpu, Grid, Ou, Picard, Prediction, Problem, Rows, Sampler, Scheme, ScoreFn, Sequential,
+    backend::Real, score_map,
+};
 use piadm_candle::{CandleScore, Error, column};
 
 const DIM: usize = 6;
@@ -94,7 +97,8 @@ fn a_candle_network_samples_as_the_plain_one_f32() {
     same_as_plain::<f32>(1e-5);
 }
 
-/// Products of a few rows round otherwise than those of many where the weights are transposed, as in candle's `Linear`: see the README.
+/// Products of a few rows round otherwise than those of many where the weights are transposed, as in candle's `Linear`:
+/// see the README.
 #[test]
 fn a_network_whose_rows_depend_on_their_number_samples_alike() {
     let mut score = CandleScore::new(Prediction::Noise, &Device::Cpu, network::<f64>(Layout::Transposed));

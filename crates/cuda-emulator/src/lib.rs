@@ -19,8 +19,9 @@
 //! | `FAKE_CUDA_FAIL_AFTER` | the launch or copy with this number, and every call from then on, gives error 700 | never |
 //! | `FAKE_CUDA_LAZY` | 1: work waits until the host synchronises, so that a missing synchronisation shows | 0 |
 //!
-//! Streams run in the order of submission. Not emulated: dynamic shared memory, `__shared__` in templates (pass a pointer
-//! instead), graphs that allocate, cooperative launches, textures. For Linux only: elsewhere this crate is empty.
+//! Streams run in the order of submission. Not emulated: dynamic shared memory, `__shared__` in templates (pass a
+//! pointer instead), graphs that allocate, cooperative launches, textures. For Linux only: elsewhere this crate is
+//! empty.
 
 #![cfg(target_os = "linux")]
 

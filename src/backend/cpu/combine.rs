@@ -4,10 +4,10 @@ use super::LeafChange;
 use crate::backend::Real;
 use crate::backend::sum::{self, LEAF};
 
-/// Elements at a time of what rows end with after their last whole leaf.
+/// Elements per step in the tail of a row, the part after its last whole leaf.
 const VECTOR: usize = 16;
 
-/// What P plain terms and C corrections multiply, and by what.
+/// The operands of P plain terms and C corrections, and their coefficients.
 pub(super) struct Operands<'a, T, const P: usize, const C: usize> {
     pub a: [T; P],
     pub x: [&'a [T]; P],
@@ -17,7 +17,7 @@ pub(super) struct Operands<'a, T, const P: usize, const C: usize> {
 }
 
 impl<T: Real, const P: usize, const C: usize> Operands<'_, T, P, C> {
-    /// Replaces a row by its new elements, and says what that changed in every leaf.
+    /// Replaces a row by its new elements and records the change of every leaf.
     #[inline(always)]
     pub fn replace_row(&self, out: &mut [T], leaves: &mut [LeafChange<T>], [new, square]: &mut [[T; LEAF]; 2]) {
         let mut first = 0;
@@ -42,7 +42,8 @@ impl<T: Real, const P: usize, const C: usize> Operands<'_, T, P, C> {
         }
     }
 
-    /// L new elements from `at` on, and the squares of their changes: loops of a length that the compiler knows take half the time.
+    /// Computes L new elements from `at` on, and the squares of their changes. With a loop length known to the
+    /// compiler this takes half the time.
     #[inline(always)]
     fn combine<const L: usize>(&self, at: usize, old: &[T], new: &mut [T], square: &mut [T]) {
         let (x, y, z) = (parts::<T, P, L>(&self.x, at), parts::<T, C, L>(&self.y, at), parts::<T, C, L>(&self.z, at));
@@ -84,7 +85,7 @@ fn part<T, const L: usize>(row: &[T], at: usize) -> &[T; L] {
 #[inline(always)]
 pub(super) fn square<T: Real>(out: &[T], new: &[T]) -> T {
     let mut square = [T::zero(); LEAF];
-    // a loop of a length that the compiler knows takes half the time
+    // with a loop length known to the compiler this takes half the time
     if let ([out], [new]) = (out.as_chunks::<LEAF>().0, new.as_chunks::<LEAF>().0) {
         for i in 0..LEAF {
             square[i] = (new[i] - out[i]) * (new[i] - out[i]);
@@ -97,12 +98,12 @@ pub(super) fn square<T: Real>(out: &[T], new: &[T]) -> T {
     sum::leaf(&square[..out.len()])
 }
 
-/// Replaces a leaf by its new elements, whose changes have this sum of squares, and says what that changed; elements that are not finite keep
-/// their old value. `new` is overwritten.
+/// Replaces a leaf by its new elements, whose changes have this sum of squares, and returns what changed. Elements
+/// that are not finite keep their old value. `new` is overwritten.
 #[inline(always)]
 pub(super) fn replace<T: Real>(out: &mut [T], new: &mut [T], mut sum: T) -> LeafChange<T> {
     let mut broken = false;
-    // a finite sum of squares comes from finite elements only
+    // a finite sum of squares implies that all elements are finite
     if !sum.is_finite() {
         for (new, old) in new.iter_mut().zip(out.iter()) {
             if !new.is_finite() {
@@ -112,7 +113,7 @@ pub(super) fn replace<T: Real>(out: &mut [T], new: &mut [T], mut sum: T) -> Leaf
         }
         sum = square(out, new);
     }
-    // the square of a tiny change is 0; looking at all elements takes less time than to stop at the first
+    // the square of a tiny change may be 0; looking at all elements takes less time than stopping at the first
     let moved = sum > T::zero() || new.iter().zip(out.iter()).fold(false, |any, (new, old)| any | !new.same_bits(*old));
     out.copy_from_slice(new);
     LeafChange { sum, moved, broken }

@@ -1,7 +1,7 @@
-//! The CPU backend: ndarray arrays, safe code, the current rayon pool where the feature `rayon` is on.
+//! The CPU backend: ndarray arrays and safe code; with the feature `rayon` it runs on the current rayon pool.
 //!
-//! Work is cut recursively by slots and by columns at multiples of a leaf, so neither the number of threads nor the order of work
-//! changes a bit.
+//! Work is split recursively by slots and, at multiples of a leaf, by columns, so neither the number of threads nor
+//! the order of work changes a bit.
 
 mod combine;
 mod products;
@@ -16,24 +16,28 @@ use program::{Block, Shared};
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// Elements below which work is not worth handing to another thread: waking it takes as long as 2^15 of them.
+/// Below this many elements work is not worth handing to another thread: waking one takes as long as 2^15 elements.
 const GRAIN: usize = 1 << 16;
 
-/// Whether rows are worth handing to another thread; a short row takes as long as a leaf.
+/// Whether rows are worth handing to another thread. A short row counts as a whole leaf, since it takes as long.
 fn is_much(rows: usize, columns: usize) -> bool {
     rows * columns.max(LEAF) > GRAIN
 }
 
-/// Arrays in main memory, elements of type `T` (f32 or f64).
+/// Arrays in main memory with elements of type `T` (f32 or f64).
 ///
-/// With the feature `rayon` kernels run on the current rayon pool. Call samplers from a thread of that pool, for example within `rayon::scope`:
-/// from any other thread every large kernel, and every evaluation of a network that uses rayon itself, wakes the pool and waits for it. (A score
-/// that is not `Send` cannot go there, and works where it is.)
+/// With the feature `rayon` kernels run on the current rayon pool. Call samplers from a thread of that pool, for
+/// example within `rayon::scope`. From any other thread every large kernel, and every evaluation of a network that
+/// uses rayon itself, wakes the pool and waits for it. (A score that is not `Send` cannot move to the pool; it
+/// still works where it is.)
 ///
 /// ```
 /// use piadm::{Grid, Ou, Picard, Prediction, Problem, Sampler, Scheme, score_fn};
 ///
-/// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
+/// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| {
+///     out.zip_mut_with(&x, |o, x| *o = -x);
+///     Ok(())
+/// });
 /// let grid = Grid::log_snr(100).between(8.0, 0.01);
 /// let problem = Problem::new(Ou, grid, Scheme::default()).samples(4).shape([784]);
 /// let solution = rayon::scope(|_| Picard::default().sample(&problem, &mut score))?;
@@ -50,7 +54,7 @@ impl<T: Real> Cpu<T> {
     }
 }
 
-/// What one leaf of a target's row did.
+/// The change of one leaf of a target's row.
 #[derive(Clone, Copy, Debug, Default)]
 struct LeafChange<T> {
     sum: T,
@@ -58,7 +62,7 @@ struct LeafChange<T> {
     broken: bool,
 }
 
-/// Working memory of [`Backend::run`], kept by the sampler from round to round.
+/// Working memory of [`Backend::run`], which the sampler keeps from round to round.
 #[doc(hidden)]
 #[derive(Debug, Default)]
 pub struct CpuScratch<T> {
@@ -75,7 +79,7 @@ impl<T: Real> Backend for Cpu<T> {
 
     fn alloc(&self, what: &'static str, rows: usize, dim: usize, fill: T) -> Result<Array2<T>> {
         let (len, bytes) = array_size::<T>(what, rows, dim)?;
-        // zeros cost nothing before a thread first touches them
+        // zeroed memory costs nothing until a thread first touches it
         let mut data = bytemuck::allocation::try_zeroed_vec(len).map_err(|()| Error::OutOfMemory { what, bytes })?;
         if !fill.same_bits(T::zero()) {
             fill_all(&mut data, fill);
@@ -201,14 +205,14 @@ impl<T: Real> Backend for Cpu<T> {
     }
 }
 
-/// All rows, one after another.
+/// All elements, row after row.
 fn elements<T>(array: &Array2<T>) -> &[T] {
     array.as_slice().unwrap_or(&[])
 }
 
 /// Runs both halves, in parallel where that pays.
 fn join(parallel: bool, a: impl FnOnce() + Send, b: impl FnOnce() + Send) {
-    // a pool of one thread would only take the work over from this one
+    // in a pool of one thread that thread would only take over the work of this one
     #[cfg(feature = "rayon")]
     if parallel && rayon::current_num_threads() > 1 {
         rayon::join(a, b);
@@ -229,7 +233,7 @@ fn fill_all<T: Real>(out: &mut [T], value: T) {
 
 fn gather<T: Real>(src: ArrayView2<'_, T>, rows: &[u32], mut dst: ArrayViewMut2<'_, T>) {
     debug_assert_eq!(dst.nrows(), rows.len());
-    // copies are quick even where rows are short
+    // copies are fast even for short rows, so the elements alone decide
     if rows.len() > 1 && dst.len() > GRAIN {
         let mid = rows.len() / 2;
         let (low, high) = rows.split_at(mid);
@@ -241,7 +245,7 @@ fn gather<T: Real>(src: ArrayView2<'_, T>, rows: &[u32], mut dst: ArrayViewMut2<
     }
 }
 
-/// `dst` holds rows from `row` and columns from `column` on.
+/// `dst` holds the rows from `row` on and the columns from `column` on.
 fn normals<T: Real>(key: NoiseKey, rows: &[NoiseRow], row: usize, column: usize, mut dst: ArrayViewMut2<'_, T>) {
     let big = is_much(rows.len(), dst.ncols());
     if big && rows.len() > 1 {

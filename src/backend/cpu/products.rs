@@ -5,13 +5,13 @@ use crate::backend::sum::{self, LEAF};
 use crate::backend::{Cpu, Plane, Planes, Real, RowRef, Vector};
 use crate::error::{Result, reserve};
 
-/// The most vectors of a group.
+/// Largest number of vectors in a group.
 const WIDTH: usize = 8;
 
-/// The elements that rows end with after their last whole leaf, if these are few.
+/// Tails of at most this many elements, after the last whole leaf of a row, are handled as short ones.
 const SHORT: usize = 16;
 
-/// A row, and the one that is subtracted.
+/// A row, and the row that is subtracted from it.
 type Moved<'a, T> = (&'a [T], Option<&'a [T]>);
 
 /// What every job reads.
@@ -31,7 +31,7 @@ struct Shared<'a, T> {
     variances: &'a [T],
 }
 
-/// Fills `sums` with the sum of every pair of every leaf, group after group, and `products` with their totals.
+/// Fills `sums` with the sum of every pair in every leaf, group after group, and `products` with their totals.
 pub(super) fn products<T: Real>(
     vectors: &[Vector],
     width: usize,
@@ -72,7 +72,7 @@ pub(super) fn products<T: Real>(
 }
 
 impl<T: Real> Shared<'_, T> {
-    /// The leaves from `first` on, counted over all groups.
+    /// The leaves from `first` on, counted over all groups, split among threads.
     fn split(&self, first: usize, sums: &mut [T]) {
         let jobs = sums.len() / self.pairs.len().max(1);
         if jobs > 1 && jobs * LEAF * self.width > GRAIN {
@@ -85,7 +85,7 @@ impl<T: Real> Shared<'_, T> {
         );
     }
 
-    /// The same one after another.
+    /// The same leaves, one after another.
     #[inline(always)]
     fn leaves(&self, first: usize, sums: &mut [T]) {
         let mut differences = [[T::zero(); LEAF]; WIDTH];
@@ -108,7 +108,7 @@ impl<T: Real> Shared<'_, T> {
         }
     }
 
-    /// L elements of a group's rows from this column on.
+    /// L elements of a group's rows from `column` on.
     #[inline(always)]
     fn leaf<const L: usize>(
         &self,
@@ -120,7 +120,7 @@ impl<T: Real> Shared<'_, T> {
         let none = [T::zero(); L];
         let rows = rows.map(|(row, minus)| (part(row, column, &none), minus.map(|m| part(m, column, &none))));
         let mut done = 0;
-        // Two differences at a time: processors foresee best what is read side by side.
+        // Two differences at a time: hardware prefetchers cope best with rows that are read side by side.
         if let ([(x, Some(x0)), (y, Some(y0)), ..], [dx, dy, ..]) = (&rows, &mut *differences) {
             for i in 0..L {
                 dx[i] = x[i] - x0[i];
@@ -149,7 +149,7 @@ impl<T: Real> Shared<'_, T> {
         }
     }
 
-    /// What the rows end with after their last whole leaf, followed by zeros.
+    /// The tail of the rows after their last whole leaf, padded with zeros.
     #[inline(always)]
     fn end<const L: usize>(
         &self,
@@ -186,7 +186,7 @@ impl<T: Real> Shared<'_, T> {
     }
 }
 
-/// L elements of a row from this column on.
+/// L elements of a row from `column` on.
 #[inline(always)]
 fn part<'a, T, const L: usize>(row: &'a [T], column: usize, none: &'a [T; L]) -> &'a [T; L] {
     row.get(column..).and_then(|r| r.first_chunk()).unwrap_or(none)

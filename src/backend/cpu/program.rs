@@ -1,4 +1,4 @@
-//! Programs of linear combinations, cut into jobs.
+//! Programs of linear combinations, split into jobs.
 
 use super::combine::{Operands, replace, square};
 use super::{LeafChange, is_much, join};
@@ -8,9 +8,10 @@ use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use std::cmp::Ordering;
 use std::ops::Range;
 
-/// Columns that are combined term by term before they replace the old ones: a buffer for the first-level cache.
+/// Columns that are combined term by term before they replace the old ones: the buffer fits the L1 cache.
 const PIECE: usize = 8 * LEAF;
-/// Columns of a job, at most: what a target shares with the next ones stays in the cache, and rows are read in long runs.
+/// Maximum number of columns per job: rows that consecutive targets share stay in the cache, and rows are still
+/// read in long runs.
 const BLOCK: usize = 256 * LEAF;
 
 /// What every job of a program reads.
@@ -28,7 +29,7 @@ pub(super) struct Shared<'a, T> {
     pub memory_rows: usize,
 }
 
-/// The part of the written arrays that belongs to some slots and columns.
+/// The part of the written arrays that belongs to some of the slots and columns.
 pub(super) struct Block<'a, T> {
     /// Slot of the first state row.
     pub slot: usize,
@@ -39,8 +40,8 @@ pub(super) struct Block<'a, T> {
 }
 
 impl<T: Real> Shared<'_, T> {
-    /// Cuts the work into single segments of at most [`BLOCK`] columns, or fewer where that employs another thread.
-    /// `leaves` has a row for each of their targets and a column for each leaf of the block.
+    /// Splits the work into single segments of at most [`BLOCK`] columns, or fewer if that keeps another thread
+    /// busy. `leaves` has a row for each target of the segments and a column for each leaf of the block.
     pub fn split(&self, segments: &[Segment], block: Block<'_, T>, leaves: ArrayViewMut2<'_, LeafChange<T>>) {
         let columns = block.state.ncols();
         let targets = leaves.nrows();
@@ -68,7 +69,7 @@ impl<T: Real> Shared<'_, T> {
         }
     }
 
-    /// One segment on at most [`BLOCK`] columns: every target in order.
+    /// Runs one segment on at most [`BLOCK`] columns: every target in order.
     #[inline(never)] // keeps its buffers out of the frames of the recursion above
     fn run(&self, segment: &Segment, mut block: Block<'_, T>, mut leaves: ArrayViewMut2<'_, LeafChange<T>>) {
         let targets = self.program.targets.get(segment.targets.clone()).unwrap_or(&[]);
@@ -98,22 +99,23 @@ impl<T: Real> Shared<'_, T> {
     }
 }
 
-/// The rows that a target may read: all but its own.
+/// The rows that a target may read: all except its own.
 struct Sources<'s, 'a, T> {
     shared: &'s Shared<'a, T>,
     slot: usize,
     columns: Range<usize>,
-    /// The target's plane, its row in the slot, and the slot's rows around that.
+    /// The target's plane; `at` is the target's row in the slot, `before` and `after` are the slot's rows on either
+    /// side of it.
     plane: Plane,
     at: usize,
     before: ArrayView2<'s, T>,
     after: ArrayView2<'s, T>,
-    /// The slot's rows of the other plane that is written.
+    /// The slot's rows of the other written plane.
     other: ArrayView2<'s, T>,
 }
 
 impl<T: Real> Sources<'_, '_, T> {
-    /// The block's columns of a row; none of the target's own.
+    /// The block's columns of a row; `None` for the target's own row.
     fn row(&self, r: RowRef) -> Option<&[T]> {
         let row = r.row as usize;
         let array = match r.plane {
@@ -138,7 +140,8 @@ impl<T: Real> Sources<'_, '_, T> {
         Some(&array[first + self.columns.start..first + self.columns.end])
     }
 
-    /// The usual numbers of terms, corrections last. All rows are read side by side and once, which is what processors foresee best.
+    /// Handles the usual numbers of terms, corrections last. All rows are read side by side in one pass, the access
+    /// pattern that hardware prefetchers handle best.
     fn in_one_pass(
         &self,
         terms: &[Term<T>],
@@ -162,7 +165,7 @@ impl<T: Real> Sources<'_, '_, T> {
         pass!((1 0) (2 0) (3 0) (4 0) (5 0) (2 1) (3 1) (4 1) (3 2) (4 2))
     }
 
-    /// The same for P plain terms and C corrections; false if the target is one of its own terms.
+    /// The same for P plain terms and C corrections; `false` if the target is one of its own terms.
     fn pass<const P: usize, const C: usize>(
         &self,
         plain: &[Term<T>],
@@ -189,7 +192,7 @@ impl<T: Real> Sources<'_, '_, T> {
         true
     }
 
-    /// Any terms, one after another.
+    /// Handles any terms, one after another.
     #[inline(always)]
     fn term_by_term(&self, terms: &[Term<T>], out: &mut [T], leaves: &mut [LeafChange<T>]) {
         let variances = self.shared.variances.get(self.columns.start..).unwrap_or(&[]);
@@ -232,7 +235,7 @@ mod tests {
     use crate::backend::{Backend, Change, Cpu, Planes, Target, sum};
     use ndarray::Array2;
 
-    /// Runs a program whose slots have so many rows in both planes.
+    /// Runs a program whose slots have `rows` rows in both planes.
     fn run<T: Real>(
         program: &Program<T>,
         state: &mut Array2<T>,
@@ -250,8 +253,8 @@ mod tests {
         changes
     }
 
-    /// Every number of terms and every length against the sums written out one element at a time; states, which may be among the terms,
-    /// lookback rows and a target that is one of its own terms.
+    /// Compares every number of terms and every length with sums written out one element at a time. Terms include
+    /// states, lookback rows and a target that is one of its own terms.
     #[test]
     fn terms_in_one_pass_have_the_bits_of_terms_one_by_one() {
         let array = |rows: usize, n: usize, k: usize| {
@@ -306,7 +309,8 @@ mod tests {
         }
     }
 
-    /// Two slots, with one between them that has no targets, and rows that are cut into columns: the targets run in order, each on the rows of its slot.
+    /// Two slots with an empty one between them, and rows that are split into columns: the targets run in order,
+    /// each on the rows of its own slot.
     #[test]
     fn slots_and_columns_are_kept_apart() {
         const ROWS: usize = 3;
@@ -321,7 +325,7 @@ mod tests {
         for slot in [0, 2] {
             let own = |plane, k: usize| row(plane, slot * ROWS + k);
             let first = program.targets.len();
-            // the last one is among its own terms
+            // the last target is one of its own terms
             for (out, from) in [
                 (own(Plane::State, 1), own(Plane::State, 0)),
                 (own(Plane::Memory, 2), own(Plane::State, 1)),

@@ -19,7 +19,8 @@ pub const SOURCE: &str = concat!(
     include_str!("kernels/mixture.cu"),
 );
 
-/// The same for compute capability 8.0, PTX ISA 8.0: the driver turns it into the code of its device. Made by kernels/build.py.
+/// The same for compute capability 8.0, PTX ISA 8.0: the driver turns it into the code of its device. Made by
+/// kernels/build.py.
 #[doc(hidden)]
 pub const PTX: &str = include_str!("kernels/piadm.ptx");
 
@@ -71,7 +72,8 @@ impl Device {
             return Err(DeviceError::NoDevice { ordinal, count }.into());
         }
         let context = CudaContext::new(ordinal).answer()?;
-        // SAFETY: all arrays of this context are used on one stream. With tracking every use of an array would record events.
+        // SAFETY: all arrays of this context are used on one stream. With tracking every use of an array would record
+        // events.
         unsafe { context.disable_event_tracking() };
         Self::on(context.new_stream().answer()?, suffix)
     }

@@ -1,11 +1,13 @@
 //! The CUDA backend: the samplers of this crate on an NVIDIA GPU, with the bits of the CPU.
 //!
-//! Needs the feature `cuda` to build and NVIDIA's driver to run (525 or newer, a device of compute capability 8.0 or newer); no toolkit. The
-//! kernels are embedded as PTX. Every array lives on one device and all work is enqueued on one [stream](Cuda::stream); a round waits only
-//! for the numbers that decide how it goes on. A score sees [`DeviceRows`] and enqueues its own work on the same stream.
+//! Needs the feature `cuda` to build and NVIDIA's driver to run (525 or newer, a device of compute capability 8.0 or
+//! newer); no toolkit. The kernels are embedded as PTX. Every array lives on one device and all work is enqueued on one
+//! [stream](Cuda::stream); a round waits only for the numbers that decide how it goes on. A score sees [`DeviceRows`]
+//! and enqueues its own work on the same stream.
 //!
-//! For a score that itself gives the same bits on both, f32 and f64 samples, rounds, rows and residuals are those of [`Cpu`](super::Cpu), bit
-//! for bit: additions and multiplications are never contracted and every sum has the canonical order.
+//! For a score that itself gives the same bits on both, f32 and f64 samples, rounds, rows and residuals are those of
+//! [`Cpu`](super::Cpu), bit for bit: additions and multiplications are never contracted and every sum has the canonical
+//! order.
 
 pub(crate) mod device;
 mod encode;
@@ -109,8 +111,8 @@ impl<T: DeviceElem> Cuda<T> {
     /// A stream of another library, so that a network and the sampler share it and neither waits for the other.
     ///
     /// # Errors
-    /// [`Error::Device`] if the device is too old or does not load the kernels; [`Error::Setting`] for the per-thread default stream, which
-    /// is another one on every thread.
+    /// [`Error::Device`] if the device is too old or does not load the kernels; [`Error::Setting`] for the per-thread
+    /// default stream, which is another one on every thread.
     pub fn with_stream(stream: Arc<CudaStream>) -> Result<Self> {
         if stream.cu_stream() as usize == PER_THREAD_STREAM {
             return Err(Error::setting("stream", "the per-thread default stream", "a stream that all threads share"));
@@ -289,8 +291,8 @@ impl<T: DeviceElem> Backend for Cuda<T> {
         // long windows of few elements leave most of a device idle, unless targets are prepared side by side
         let few = segment_count * leaves <= device.few_leaves && count > 2 * segment_count;
         let (dim, leaf_count, target_count) = (planes[Plane::State].dim as u64, leaves as u32, count as u32);
-        // SAFETY: the words name rows of the planes, which the sampler's borrow keeps alive and its own; variances are a row where a word has a
-        // shift; sums and flags have an entry for every leaf of every target.
+        // SAFETY: the words name rows of the planes, which the sampler's borrow keeps alive and its own; variances are
+        // a row where a word has a shift; sums and flags have an entry for every leaf of every target.
         unsafe {
             if few || words.shifts {
                 let (kernel, blocks) = (&device.kernels.run_long, segment_count * leaves);
@@ -351,7 +353,8 @@ impl<T: DeviceElem> Backend for Cuda<T> {
         let (group_width, pair_count, job_count) = (width as u32, pairs.len() as u32, jobs as u64);
         let (dim, leaf_count, total_count) = (planes[Plane::State].dim as u64, leaves as u32, count as u64);
         let kernel = &device.kernels.products;
-        // SAFETY: the words name rows of the planes, pairs lie inside a group, sums have an entry for every pair of every leaf.
+        // SAFETY: the words name rows of the planes, pairs lie inside a group, sums have an entry for every pair of
+        // every leaf.
         unsafe {
             launch!(
                 device,

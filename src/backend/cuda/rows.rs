@@ -32,7 +32,8 @@ impl<T> DeviceArray<T> {
         DeviceRows { slice: &self.slice, start: 0, rows: self.rows, dim: self.dim }
     }
 
-    /// The slice itself, for libraries that take memory over: the first `rows * dim` elements are the rows. Nothing is copied.
+    /// The slice itself, for libraries that take memory over: the first `rows * dim` elements are the rows. Nothing is
+    /// copied.
     pub fn into_slice(self) -> CudaSlice<T> {
         let array = std::mem::ManuallyDrop::new(self);
         // SAFETY: the slice is moved out once; what is left are two numbers, and nothing of it is dropped.
@@ -71,8 +72,9 @@ impl<T> Debug for DeviceArray<T> {
 
 /// Rows of an array on a device as a score reads them: contiguous, rows x dim.
 ///
-/// What writes them has been enqueued on [`stream`](DeviceRows::stream); enqueue what reads them there too, and nothing needs to wait. The
-/// backend records no events for cudarc: work on another stream must be ordered by the score itself, before and after.
+/// What writes them has been enqueued on [`stream`](DeviceRows::stream); enqueue what reads them there too, and nothing
+/// needs to wait. The backend records no events for cudarc: work on another stream must be ordered by the score itself,
+/// before and after.
 #[derive(Clone, Copy)]
 pub struct DeviceRows<'a, T> {
     pub(crate) slice: &'a CudaSlice<T>,
@@ -112,7 +114,8 @@ impl<T: DeviceElem> DeviceRows<'_, T> {
     /// Copies the rows to the host; waits for the work that was enqueued before.
     ///
     /// # Errors
-    /// [`Error::Device`](crate::Error::Device) if the device has failed; [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    /// [`Error::Device`](crate::Error::Device) if the device has failed;
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn to_host(&self) -> Result<Array2<T>> {
         use crate::error::Error;
         let what = "rows on the host";
@@ -137,8 +140,8 @@ impl<T> Debug for DeviceRows<'_, T> {
 
 /// Rows of an array on a device as a score writes them: contiguous, rows x dim.
 ///
-/// Enqueue the work that writes them on [`stream`](DeviceRowsMut::stream): the sampler reads them there afterwards, and nothing needs to
-/// wait. Work on another stream must be ordered by the score itself, before and after.
+/// Enqueue the work that writes them on [`stream`](DeviceRowsMut::stream): the sampler reads them there afterwards, and
+/// nothing needs to wait. Work on another stream must be ordered by the score itself, before and after.
 pub struct DeviceRowsMut<'a, T> {
     pub(crate) slice: &'a mut CudaSlice<T>,
     /// First element.

@@ -1,7 +1,8 @@
 //! Small things on their way to the device and back: row numbers, programs, decisions.
 //!
-//! They pass through pinned memory that is kept, so that a round neither allocates nor waits but for the one answer that it reads. What was
-//! staged stays until the next answer has arrived: then all that was enqueued before has run, and the room is free again.
+//! They pass through pinned memory that is kept, so that a round neither allocates nor waits but for the one answer
+//! that it reads. What was staged stays until the next answer has arrived: then all that was enqueued before has run,
+//! and the room is free again.
 
 use super::device::Device;
 use super::error::{Answer, out_of_memory};
@@ -43,8 +44,8 @@ unsafe impl Send for Pinned {}
 
 impl Pinned {
     fn new(context: &Arc<CudaContext>, len: usize) -> Result<Self> {
-        // SAFETY: the memory is written before it is read: by `stage` and `upload` from the host, by `copy_from` from the device, and by
-        // `items`.
+        // SAFETY: the memory is written before it is read: by `stage` and `upload` from the host, by `copy_from` from
+        // the device, and by `items`.
         let start = unsafe { result::malloc_host(len, 0) }.map_err(|e| out_of_memory(e, "pinned staging", len))?;
         Ok(Pinned { start: start.cast(), len, context: context.clone() })
     }
@@ -127,7 +128,8 @@ pub(crate) struct Queue<'a> {
 }
 
 impl Queue<'_> {
-    /// Copies the parts to the device, as one block, and says where each of them lies there until the operation has ended.
+    /// Copies the parts to the device, as one block, and says where each of them lies there until the operation has
+    /// ended.
     pub fn stage<const N: usize>(&mut self, parts: [Part<'_>; N]) -> Result<[u64; N]> {
         let mut addresses = [0; N];
         let bytes: usize = parts.iter().map(|p| p.bytes.next_multiple_of(ALIGNMENT)).sum();
@@ -142,13 +144,14 @@ impl Queue<'_> {
         let mut at = begin;
         for (address, part) in addresses.iter_mut().zip(&parts) {
             *address = there + at as u64;
-            // SAFETY: `make_room` has made `host.len - begin >= bytes`; the parts' sizes add up to at most that; source and room do not
-            // overlap, and no copy that is under way reads this room: `used` only returns to 0 after the stream was waited for.
+            // SAFETY: `make_room` has made `host.len - begin >= bytes`; the parts' sizes add up to at most that; source
+            // and room do not overlap, and no copy that is under way reads this room: `used` only returns to 0 after
+            // the stream was waited for.
             unsafe { ptr::copy_nonoverlapping(part.start, host.start.add(at), part.bytes) };
             at += part.bytes.next_multiple_of(ALIGNMENT);
         }
-        // SAFETY: both ranges lie inside their allocations, which live as long as the staging, and the host's is not written again before
-        // the stream was waited for.
+        // SAFETY: both ranges lie inside their allocations, which live as long as the staging, and the host's is not
+        // written again before the stream was waited for.
         unsafe {
             let block = std::slice::from_raw_parts(host.start.add(begin), bytes);
             result::memcpy_htod_async(there + begin as u64, block, stream.cu_stream()).answer()?;

@@ -4,12 +4,13 @@ use crate::error::{Error, Result};
 use crate::nodes::Node;
 use crate::problem::Guarantee;
 
-/// When a guess is as good as final. Errors and changes are root mean squares over the elements of a node.
+/// When a guess counts as final. Errors and changes are root mean squares over the elements of a node.
 ///
-/// A change is not yet an error: a fast iteration is far ahead of its last change, a slow one is not. The estimate takes a
-/// node's last two changes: if they fall by the ratio rho, what is left after the last is change * rho / (1 - rho); it is
-/// never taken to be less than the change itself, since the first ratios are too good. Errors made while the
-/// noise outweighs the signal are amplified by the steps that follow, so there the error allowed is multiplied by sqrt(alpha / sigma).
+/// A change is not yet an error: a fast iteration is much closer to its limit than its last change, a slow one is
+/// not. The estimate uses a node's last two changes. If they fall by the ratio rho, the error that remains after
+/// the last one is change * rho / (1 - rho). The estimate is never smaller than the change itself, since the first
+/// ratios are too optimistic. Errors made while the noise outweighs the signal are amplified by the steps that
+/// follow, so there the allowed error is multiplied by sqrt(alpha / sigma).
 ///
 /// ```
 /// use piadm::{Acceptance, Picard};
@@ -22,21 +23,22 @@ use crate::problem::Guarantee;
 #[cfg_attr(feature = "serde", serde(from = "Numbers", into = "Numbers"))]
 #[non_exhaustive]
 pub enum Acceptance {
-    /// Its elements did not change at all: the result has the bits of sequential sampling.
+    /// The elements did not change at all: the result has the bits of sequential sampling.
     Exact,
-    /// Its estimated error is at most this, in units of the state. On trained networks the difference to the sequential samples (rms) is about
-    /// this large.
+    /// The estimated error is at most this, in units of the state. On trained networks the rms difference from
+    /// sequential samples is about this large.
     Error(f64),
-    /// Its last change is at most the largest of these.
+    /// The last change is at most the largest of these.
     Change {
         /// In units of the state.
         absolute: f64,
         /// In units of sigma at the node.
         relative: f64,
-        /// In units of the standard deviation of DDPM's posterior over the node's step: ParaDiGMS's criterion.
+        /// In units of the standard deviation of DDPM's posterior over the node's step: the criterion of ParaDiGMS.
         posterior: f64,
     },
-    /// Its estimated error is at most `error`, or its last change at most the largest of the others: one that holds is enough.
+    /// The estimated error is at most `error`, or the last change is at most the largest of the other bounds;
+    /// either one is enough.
     Either {
         /// As [`Acceptance::Error`].
         error: f64,
@@ -50,12 +52,12 @@ pub enum Acceptance {
 }
 
 impl Acceptance {
-    /// A bound on the change in units of the state.
+    /// A bound on the change, in units of the state.
     pub const fn change(absolute: f64) -> Self {
         Acceptance::Change { absolute, relative: 0.0, posterior: 0.0 }
     }
 
-    /// Error, absolute, relative and posterior, 0 where nothing is said.
+    /// The bounds error, absolute, relative and posterior; 0 for those not set.
     pub(crate) fn numbers(&self) -> [f64; 4] {
         match *self {
             Acceptance::Exact => [0.0; 4],
@@ -75,26 +77,27 @@ impl Acceptance {
         Ok(())
     }
 
-    /// Whether it accepts nothing but exact nodes.
+    /// Whether only exact nodes are accepted.
     pub(crate) fn is_exact(&self) -> bool {
         self.numbers() == [0.0; 4]
     }
 
-    /// Whether a node that has moved by this last change, and `earlier` the one before if there was one, is accepted.
+    /// Whether to accept a node that last moved by `change` and, if it was swept before, by `earlier` in the sweep
+    /// before.
     pub(crate) fn accepts(&self, node: &Node, change: f64, earlier: Option<f64>) -> bool {
         let [error, absolute, relative, posterior] = self.numbers();
         let largest = absolute.max(relative * node.level.sigma).max(posterior * node.posterior_std);
-        // with a tolerance of zero only unchanged elements count: the square of a tiny change is 0
+        // with zero tolerances only unchanged elements count, but the square of a tiny change is 0 as well
         if largest > 0.0 && change <= largest {
             return true;
         }
         let ratio = earlier.map_or(0.5, |earlier| (change / earlier).clamp(0.5, 0.95));
         let weight = (0.5 * node.level.log_snr).exp().min(1.0);
-        // two changes too small to be squared have no ratio
+        // two changes too small to square have no ratio
         error > 0.0 && (change <= 0.0 || change * ratio / (1.0 - ratio) <= error * weight)
     }
 
-    /// What a run promises whose nodes all met it.
+    /// What a run guarantees if all its nodes were accepted.
     pub(crate) fn guarantee(&self) -> Guarantee {
         match *self {
             _ if self.is_exact() => Guarantee::Bits,
@@ -105,7 +108,8 @@ impl Acceptance {
 }
 
 impl Default for Acceptance {
-    /// An estimated error of 1e-2: on data of unit variance a hundredth of a standard deviation, not visible in an image.
+    /// An estimated error of 1e-2: on data of unit variance that is a hundredth of a standard deviation, which is
+    /// not visible in an image.
     fn default() -> Self {
         Acceptance::Error(1e-2)
     }
@@ -118,15 +122,15 @@ pub enum Sweeps {
     /// Until it is accepted.
     #[default]
     Unbounded,
-    /// So often; then it is accepted as it is, and the report says [`Stop::Depth`](crate::Stop::Depth). With [`Acceptance::Exact`] this is a
-    /// fixed depth, as in the paper.
+    /// At most this often; then it is accepted as it is, and the report says [`Stop::Depth`](crate::Stop::Depth).
+    /// With [`Acceptance::Exact`] this is a fixed depth, as in the paper.
     AtMost(usize),
-    /// So often; if it is not accepted by then the run fails with [`Error::NotConverged`].
+    /// At most this often; if it is not accepted by then, the run fails with [`Error::NotConverged`].
     Within(usize),
 }
 
 impl Sweeps {
-    /// The bound.
+    /// The bound, if there is one.
     pub(crate) fn most(self) -> Option<usize> {
         match self {
             Sweeps::Unbounded => None,
@@ -135,7 +139,7 @@ impl Sweeps {
     }
 }
 
-/// The form in which an acceptance is written: the numbers of a tolerance, all 0 for an exact one.
+/// The serialised form of an acceptance: the numbers of a tolerance, all 0 for an exact one.
 #[cfg(feature = "serde")]
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -181,11 +185,11 @@ mod tests {
             Node { level, step: 1, solution: true, evaluate: true, width: 1, posterior_std: 0.1, prefactor: 1.0 };
         let accepts = |change, earlier| Acceptance::Error(1e-2).accepts(&node, change, earlier);
         assert!(accepts(0.9e-2, None) && !accepts(1.1e-2, None));
-        // a ratio of 0.8 leaves four times the change, one of 0.95 or more nineteen times
+        // a ratio of 0.8 leaves four times the change, a ratio of 0.95 or more nineteen times
         assert!(accepts(0.24e-2, Some(0.3e-2)) && !accepts(0.26e-2, Some(0.325e-2)));
         assert!(accepts(0.5e-3, Some(0.1e-3)) && !accepts(0.6e-3, Some(0.1e-3)));
         assert!(accepts(0.9e-2, Some(f64::INFINITY)) && accepts(0.0, Some(0.0)) && accepts(0.0, None));
-        // either of two is enough
+        // either criterion is enough
         let either = Acceptance::Either { error: 1e-2, absolute: 0.0, relative: 0.0, posterior: 0.5 };
         assert!(either.accepts(&node, 0.049, Some(0.05)) && !either.accepts(&node, 0.051, Some(0.05)));
         assert!(either.accepts(&node, 0.009, None));

@@ -10,7 +10,7 @@ use crate::error::{Result, filled};
 pub(crate) struct Swept {
     /// Root mean square of the change over the node's elements.
     pub rms: f64,
-    /// That of the sweep before, if there was one.
+    /// The same for the sweep before, if there was one.
     pub earlier: Option<f64>,
     /// Whether any element's bits changed.
     pub moved: bool,
@@ -21,10 +21,10 @@ pub(crate) struct Swept {
 const MOVED: u8 = 1;
 const FINITE: u8 = 2;
 
-/// The last two changes of every node, place by place, and when it entered.
+/// The last two changes of every node and the round in which it entered, indexed by place.
 #[derive(Debug)]
 pub(crate) struct Book {
-    /// Round of its sample.
+    /// Counted in rounds of the node's sample.
     entered: Vec<u32>,
     now: Vec<f64>,
     earlier: Vec<f64>,
@@ -42,7 +42,7 @@ impl Book {
         })
     }
 
-    /// A node enters in the given round of its sample.
+    /// Records that a node enters in this round of its sample.
     pub fn enter(&mut self, ring: Ring, node: usize, round: u32) {
         let place = ring.place(node);
         (self.entered[place], self.now[place]) = (round, f64::NAN);
@@ -53,7 +53,7 @@ impl Book {
         self.entered[ring.place(node)]
     }
 
-    /// Notes a sweep of a node of so many elements.
+    /// Records a sweep of a node with this many elements.
     pub fn note(&mut self, ring: Ring, node: usize, change: Change, elements: usize) {
         let place = ring.place(node);
         self.earlier[place] = self.now[place];

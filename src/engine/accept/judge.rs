@@ -9,22 +9,22 @@ use crate::nodes::Node;
 /// How far a window may move after a sweep.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Progress {
-    /// Nodes that become final.
+    /// Number of nodes that become final.
     pub nodes: usize,
-    /// The first guess behind which nodes were accepted only because they had been swept as often as allowed.
+    /// The first guess whose successors were accepted only because they had reached the limit on sweeps.
     pub stalled_at: Option<usize>,
-    /// Largest change with which one of the nodes left without being exact.
+    /// Largest change of a node that left the window without being exact.
     pub residual: f64,
 }
 
-/// Judges the guesses of a window by what the last sweep did to them.
+/// Judges the guesses of a window by their changes in the last sweep.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Judge<'a> {
     pub span: &'a Span,
     pub nodes: &'a [Node],
     pub book: &'a Book,
     pub sample: u32,
-    /// Rounds that the sample has taken part in, this one included.
+    /// Rounds in which the sample has taken part, this one included.
     pub rounds: u32,
     pub acceptance: &'a Acceptance,
     pub sweeps: Sweeps,
@@ -40,13 +40,13 @@ impl Judge<'_> {
         (self.rounds - self.book.entered(self.span.ring, node)) as usize
     }
 
-    /// Whether a guess is as good as final.
+    /// Whether a guess counts as final.
     fn accepts(&self, node: usize) -> bool {
         let Swept { rms, earlier, moved, finite } = self.swept(node);
         finite && (!moved || self.acceptance.accepts(&self.nodes[node], rms, earlier))
     }
 
-    /// Whether the node's newest state is where its network output was or need not be taken.
+    /// Whether the network output was evaluated at the node's newest state, or is not needed.
     fn exact(&self, node: usize) -> bool {
         let swept = self.swept(node);
         swept.finite && (!swept.moved || !self.nodes[node].evaluate)
@@ -62,26 +62,29 @@ impl Judge<'_> {
         Error::NotConverged { sample: self.sample, node, sweeps, residual: rms(node), residuals }
     }
 
-    /// Before the window's end a guess that overflowed has kept its old value: it cannot leave.
+    /// Limits the progress to the guesses before the first that overflowed: it has kept its old value, so it cannot
+    /// leave the window.
     pub fn whole(&self, progress: Progress) -> Progress {
         let lo = self.span.lo;
         let broken = (1..progress.nodes).find(|k| !self.swept(lo + 1 + k).finite);
         Progress { nodes: broken.unwrap_or(progress.nodes), ..progress }
     }
 
-    /// 1 + the number of consecutive accepted nodes: the first failing one was computed from accepted ones.
+    /// The number of consecutive accepted nodes plus 1: the first node that fails was still computed from accepted
+    /// ones.
     pub fn sliding(&self) -> Result<Progress> {
         let (lo, count) = (self.span.lo, self.span.guesses());
         let mut progress = Progress { nodes: count, ..Progress::default() };
         let mut exact = true;
         for k in 0..count {
             let node = lo + 1 + k;
-            // a node whose inputs are final is exact, and hands on its exactness where its output was taken at its final state
+            // A node is exact if its inputs are final. Its successor is exact too if the node's output was
+            // evaluated at its final state.
             exact &= self.exact(node);
             if exact || self.accepts(node) {
                 continue;
             }
-            // the nodes behind it must be swept again, unless the next one has been as often as allowed
+            // the nodes after it must be swept again, unless the next one has reached the limit
             if k + 1 == count {
                 break;
             }
@@ -98,10 +101,11 @@ impl Judge<'_> {
         Ok(progress)
     }
 
-    /// All blocks whose nodes are accepted, up to the first one that is not, and of that one the exact nodes. Blocks end at `ends`.
+    /// All blocks whose nodes are accepted, and the exact nodes of the first block that is not accepted. Blocks end
+    /// at `ends`.
     pub fn blocks(&self, ends: &[usize]) -> Result<Progress> {
         let mut progress = Progress::default();
-        // whether the block starts from a state that is final and has been when it was swept
+        // whether the start of the block is final and already was when the block was swept
         let mut settled = true;
         for &end in ends.iter().take_while(|end| **end <= self.span.hi) {
             let start = self.span.lo + progress.nodes;
@@ -123,7 +127,7 @@ impl Judge<'_> {
             }
             progress.nodes += count;
             settled &= unmoved == count;
-            // the next block has been swept from where this one ended before
+            // the next block was swept from the previous end state of this one
             if !self.accepts(end) {
                 return Ok(progress);
             }
@@ -131,8 +135,8 @@ impl Judge<'_> {
         Ok(progress)
     }
 
-    /// Largest change among the nodes that leave without being exact. The last one does not count where it failed: it was computed
-    /// from accepted nodes after its change was taken.
+    /// Largest change among the nodes that leave without being exact. The last one does not count if it failed: it
+    /// was computed from accepted nodes, after its change had been measured.
     pub fn residual(&self, nodes: usize) -> f64 {
         let mut exact = true;
         (0..nodes).fold(0.0, |max, k| {

@@ -1,7 +1,8 @@
 //! Triangular Anderson acceleration of sweeps (ParaTAA, Tang et al., arXiv 2402.09970).
 //!
-//! With Y_k the states before sweep k, G_k those after it, R_k = G_k - Y_k, and differences dR, dG of consecutive sweeps, node j goes
-//! on from G_k - dG theta_j, where theta_j minimises |R_k - dR theta| over the unfinished nodes up to j: looking back only, as the nodes do.
+//! Let Y_k be the states before sweep k, G_k those after it, R_k = G_k - Y_k, and dR, dG the differences between
+//! consecutive sweeps. Node j continues from G_k - dG theta_j, where theta_j minimises |R_k - dR theta| over the
+//! unfinished nodes up to j: like the nodes, it only looks back.
 
 use crate::backend::{Backend, Real, Vector};
 use crate::engine::machine::Machine;
@@ -11,39 +12,39 @@ use crate::engine::span::Span;
 use crate::error::{Result, reserve};
 use crate::problem::Prepared;
 
-/// The most differences of sweeps.
+/// Largest number of differences.
 pub(crate) const MOST_MEMORY: usize = 6;
-/// Pairs of that many differences and the residual.
+/// Pairs among that many differences and the residual.
 const PAIRS: usize = (MOST_MEMORY + 1) * (MOST_MEMORY + 2) / 2;
-/// Keeps the normal equations solvable, relative to their trace.
+/// Regularisation of the normal equations, relative to their trace.
 const REGULARISATION: f64 = 1e-8;
 
 /// A window that has been swept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Swept {
     pub span: Span,
-    /// Its new start.
+    /// New start of the window.
     pub lo: usize,
-    /// Sweeps of the sample so far.
+    /// Number of sweeps of the sample so far.
     pub now: usize,
-    /// Where the counts of its nodes' sweeps begin, in a list of those of all windows.
+    /// Index of the first sweep count of this window's nodes in the list of the counts of all windows.
     pub first: usize,
 }
 
 impl Swept {
-    /// Differences of sweeps that a node has, at most `most`.
+    /// Number of differences available at a node, at most `most`.
     fn columns(&self, counts: &[usize], node: usize, most: usize) -> usize {
         counts[self.first + node - self.span.lo - 1].saturating_sub(1).min(most)
     }
 }
 
-/// Vectors, and what came of their products.
+/// The vectors and their inner products.
 #[derive(Debug, Default)]
 pub(crate) struct Anderson {
-    /// Differences of sweeps that are used, m.
+    /// Number of differences used, m.
     memory: usize,
     vectors: Vec<Vector>,
-    /// Of every group of vectors, the pairs whose products are needed.
+    /// The pairs of vectors whose products are needed, the same for every group.
     pairs: Vec<(usize, usize)>,
     products: Vec<f64>,
 }
@@ -62,7 +63,7 @@ impl Anderson {
 }
 
 impl Anderson {
-    /// Keeps the states before a sweep, the `sweep(slot)`-th of each sample.
+    /// Stores the states before a sweep, which is number `sweep(slot)` of each sample.
     pub fn keep<B: Backend>(
         &mut self,
         prepared: &Prepared<B>,
@@ -85,7 +86,7 @@ impl Anderson {
         machine.run()
     }
 
-    /// Keeps what the last sweep did and moves on the nodes behind the windows' new starts.
+    /// Stores the result of the last sweep, and accelerates the nodes after the windows' new starts.
     pub fn accelerate<B: Backend>(
         &mut self,
         prepared: &Prepared<B>,
@@ -123,7 +124,7 @@ impl Anderson {
         if machine.program.targets.is_empty() { Ok(()) } else { machine.run() }
     }
 
-    /// R and G of the last sweep.
+    /// Stores R and G of the last sweep.
     fn keep_residuals<B: Backend>(
         &mut self,
         prepared: &Prepared<B>,
@@ -138,7 +139,7 @@ impl Anderson {
                 for component in 0..width(j) {
                     let state = layout.state(span.ring, j, component);
                     let r = layout.history(span.ring, j, *now, Kept::Residual, component);
-                    // so far it holds the state before the sweep, negative
+                    // so far this row holds the negated state before the sweep
                     program.term(1.0, state);
                     program.term(1.0, r);
                     program.target(r, None);
@@ -150,7 +151,7 @@ impl Anderson {
         machine.run()
     }
 
-    /// Products of the residuals' differences at all nodes that stay.
+    /// Inner products of the residuals and their differences at all nodes that stay.
     fn residual_products<B: Backend>(
         &mut self,
         prepared: &Prepared<B>,
@@ -167,7 +168,7 @@ impl Anderson {
                 let columns = one.columns(counts, j, m);
                 for component in 0..width(j) {
                     let r = |back: usize| layout.history(span.ring, j, now - back, Kept::Residual, component);
-                    // a node without so many sweeps has no part in the older differences
+                    // a node with too few sweeps contributes nothing to the older differences
                     let difference = |a: usize| if a < columns { (r(a), r(a + 1)) } else { (r(0), r(0)) };
                     let differences = (0..m).map(difference).map(|(row, minus)| Vector { row, minus: Some(minus) });
                     self.vectors.extend(differences);
@@ -179,8 +180,9 @@ impl Anderson {
     }
 }
 
-/// theta of (M + 1e-8 tr(M) I) theta = r from the products of dR_1 .. dR_m and R, of which the first `columns` differences are there. `None` where
-/// there is nothing to accelerate, numbers are not finite, or the residual has risen.
+/// Solves (M + 1e-8 tr(M) I) theta = r for theta, from the products of dR_1 .. dR_m and R; only the first `columns`
+/// differences exist. `None` if there is nothing to accelerate, if numbers are not finite, or if the residual has
+/// grown.
 fn solve(sums: &[f64], columns: usize, m: usize) -> Option<[f64; MOST_MEMORY]> {
     let product = |a: usize, b: usize| {
         let (a, b) = (a.max(b), a.min(b));
@@ -195,7 +197,7 @@ fn solve(sums: &[f64], columns: usize, m: usize) -> Option<[f64; MOST_MEMORY]> {
     if now.is_nan() || now > before {
         return None;
     }
-    // rows of (M, r); a positive definite matrix needs no pivots
+    // the rows of (M, r); a positive definite matrix needs no pivoting
     let mut rows = [[0.0; MOST_MEMORY + 1]; MOST_MEMORY];
     for (a, row) in rows.iter_mut().enumerate().take(columns) {
         for (b, x) in row.iter_mut().enumerate().take(columns) {
@@ -231,10 +233,10 @@ mod tests {
         let theta = solve(&sums, 2, 2).unwrap();
         assert_relative_eq!(theta[0], 2.0, max_relative = 1e-6);
         assert_relative_eq!(theta[1], -3.0, max_relative = 1e-6);
-        // with the first column alone: <dR_1, R> / <dR_1, dR_1>
+        // with the first column only: <dR_1, R> / <dR_1, dR_1>
         assert_relative_eq!(solve(&sums, 1, 2).unwrap()[0], -1.0, max_relative = 1e-6);
         assert_eq!(solve(&sums, 0, 2), None);
-        // |R|^2 = 10 came from |R - dR_1|^2 = 10 + 2 - .. : with <dR_1, R> = 1 the residual has risen
+        // |R|^2 = 10 came from |R - dR_1|^2 = 10 + 2 - ..: with <dR_1, R> = 1 the residual has grown
         assert_eq!(solve(&[1.0, 1.0, 2.0, 1.0, -4.0, 10.0], 2, 2), None);
         assert_eq!(solve(&[0.0; 6], 2, 2), None);
         assert_eq!(solve(&[f64::NAN; 6], 2, 2), None);

@@ -1,4 +1,4 @@
-//! How a change is handed on, and how sweeps are accelerated.
+//! How changes are passed on, and how sweeps are accelerated.
 
 pub(crate) mod anderson;
 pub(crate) mod linearisation;

@@ -1,4 +1,4 @@
-//! Slopes of the network's output along the way, measured between the last two evaluations of a node.
+//! Slopes of the network's output along the trajectory, measured between the last two evaluations of a node.
 
 use crate::backend::{Backend, Plane, Real, RowRef, Vector};
 use crate::engine::iteration::linearisation::FIRST_VARIANCE;
@@ -10,20 +10,21 @@ use crate::engine::span::Span;
 use crate::error::{Result, filled, reserve};
 use crate::problem::Prepared;
 
-/// The largest data variance that is handed on, where no Gaussian has the slope or only a very wide one. While the noise is large states
-/// move along the data's widest directions, and images have variances near 100 there.
+/// Upper bound on the data variance that is passed on, for slopes that no Gaussian has or only a very wide one. At
+/// high noise, states move along the widest directions of the data, where images have variances near 100.
 const MOST_VARIANCE: f64 = 100.0;
 
-/// Of the change of an output, that of the point and the point itself: <df, dy>, <dy, dy>, <y, y>.
+/// The vectors are the change df of the output, the change dy of the point and the point y; needed are <df, dy>,
+/// <dy, dy>, <y, y>.
 const PAIRS: [(usize, usize); 3] = [(0, 1), (1, 1), (2, 2)];
 
-/// Slopes at the nodes of all windows, place by place of the rings.
+/// Slopes at the nodes of all windows, indexed by place.
 #[derive(Debug)]
 pub(crate) struct Slopes {
     values: Vec<f64>,
     /// Whether the slope was measured at the node itself.
     own: Vec<bool>,
-    /// Of every sample, the data variance that the last measured slope stands for.
+    /// Per sample, the data variance that corresponds to the last measured slope.
     variances: Vec<f64>,
     measured: Vec<(usize, usize)>,
     vectors: Vec<Vector>,
@@ -31,7 +32,7 @@ pub(crate) struct Slopes {
 }
 
 impl Slopes {
-    /// For windows of these sizes; empty where nothing is measured.
+    /// For windows of these sizes; empty if no slopes are measured.
     pub fn new(sizes: &Sizes, samples: usize) -> Result<Self> {
         let what = "measured slopes";
         let (places, samples) = if sizes.earlier { (sizes.places(), samples) } else { (0, 0) };
@@ -55,7 +56,7 @@ impl Slopes {
         self.values.get(place).copied().filter(|s| s.is_finite())
     }
 
-    /// A new sample takes the ring.
+    /// Forgets the slopes of a ring that a new sample takes over.
     pub fn begin(&mut self, slot: usize, ring: Ring) {
         if !self.values.is_empty() {
             self.values[ring.places()].fill(f64::NAN);
@@ -64,15 +65,16 @@ impl Slopes {
         }
     }
 
-    /// Forgets the slope of the node that had the place.
+    /// Forgets the slope of the node that had this place.
     pub fn clear(&mut self, place: usize) {
         if !self.values.is_empty() {
             (self.values[place], self.own[place]) = (f64::NAN, false);
         }
     }
 
-    /// Measures the slope of the output at every node that this round and the one before evaluated: J = <df, dy> / <dy, dy>, within
-    /// its bounds, over all components that the network sees. Nodes without one borrow that of the nearest node before them.
+    /// Measures the slope of the output at every node that was evaluated in this round and in the one before:
+    /// J = <df, dy> / <dy, dy>, clamped to its bounds, over all components that the network sees. Nodes without a
+    /// slope borrow that of the nearest node before them.
     pub fn measure<B: Backend>(
         &mut self,
         prepared: &Prepared<B>,
@@ -83,7 +85,7 @@ impl Slopes {
         self.products(machine, evaluated, spans)?;
         let seen = machine.layout.seen;
         let mut sums = self.products.chunks_exact(3 * seen);
-        // below this dy is rounding
+        // below this, dy is rounding error
         let rounding = (8.0 * <B::Elem as num_traits::Float>::epsilon().wide()).powi(2);
         let prediction = prepared.prediction();
         let mut measured = self.measured.iter().peekable();
@@ -118,7 +120,7 @@ impl Slopes {
         Ok(())
     }
 
-    /// The products of all nodes that have been evaluated twice in a row.
+    /// Computes the inner products for all nodes evaluated in two consecutive rounds.
     fn products<B: Backend>(&mut self, machine: &mut Machine<B>, evaluated: &Evaluated, spans: &[Span]) -> Result<()> {
         self.vectors.clear();
         self.measured.clear();

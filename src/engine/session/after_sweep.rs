@@ -1,4 +1,4 @@
-//! What follows a sweep: which nodes are final, and a further step for the others.
+//! What follows a sweep: deciding which nodes are final, and accelerating the others.
 
 use crate::backend::Backend;
 use crate::engine::accept::judge::{Judge, Progress};
@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::problem::{Prepared, Stop};
 
 impl<B: Backend> Session<B> {
-    /// Decides which nodes are final, and moves on those that are not.
+    /// Decides which nodes are final, and accelerates those that are not.
     pub(crate) fn after_sweep(&mut self, prepared: &Prepared<B>, spans: &[Span]) -> Result<()> {
         self.judge(prepared, spans)?;
         if self.settings.anderson > 0 {
@@ -33,7 +33,7 @@ impl<B: Backend> Session<B> {
         }
     }
 
-    /// How far every window may move, by what the last sweep did.
+    /// Decides from the last sweep how far every window may move.
     fn judge(&mut self, prepared: &Prepared<B>, spans: &[Span]) -> Result<()> {
         for (i, span) in spans.iter().enumerate() {
             let track = &mut self.tracks.all[span.slot];
@@ -65,7 +65,7 @@ impl<B: Backend> Session<B> {
         Ok(())
     }
 
-    /// Anderson's step for the nodes that stay.
+    /// Applies Anderson acceleration to the nodes that stay.
     fn accelerate(&mut self, prepared: &Prepared<B>, spans: &[Span]) -> Result<()> {
         let components = self.work.machine.layout.components;
         let mut done = 0;

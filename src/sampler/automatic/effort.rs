@@ -1,18 +1,19 @@
-//! How many rounds a window takes.
+//! The number of rounds that a window takes.
 
 use crate::engine::settings::{Picard, Policy};
 use crate::nodes::Nodes;
 use crate::problem::Effort;
 
 impl Effort {
-    /// The model for a sampler's settings on the nodes of a run; `None` where a tolerance of zero makes the rounds unpredictable.
+    /// The model for a sampler's settings on the nodes of a run; `None` if a tolerance of zero makes the number of
+    /// rounds unpredictable.
     ///
-    /// A tolerance ten times smaller takes three more rounds and a tenth of the reach (measured at 1e-3); iterations other than the
-    /// default take about three times the rounds.
+    /// A tolerance ten times smaller takes three more rounds and a tenth of the reach (measured at 1e-3).
+    /// Iterations other than the default take about three times as many rounds.
     pub(super) fn of(sampler: &Picard, list: &Nodes) -> Option<Self> {
         let tolerance = sampler.acceptance.numbers().into_iter().fold(0.0, f64::max);
         if tolerance == 0.0 {
-            // with a fixed depth its rounds are known
+            // with a fixed depth the number of rounds is known
             let most = sampler.sweeps.most()? as f64;
             return Some(Effort { rounds: most, reach: 1e-9 });
         }
@@ -23,23 +24,24 @@ impl Effort {
         Some(Effort { rounds: factor * (rounds + 3.0 * decades), reach: reach * 0.1f64.powf(decades) })
     }
 
-    /// E(u).
+    /// The rounds of waiting, E(u).
     fn waiting(&self, u: f64) -> f64 {
         self.rounds * u * u / (u * u + self.reach * self.reach)
     }
 
-    /// The model, corrected by the rounds that a window took on a run of `steps`.
+    /// The model, corrected by the number of rounds that a window took on a run of `steps` steps.
     pub(super) fn corrected(&self, sampler: &Picard, window: usize, steps: usize, rounds: f64) -> Self {
         let u = window as f64 / steps as f64;
         let waited = match sampler.policy {
             Policy::Sliding => rounds - 1.0 / u,
             _ => rounds * u - 1.0,
         };
-        // short windows wait for less than the most, and say less about it
+        // short windows wait for less than the maximum, and say less about it
         Effort { rounds: (self.rounds + waited - self.waiting(u)).max(0.0), ..*self }
     }
 
-    /// Rounds of a window of `window` steps on a run of `steps`, whose sequential run takes `most` rounds.
+    /// Number of rounds for a window of `window` steps on a run of `steps` steps whose sequential run takes `most`
+    /// rounds.
     pub(super) fn rounds(&self, sampler: &Picard, window: usize, steps: usize, most: usize) -> f64 {
         let u = window as f64 / steps as f64;
         let waiting = self.waiting(u);

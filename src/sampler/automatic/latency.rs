@@ -1,4 +1,4 @@
-//! What a round costs, measured.
+//! Measures the cost of a round.
 
 use crate::backend::Backend;
 use crate::engine::accept::acceptance::Sweeps;
@@ -14,7 +14,7 @@ use crate::score::ScoreFn;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-/// What measuring took.
+/// The cost of measuring.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Probe {
     pub rows: usize,
@@ -23,14 +23,18 @@ pub(super) struct Probe {
 }
 
 impl Latency {
-    /// Times the first rounds of sequential sampling and of windows of growing length, on the problem's own initial states, and
-    /// discards what they computed. `settings` say how many windows: see [`Automatic::max_window`] and [`Automatic::probe_share`].
+    /// Times the first rounds of sequential sampling and of increasingly long windows on the problem's own initial
+    /// states, and discards the results. `settings` determine how many windows are measured: see
+    /// [`Automatic::max_window`] and [`Automatic::probe_share`].
     ///
     /// ```
     /// use piadm::{problem::Latency, Automatic, Grid, Ou, Prediction, Problem, Sampler, Scheme, score_fn};
     /// let grid = Grid::log_snr(100).between(8.0, 0.01);
     /// let problem = Problem::new(Ou, grid, Scheme::default()).samples(4).shape([2]);
-    /// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
+    /// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| {
+    ///     out.zip_mut_with(&x, |o, x| *o = -x);
+    ///     Ok(())
+    /// });
     /// let latency = Latency::measure(&problem, &mut score, &Automatic::default())?;
     /// let automatic = Automatic::default().latency(latency);
     /// let first = automatic.sample(&problem.clone().seed(1), &mut score)?; // measures nothing
@@ -39,7 +43,7 @@ impl Latency {
     /// ```
     ///
     /// # Errors
-    /// As a run: bad settings, a failing score, numbers that are not finite.
+    /// As a run: invalid settings, a failing score, numbers that are not finite.
     pub fn measure<B: Backend>(
         problem: &Problem<B>,
         score: &mut dyn ScoreFn<B>,
@@ -49,9 +53,9 @@ impl Latency {
     }
 }
 
-/// Factor between the windows that are measured.
+/// Ratio of the lengths of consecutive windows that are measured.
 const STRIDE: usize = 8;
-/// A row of a longer window is cheaper if it takes at most this part of a row before.
+/// Rows get cheaper in a longer window if a row takes at most this fraction of its time in the window before.
 const CHEAPER: f64 = 0.9;
 
 /// Until `observer` cancels: then the probe says so.
@@ -77,12 +81,12 @@ pub(super) fn measure<B: Backend>(
     let (first_rows, seconds) = (watch.rows, watch.seconds());
     let mut points = vec![(first_rows, seconds)];
     let budget = settings.probe_share * rounds as f64 * seconds;
-    // a short run has a short probe
+    // a short run gets a short probe
     let mut window = (steps / 16).clamp(2, STRIDE).min(longest);
-    // its first two rounds touch memory for the first time
+    // the first two rounds touch memory for the first time
     let mut repeats = 3;
     while window > 1 && !probe.cancelled {
-        // a probe ends before it matters whether a node converges
+        // a probe ends before it matters whether a node converges, so the bound on sweeps must not make it fail
         let sweeps = settings.base.sweeps.most().map_or(Sweeps::Unbounded, Sweeps::AtMost);
         let sampler = Picard { window: Window::Steps(window), sweeps, ..settings.base.clone() };
         let mut watch = Stopwatch { row: seconds / first_rows as f64, ..Stopwatch::new(repeats, observer) };
@@ -91,12 +95,12 @@ pub(super) fn measure<B: Backend>(
         probe.cancelled = watch.cancelled;
         let Some(&(rows, earlier)) = points.last().filter(|p| p.0 < watch.rows) else { break };
         let seconds = watch.seconds();
-        // more rows do not take less time: what came before was disturbed
+        // more rows do not take less time: earlier measurements that were slower had been disturbed
         points.iter_mut().for_each(|p| p.1 = p.1.min(seconds));
         points.push((watch.rows, seconds));
         let latency = Latency { points };
         let left = budget - started.elapsed().as_secs_f64();
-        // the longest window that there is time for, where a row still gets cheaper
+        // the longest window for which there is time, as long as rows still get cheaper
         let cheaper = seconds / (watch.rows as f64) < CHEAPER * earlier / rows as f64;
         let expected = |next: usize| latency.line(watch.rows as f64 * next as f64 / window as f64);
         let fits = |repeats: usize| {
@@ -112,16 +116,16 @@ pub(super) fn measure<B: Backend>(
     Ok((Latency { points }, probe))
 }
 
-/// Times rounds of the size of the first, and ends the run after some.
+/// Times rounds that are as large as the first one, and ends the run after `repeats` of them.
 struct Stopwatch<'o, B: Backend> {
     /// Who may cancel.
     observer: &'o mut dyn Observer<B>,
     cancelled: bool,
     repeats: usize,
-    /// Seconds of a row in a smaller round: where it does not get cheaper two rounds are enough.
+    /// Seconds per row in a smaller round: if rows do not get cheaper, two rounds are enough.
     row: f64,
     before: Instant,
-    /// Rows of the first round, and of all.
+    /// Rows of the first round; `evaluated` counts the rows of all rounds.
     rows: usize,
     evaluated: usize,
     least: Duration,
@@ -133,7 +137,7 @@ impl<'o, B: Backend> Stopwatch<'o, B> {
         Stopwatch { observer, cancelled: false, repeats, row: 0.0, before, rows: 0, evaluated: 0, least }
     }
 
-    /// The fastest round; at least a clock tick, so that it is a number above 0.
+    /// The fastest round, but at least a nanosecond, so that the result is above 0.
     fn seconds(&self) -> f64 {
         self.least.as_secs_f64().max(1e-9)
     }

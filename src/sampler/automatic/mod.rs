@@ -1,4 +1,4 @@
-//! The window chosen by what the network costs.
+//! Chooses the window by the cost of the network.
 
 mod effort;
 mod latency;

@@ -33,7 +33,7 @@ impl<B: Backend> Sampler<B> for Automatic {
         self.check()?;
         let prepared = problem.prepare(&*score)?;
         let list = longest_list(&prepared);
-        // bad settings are told even where the base does not run
+        // invalid settings are reported even if the base does not run
         windows::sizes(&Picard { window: Window::Steps(1), ..self.base.clone() }, &prepared)?;
         let mut probe = Probe::default();
         let mut choice = match self.compares(list) {
@@ -69,7 +69,7 @@ impl<B: Backend> Sampler<B> for Automatic {
             Some(window) => {
                 Picard { window: Window::Steps(window), ..self.base.clone() }.run(problem, score, observer)?
             }
-            // a window of one step gives the sequential bits and keeps to these
+            // a window of one step gives the sequential bits and respects these limits
             None if self.base.deadline.is_some() || self.base.row_budget.is_some() => {
                 Picard { window: Window::Steps(1), ..self.base.clone() }.run(problem, score, observer)?
             }

@@ -7,29 +7,36 @@ use crate::nodes::{Extent, Nodes, Window};
 use crate::problem::{Choice, Effort, Forecast, Latency, Prepared, Reason};
 use crate::setters::setters;
 
-/// Chooses the window of a parallel sampler, or [`Sequential`](crate::Sequential) where parallel sampling cannot pay, by what a round costs.
+/// Chooses, by the cost of a round, the window of a parallel sampler, or [`Sequential`](crate::Sequential) if
+/// parallel sampling does not pay.
 ///
-/// With T(r) the seconds of a round of r rows ([`Latency`]) and R the rounds of a window of w steps ([`Effort`]), S samples on n steps
-/// of m evaluations take about
+/// Let T(r) be the seconds for a round of r rows ([`Latency`]), and R the number of rounds for a window of w steps
+/// ([`Effort`]). Then S samples on n steps with m evaluations per step take about
 ///
 /// $$R(w/n)\; T\big(w\, m\, S\, (1 - 0.4\, w/n)\big), \qquad\text{sequentially}\qquad n\, m\, T(S);$$
 ///
-/// the bracket is there because the window runs out at the end. The least of them is run, parallel only where it takes at least 12 % less, and
-/// gives the samples of that sampler bit for bit. Windows are powers of two, or the longest. What was chosen and why is in
-/// [`Report::choice`](crate::Report::choice).
+/// The factor in parentheses accounts for the window getting shorter at the end of the run. The fastest sampler is
+/// chosen, but a parallel one only if it takes at least 12 % less time than sequential sampling. The samples are
+/// those of the chosen sampler, bit for bit. Candidate windows are the powers of two and the longest window.
+/// [`Report::choice`](crate::Report::choice) tells what was chosen and why.
 ///
-/// Without a `latency` what is chosen depends on what was measured, and so, up to the tolerance, do the samples; with one, a run is as
-/// repeatable as that of the chosen sampler.
+/// Without a `latency`, every run first measures one, in a few rounds whose results are discarded;
+/// [`Report::probe_time`](crate::Report::probe_time) tells how long that took. The choice then depends on the
+/// measurements, and so do the samples, up to the tolerance. With a `latency`, a run is as repeatable as one of the
+/// chosen sampler.
 ///
-/// Without a `latency` every run measures one first, in a few rounds that are thrown away: [`Report::probe_time`](crate::Report::probe_time)
-/// says what that cost. Give the [`Choice`]'s latency to later runs: they measure nothing and always choose the same; its effort
-/// makes their prediction better, or different, where the run took other rounds than the model.
+/// To measure only once, pass the latency in the [`Choice`] to later runs: they measure nothing and always make the
+/// same choice. Passing its effort too makes predictions more accurate if the run took more or fewer rounds than
+/// the model predicts, and may change the choice.
 ///
 /// ```
 /// use piadm::{problem::Latency, Automatic, Grid, Ou, Prediction, Problem, Sampler, Scheme, score_fn};
 /// let grid = Grid::log_snr(100).between(8.0, 0.01);
 /// let problem = Problem::new(Ou, grid, Scheme::default()).samples(4).shape([2]).seed(1);
-/// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
+/// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| {
+///     out.zip_mut_with(&x, |o, x| *o = -x);
+///     Ok(())
+/// });
 /// let first = Automatic::default().sample(&problem, &mut score)?;
 /// let choice = first.report.choice.ok_or("no choice")?;
 /// println!("{choice}"); // window 16, or sequential, and why
@@ -37,7 +44,7 @@ use crate::setters::setters;
 /// assert_eq!(again.report.choice.and_then(|c| c.window), choice.window);
 /// assert_eq!(again.samples, first.samples);
 ///
-/// // a call that takes 20 ms however many rows it has
+/// // a call takes 20 ms, whatever its number of rows
 /// let constant = Latency { points: vec![(4, 0.02), (1024, 0.02)] };
 /// let parallel = Automatic::default().latency(constant).sample(&problem, &mut score)?;
 /// assert_eq!(parallel.report.choice.and_then(|c| c.window), Some(100));
@@ -48,16 +55,18 @@ use crate::setters::setters;
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Automatic {
-    /// The parallel sampler; its `window` is not used, and windows keep to its `row_budget`.
+    /// The parallel sampler. Its `window` is ignored; candidate windows respect its `row_budget`.
     pub base: Picard,
-    /// What a round costs; `None` (default) measures it before the run.
+    /// The cost of a round; `None` (default) measures it before the run.
     pub latency: Option<Latency>,
-    /// How many rounds a window takes; `None` (default) takes the measured model for the base's settings.
+    /// The number of rounds that a window takes; `None` (default) takes the measured model for the settings of
+    /// `base`.
     pub effort: Option<Effort>,
-    /// The longest window, in steps; default 256. Memory grows with it: [`Problem::memory_estimate`](crate::Problem::memory_estimate).
+    /// The longest window, in steps; default 256. Memory grows with it, see
+    /// [`Problem::memory_estimate`](crate::Problem::memory_estimate).
     pub max_window: usize,
-    /// How long measuring may last, as a part of the predicted time of sequential sampling; default 0.05. The first rounds of
-    /// sequential sampling and of one short window are always measured.
+    /// How long measuring may take, as a fraction of the predicted time of sequential sampling; default 0.05. The
+    /// first rounds of sequential sampling and of one short window are always measured.
     pub probe_share: f64,
 }
 
@@ -75,9 +84,11 @@ setters! { Automatic, "Automatic::default()";
     probe_share: f64 = "0.02",
 }
 
-/// A window must be this much faster than sequential sampling: of runs of a millisecond the model is sure to no better.
+/// A window may take at most this fraction of the time of sequential sampling: for runs of a millisecond the model
+/// is no more accurate than that.
 const GAIN: f64 = 0.88;
-/// What a window lacks at the end of a run, as a part of its share of the run.
+/// How much a window shortens at the end of a run: it evaluates fewer rows by this fraction of its share of the
+/// run.
 const RUN_OUT: f64 = 0.4;
 
 impl Automatic {
@@ -94,7 +105,7 @@ impl Automatic {
         self.effort.as_ref().map_or(Ok(()), Effort::check)
     }
 
-    /// The longest window on these nodes that the row budget holds wherever it stands; 0 where it holds none.
+    /// The longest window on these nodes that fits in the row budget wherever it lies; 0 if none does.
     pub(crate) fn longest(&self, list: &Nodes) -> usize {
         let most = self.max_window.min(list.steps());
         let Some(rows) = self.base.row_budget else { return most };
@@ -103,7 +114,7 @@ impl Automatic {
             let nodes = extent.and_then(|extent| extent.most_nodes(self.base.policy.blocks()));
             nodes.is_ok_and(|nodes| nodes.first().is_none_or(|n| *n <= rows))
         };
-        // longer windows have no fewer nodes
+        // bisection works because longer windows have at least as many nodes
         let (mut low, mut high) = (0, most);
         while low < high {
             let middle = low + (high - low).div_ceil(2);
@@ -112,7 +123,7 @@ impl Automatic {
         low
     }
 
-    /// The longest window on these nodes and its model, or why there is nothing to compare.
+    /// The longest window on these nodes and its model, or the reason why there is nothing to compare.
     pub(crate) fn compares(&self, list: &Nodes) -> std::result::Result<(usize, Effort), Reason> {
         if !list.nodes().iter().any(|n| n.evaluate) {
             return Err(Reason::NoEvaluation);
@@ -122,7 +133,7 @@ impl Automatic {
         if longest < 2 { Err(Reason::OneStep) } else { Ok((longest, effort)) }
     }
 
-    /// The sampler for `samples` on these nodes.
+    /// Chooses the sampler for `samples` samples on these nodes.
     pub(crate) fn choose(
         &self,
         list: &Nodes,
@@ -138,7 +149,7 @@ impl Automatic {
             let rounds = effort.rounds(&self.base, window, steps, most);
             let share = window as f64 / steps as f64;
             let rows = share * most as f64 * samples * (1.0 - RUN_OUT * share);
-            // a round over the budget becomes several
+            // a round over the budget is split into several
             let rows = rows.max(samples);
             let held = self.base.row_budget.map_or(rows, |budget| rows.min(budget as f64));
             let rounds = rounds * rows / held;
@@ -158,14 +169,15 @@ impl Automatic {
     }
 }
 
-/// The windows that are compared: 2, 4, 8, ... and the longest. Those in between would gain 4 % at most where seconds are linear in the rows, and
-/// networks, which work in tiles, need as long for some of them as for the next power of two: a latency of few points does not know which.
+/// The windows that are compared: 2, 4, 8, ... and the longest one. Windows in between would gain at most 4 % if
+/// the time is linear in the rows. Networks work in tiles and need as long for some of these windows as for the
+/// next power of two, and a latency with few points cannot tell which.
 fn windows(longest: usize) -> impl Iterator<Item = usize> {
     let powers = (1..usize::BITS).map(|k| 1usize << k).take_while(move |w| *w < longest);
     powers.chain((longest > 1).then_some(longest))
 }
 
-/// Of unlike requests the longest decides.
+/// If requests differ, the longest one decides.
 pub(crate) fn longest_list<B: Backend>(prepared: &Prepared<B>) -> &Nodes {
     let lists = prepared.lists().iter();
     lists.max_by_key(|list| list.nodes().len()).map_or(prepared.list(0), |list| list)

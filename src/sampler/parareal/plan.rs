@@ -1,18 +1,18 @@
-//! When which block makes which iteration.
+//! The schedule of Parareal: when each block makes each iteration.
 
 use crate::error::{Error, Result};
 
-/// Which block makes which iteration when.
+/// When each block makes each iteration.
 pub(super) struct Plan {
-    /// Nodes at which blocks begin and, last, end.
+    /// Nodes at which blocks begin, followed by the end of the last block.
     pub(super) nodes: Vec<usize>,
-    /// Rounds between iterations of the first block.
+    /// Number of rounds between iterations of the first block.
     stride: usize,
-    /// The last iteration.
+    /// Index of the last iteration.
     pub(super) most: usize,
 }
 
-/// A block in an iteration, some steps after its start.
+/// A block in an iteration, `step` steps after its start.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part {
     pub(super) block: usize,
@@ -21,7 +21,8 @@ pub(super) struct Part {
 }
 
 impl Plan {
-    /// For so many blocks and iterations at the most, or as many as suit the number of steps.
+    /// A plan for these numbers of blocks and iterations. By default the number of blocks is the square root of the
+    /// number of steps, and the number of iterations is that of blocks.
     pub(super) fn new(blocks: Option<usize>, max_iterations: Option<usize>, steps: usize) -> Result<Self> {
         let blocks = blocks.unwrap_or_else(|| (steps as f64).sqrt().round().max(1.0) as usize);
         if !(1..=steps).contains(&blocks) {
@@ -48,12 +49,12 @@ impl Plan {
         self.node(block + 1) - self.node(block)
     }
 
-    /// The round in which a block begins an iteration, 0 is the first.
+    /// The round in which a block begins an iteration; the first round is 0.
     fn begins(&self, block: usize, iteration: usize) -> usize {
         block + iteration * (self.stride - 1)
     }
 
-    /// What is evaluated in a round, in the order of the lanes.
+    /// The parts that are evaluated in a round, in the order of the lanes.
     pub(super) fn active(&self, round: usize) -> Vec<Part> {
         let mut parts = Vec::new();
         for block in 0..self.blocks().min(round + 1) {
@@ -62,7 +63,7 @@ impl Plan {
                 .rev()
                 .map(|iteration| Part { block, iteration, step: round - self.begins(block, iteration) })
                 .take_while(|part| part.step < self.stride)
-                // of the last iteration only the coarse step is of use
+                // of the last iteration only the coarse step is used
                 .filter(|part| part.step < if part.iteration == self.most { 1 } else { self.len(block) })
                 .collect();
             own.sort_unstable_by_key(|part| part.iteration % 2);
@@ -71,7 +72,7 @@ impl Plan {
         parts
     }
 
-    /// The starts of blocks, and the last state, that are known before a round.
+    /// The block starts that become known before a round; the start after the last block is the final state.
     pub(super) fn known(&self, round: usize) -> impl Iterator<Item = Part> {
         (1..=self.blocks().min(round)).filter_map(move |block| {
             let iteration = (round - block) / (self.stride - 1);
@@ -80,7 +81,7 @@ impl Plan {
         })
     }
 
-    /// The exact block that is on its way before a round, and how far it is.
+    /// The exact block in progress before a round, and its step.
     pub(super) fn front(&self, round: usize) -> Part {
         let block = (round / self.stride).min(self.most).min(self.blocks() - 1);
         let end = if block == self.most { 1 } else { self.len(block) - 1 };

@@ -4,8 +4,8 @@ use crate::backend::Backend;
 use crate::error::BoxError;
 use crate::score::{Model, Prediction, Rows, ScoreFn};
 
-/// A kernel ([`Prediction::Next`]) with what it says of itself: whether it is continuous and what a row costs. Everything else is that of the
-/// score inside.
+/// A kernel ([`Prediction::Next`]) with what it says of itself: whether it is continuous and what a row costs.
+/// Everything else is that of the score inside.
 ///
 /// ```
 /// use piadm::{score::Kernel, Model, Prediction, score_map};

@@ -20,8 +20,9 @@ struct LevelWord([f64; 4]);
 // SAFETY: numbers in C's layout.
 unsafe impl Word for LevelWord {}
 
-/// A [`Mixture`] whose means live on a device: it gives the bits of the mixture on the CPU. It works for problems on the backend that it was
-/// made with, or a clone of it; rows of another one are refused ([`DeviceError::OtherBackend`](crate::cuda::DeviceError::OtherBackend)).
+/// A [`Mixture`] whose means live on a device: it gives the bits of the mixture on the CPU. It works for problems on
+/// the backend that it was made with, or a clone of it; rows of another one are refused
+/// ([`DeviceError::OtherBackend`](crate::cuda::DeviceError::OtherBackend)).
 ///
 /// Cost: (2 + modes) dim multiplications a row for each of two passes over the means.
 ///
@@ -123,7 +124,8 @@ impl<T: DeviceElem> ScoreFn<Cuda<T>> for DeviceMixture<T> {
         let (width_count, elements) = (self.widths.len() as u32, dim as u64);
         let blocks = blocks_of_row(dim, MIXTURE_THREADS);
         let (each, kernels) = (blocks as u32, &device.kernels);
-        // SAFETY: states, outputs and means have the sizes that were checked; distances and coefficients have room for every row and mode.
+        // SAFETY: states, outputs and means have the sizes that were checked; distances and coefficients have room for
+        // every row and mode.
         unsafe {
             launch!(
                 device,

@@ -1,4 +1,4 @@
-//! Evaluation of the oracle: a row of scalars from squared distances, then one weighted sum of states and means.
+//! Evaluation of the oracle: scalars per row from squared distances, then one weighted sum of states and means.
 
 use super::Mixture;
 use crate::backend::sum::{LEAF, add_squared_distances, from_lanes, lane_places, to_lanes};
@@ -9,20 +9,20 @@ use crate::score::Prediction;
 use crate::score::{Model, Rows, ScoreFn, check_shapes};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
-/// Elements times modes below which rows are not worth handing to another thread.
+/// Below this product of elements and modes, rows are not worth handing to another thread.
 #[cfg(feature = "rayon")]
 const GRAIN: usize = 1 << 15;
-/// Stands for a squared distance that overflows: so far out the widest mode is responsible for everything.
+/// Replaces a squared distance that overflows: that far out, the widest mode is responsible for everything.
 const FAR: f64 = 1e300;
 
 impl Mixture {
-    /// Refuses levels at which a mode has no finite positive variance.
+    /// Rejects levels at which the variance of a mode is not positive and finite.
     pub(crate) fn check_level(&self, alpha: f64, sigma: f64) -> Result<()> {
         if self.prediction == Prediction::Next {
             return Err(Error::unsupported(
                 "a mixture",
                 "Prediction::Next",
-                "take another kind of output: it is no kernel",
+                "take another kind of output: a mixture is not a kernel",
             ));
         }
         for (name, value) in [("alpha", alpha), ("sigma", sigma)] {
@@ -72,8 +72,8 @@ impl Mixture {
         gamma
     }
 
-    /// What a mode of deviation `std` needs at a level, v its variance there: 1 / (2 v), (dim / 2) ln v, the slope of its own output,
-    /// c_k / r_k.
+    /// Scalars for a mode of deviation `std` at a level, where its variance is v: 1 / (2 v), (dim / 2) ln v, the
+    /// slope of its own output, and c_k / r_k.
     pub(crate) fn level(&self, alpha: f64, sigma: f64, std: f64) -> [f64; 4] {
         let v = variance(std, alpha, sigma);
         let slope = self.prediction.gaussian_slope(alpha, sigma, std * std);
@@ -98,7 +98,7 @@ impl Mixture {
         }
     }
 
-    /// Evaluates rows one after another, in parallel where there is enough to do.
+    /// Evaluates the rows one after another, in parallel if there is enough work.
     fn rows<T: Element>(&self, x: &[T], rows: &Rows<'_>, out: &mut [T]) {
         let dim = self.dim();
         #[cfg(feature = "rayon")]
@@ -118,8 +118,8 @@ impl Mixture {
         }
     }
 
-    /// Evaluates one row. The means lie leaf after leaf and in lane order, so both passes read them once, in whole
-    /// vectors.
+    /// Evaluates one row. The means are stored leaf after leaf and in lane order, so both passes read them once, in
+    /// whole vectors.
     fn row<T: Element>(&self, x: &[T], alpha: f64, sigma: f64, out: &mut [T], scratch: &mut [f64]) {
         let blocks = || x.chunks(LEAF).zip(T::means(self).chunks(self.modes() * LEAF));
         let (mut place, mut sum) = ([T::zero(); LEAF], [T::zero(); LEAF]);
@@ -135,7 +135,7 @@ impl Mixture {
             let (place, sum) = (&mut place[..places], &mut sum[..places]);
             to_lanes(x, place);
             sum.iter_mut().zip(&*place).for_each(|(s, &x)| *s = gamma * x);
-            // two modes a pass over the sum: the same additions, half the traffic
+            // two modes per pass over the sum: the same additions with half the memory traffic
             let mut active =
                 scratch.iter().map(|&c| T::of(c)).zip(block.chunks_exact(places)).filter(|(c, _)| *c != T::zero());
             while let Some((c0, m0)) = active.next() {
@@ -227,7 +227,7 @@ mod tests {
     use super::*;
     use crate::backend::sum::squared_distance;
 
-    /// The order of arithmetic of [`Mixture`]'s documentation, written out without blocks, lanes or shared scalars.
+    /// The arithmetic in the order documented for [`Mixture`], written out without blocks, lanes or shared scalars.
     fn plain<T: Element>(mixture: &Mixture, x: &[T], alpha: f64, sigma: f64) -> Vec<T> {
         let means: Vec<Vec<T>> =
             mixture.means.rows().into_iter().map(|m| m.iter().map(|&m| T::of(m)).collect()).collect();
