@@ -4,6 +4,8 @@
 
 #[path = "support/format.rs"]
 mod format;
+#[path = "support/gain.rs"]
+mod gain;
 #[path = "support/network.rs"]
 #[allow(dead_code, unused_imports)] // the example `wallclock` uses more of it
 mod network;
@@ -22,37 +24,39 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 const HELP: &str = "\
-Generates Fashion-MNIST images with a trained network: sequentially, with PIADM and with a sliding window, on the
-paper's grid and with the paper's integrator, and writes the pictures side by side.
+Samples one Fashion-MNIST image of a trained network sequentially and in parallel, in turn, and says what it gains in
+seconds; then draws a few images. With --samples N: N images, sequentially, with PIADM and with a sliding window, on
+the paper's grid and with the paper's integrator, side by side.
 
-  --network NAME     mlp (default), or unet: cleaner images, 4 to 20 times the seconds a row
+  --network NAME     mlp (default), or unet: cleaner images, 4 to 20 times the seconds per row
   --weights FILE     another network of this architecture (default data/fashion_NAME.safetensors)
-  --steps N          time steps (default 500)
-  --samples N        images (default 64)
+  --steps N          time steps (default 1000; with --samples 500)
+  --window N         steps of a sliding window (default 16; with --samples 64)
   --seed N           seed of all noise (default 0)
   --dynamics KIND    sde (default) or ode
+  --output DIR       where the pictures go (default out)
+  --format KIND      table (default), or json: one report per line on the standard output
+
+  --samples N        the comparison of N images; only then:
   --corrected        with --dynamics ode: the Langevin corrector after every block (PIADM-ODE), in all samplers
   --sampler NAME     sequential, piadm, sliding or paradigms; may be given several times (default: the first three).
                      sequential always runs, as the reference
-  --window N         steps of a sliding window (default 64)
   --tolerance X      sliding: estimated error of the samples; PIADM, ParaDiGMS: rms change at which a node is accepted
                      (default 0.01)
   --depth K          sweeps of every PIADM block in place of a tolerance
-  --output DIR       where the pictures go (default out)
-  --format KIND      table (default), or json: one report a line on the standard output
 ";
 
 /// What the command line asks for.
 struct Options {
     network: String,
     weights: Option<PathBuf>,
-    steps: usize,
-    samples: usize,
+    steps: Option<usize>,
+    samples: Option<usize>,
     seed: u64,
     dynamics: Dynamics,
     corrected: bool,
     samplers: Vec<String>,
-    window: usize,
+    window: Option<usize>,
     tolerance: Option<f64>,
     depth: Option<usize>,
     output: PathBuf,
@@ -64,13 +68,13 @@ fn options() -> Result<Option<Options>, BoxError> {
     let mut o = Options {
         network: "mlp".into(),
         weights: None,
-        steps: 500,
-        samples: 64,
+        steps: None,
+        samples: None,
         seed: 0,
         dynamics: Dynamics::Sde,
         corrected: false,
         samplers: Vec::new(),
-        window: 64,
+        window: None,
         tolerance: None,
         depth: None,
         output: PathBuf::from("out"),
@@ -81,10 +85,10 @@ fn options() -> Result<Option<Options>, BoxError> {
         match arg {
             Long("network") => o.network = args.value()?.string()?,
             Long("weights") => o.weights = Some(args.value()?.into()),
-            Long("steps") => o.steps = args.value()?.parse()?,
-            Long("samples") => o.samples = args.value()?.parse()?,
+            Long("steps") => o.steps = Some(args.value()?.parse()?),
+            Long("samples") => o.samples = Some(args.value()?.parse()?),
             Long("seed") => o.seed = args.value()?.parse()?,
-            Long("window") => o.window = args.value()?.parse()?,
+            Long("window") => o.window = Some(args.value()?.parse()?),
             Long("tolerance") => o.tolerance = Some(args.value()?.parse()?),
             Long("depth") => o.depth = Some(args.value()?.parse()?),
             Long("output") => o.output = args.value()?.into(),
@@ -107,6 +111,15 @@ fn options() -> Result<Option<Options>, BoxError> {
     }
     if o.corrected && o.dynamics == Dynamics::Sde {
         return Err("--corrected: the corrector belongs to --dynamics ode".into());
+    }
+    let only = [
+        ("--corrected", o.corrected),
+        ("--sampler", !o.samplers.is_empty()),
+        ("--tolerance", o.tolerance.is_some()),
+        ("--depth", o.depth.is_some()),
+    ];
+    if let (Some((name, _)), None) = (only.into_iter().find(|(_, given)| *given), o.samples) {
+        return Err(format!("{name}: only with --samples N").into());
     }
     if o.samplers.is_empty() {
         o.samplers = ["sequential", "piadm", "sliding"].map(String::from).to_vec();
@@ -140,7 +153,7 @@ impl Observer<Cpu<f32>> for Progress<'_> {
 
 fn sampler(name: &str, o: &Options, recipe: &Recipe) -> Result<Box<dyn Sampler<Cpu<f32>>>, BoxError> {
     let sliding = Picard::default()
-        .window(Window::Steps(o.window))
+        .window(o.window.unwrap_or(64))
         .acceptance(o.tolerance.map_or(Acceptance::default(), Acceptance::Error));
     Ok(Box::new(match name {
         "sequential" => return Ok(Box::new(Sequential)),
@@ -181,16 +194,17 @@ fn main() -> Result<(), BoxError> {
 
 fn run() -> Result<(), BoxError> {
     let Some(o) = options()? else { return Ok(()) };
+    let Some(samples) = o.samples else { return gain::show(&o) };
     let mut net = network::load(&o.network, o.weights.as_deref())?;
     let dim = net.dim();
     let piadm = Piadm::new(dim, 0.01, o.dynamics)
-        .steps(o.steps)
+        .steps(o.steps.unwrap_or(500))
         .t_min(0.01)
         .depth(o.depth)
         .acceptance(o.depth.is_none().then_some(Acceptance::change(o.tolerance.unwrap_or(1e-2))));
     let recipe = piadm.recipe(&Ou, net.time_range())?;
     let (grid, scheme) = (recipe.grid.clone(), recipe.scheme.clone());
-    let mut problem = Problem::new(Ou, grid, scheme).samples(o.samples).shape([dim]).seed(o.seed);
+    let mut problem = Problem::new(Ou, grid, scheme).samples(samples).shape([dim]).seed(o.seed);
     if let Some((block, correction)) = recipe.correction.filter(|_| o.corrected) {
         problem = problem.correction(block, correction);
     }
@@ -207,7 +221,7 @@ fn run() -> Result<(), BoxError> {
         }
         let errors = reference.as_ref().map(|r| path_errors(&solution.samples, &r.samples));
         let file = o.output.join(format!("{name}.png"));
-        let columns = (o.samples as f64).sqrt().ceil() as usize;
+        let columns = (samples as f64).sqrt().ceil() as usize;
         let picture = Picture::grid(solution.samples.view(), columns, net.norm())?;
         picture.enlarged(2).save(&file)?;
         pictures.push(picture);
@@ -218,7 +232,7 @@ fn run() -> Result<(), BoxError> {
                 fields.insert("sampler".into(), name.into());
                 fields.insert("rows_per_step".into(), report.rows_per_step().into());
                 fields.insert("seconds".into(), report.total_time().as_secs_f64().into());
-                fields.insert("rms_to_sequential".into(), errors.clone().unwrap_or(vec![0.0; o.samples]).into());
+                fields.insert("rms_to_sequential".into(), errors.clone().unwrap_or(vec![0.0; samples]).into());
                 fields.insert("picture".into(), file.display().to_string().into());
             }
             println!("{line}");

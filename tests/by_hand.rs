@@ -210,7 +210,7 @@ fn sweeps_and_rounds_of_a_batch() {
         // sample 1 is much harder than the others
         let mut score = score_fn(Prediction::Score, |x: V<'_>, r: &Rows<'_>, mut out: W<'_>| {
             for (i, mut o) in out.rows_mut().into_iter().enumerate() {
-                let k = if r.sample[i] == 1 { 5.0 } else { 0.1 };
+                let k = if r.id[i] == 1 { 5.0 } else { 0.1 };
                 o.zip_mut_with(&x.row(i), |o, x| *o = -x + (k * x).sin());
             }
             Ok(())

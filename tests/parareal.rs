@@ -163,7 +163,7 @@ fn samples_stop_by_themselves() {
     // the second sample is of Gaussian data, where few iterations do
     let score = || {
         score_fn::<f64>(Prediction::Score, |x, rows: &Rows<'_>, mut out| {
-            for ((x, mut out), id) in x.outer_iter().zip(out.outer_iter_mut()).zip(rows.sample) {
+            for ((x, mut out), id) in x.outer_iter().zip(out.outer_iter_mut()).zip(rows.id) {
                 let size = if *id == 0 { 0.5 } else { 0.0 };
                 out.zip_mut_with(&x, |o, x| *o = -x + size * (9.0 * x).sin());
             }

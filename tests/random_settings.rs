@@ -231,7 +231,7 @@ fn bad_numbers_on_random_settings() {
             score_fn(Prediction::Data, |x: ArrayView2<'_, f32>, rows: &Rows<'_>, mut out: ArrayViewMut2<'_, f32>| {
                 good.eval(x, rows, out.view_mut())?;
                 rounds += 1;
-                let row = (0..rows.sample.len()).rev().find(|i| rounds >= bad && rows.sample[*i] == id);
+                let row = (0..rows.id.len()).rev().find(|i| rounds >= bad && rows.id[*i] == id);
                 if let Some(row) = row {
                     out[[row, 1]] = value;
                     spoilt = spoilt.or(Some((rounds, rows.t[row])));

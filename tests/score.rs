@@ -185,7 +185,7 @@ fn guidance_is_one_call_on_both_halves() {
             rows.t.to_vec(),
             rows.alpha.to_vec(),
             rows.sigma.to_vec(),
-            rows.sample.to_vec(),
+            rows.id.to_vec(),
             rows.slot.to_vec(),
         ));
         let half = x.nrows() / 2;

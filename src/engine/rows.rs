@@ -218,7 +218,7 @@ impl Evaluated {
         let Batch { slot, node, sample, t, alpha, sigma, to, .. } = &self.batch;
         let Made { t: to_t, alpha: to_alpha, sigma: to_sigma, address, key } = to;
         let to = Destinations { t: to_t, alpha: to_alpha, sigma: to_sigma, address, key };
-        let all = Rows { t, alpha, sigma, sample, slot, shape: prepared.axes(), to };
+        let all = Rows { t, alpha, sigma, id: sample, slot, shape: prepared.axes(), to };
         let rows = all.len();
         let chunk = score.max_rows().unwrap_or(rows).max(1);
         let (seen, heads) = (machine.layout.seen, machine.layout.heads);

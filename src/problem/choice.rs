@@ -28,7 +28,7 @@ impl fmt::Display for Reason {
         f.write_str(match self {
             Reason::FewerRounds => "it saves more rounds than its rows cost",
             Reason::RowCost => "no window saves more rounds than its rows cost",
-            Reason::ZeroTolerance => "a tolerance of zero may take as many rounds as steps",
+            Reason::ZeroTolerance => "exact acceptance may take as many rounds as steps",
             Reason::OneStep => "there is no window of more than one step",
             Reason::NoEvaluation => "no node needs the network",
         })

@@ -45,7 +45,7 @@ names! { Stop, "reason to stop";
 impl fmt::Display for Guarantee {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Guarantee::Bits => f.write_str("the sequential bits"),
+            Guarantee::Bits => f.write_str("the sequential bits, if rows are independent"),
             Guarantee::Error(error) => write!(f, "an estimated error of {error:e}"),
             Guarantee::None => f.write_str("none"),
         }

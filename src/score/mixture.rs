@@ -36,8 +36,8 @@ use oracle::lanes_of;
 /// The result of a row does not depend on the other rows, on threads or on the machine. It is computed in this
 /// order. Squared distances: e = x_i - alpha m_ki in the element type (alpha rounded to it, multiplication before
 /// subtraction); e e summed as in the crate's canonical sum (leaves of 128 in the element type, leaf after leaf in
-/// f64); a distance above 1e300 counts as 1e300. In f64: v_k = (alpha alpha)(s_k s_k) + sigma sigma; l_k = (ln w_k
-/// - (dim/2) ln v_k) - distance (0.5 / v_k), not below -f64::MAX; E_k = exp(l_k - max l); r_k = E_k (1 / sum E),
+/// f64); a distance above 1e300 counts as 1e300. In f64: v_k = (alpha alpha)(s_k s_k) + sigma sigma; l_k =
+/// (ln w_k - (dim/2) ln v_k) - distance (0.5 / v_k), not below -f64::MAX; E_k = exp(l_k - max l); r_k = E_k (1 / sum E),
 /// the sum over ascending k from +0; gamma = sum r_k gamma_k with gamma_k of [`Prediction::gaussian_slope`] for the
 /// variance s_k s_k; c_k = r_k times (numerator / v_k), the numerator evaluated from left to right. Then gamma and
 /// c_k are rounded to the element type, and out_i = gamma x_i, plus c_k m_ki for ascending k, leaving out the modes

@@ -22,8 +22,9 @@ pub struct Rows<'a> {
     pub alpha: &'a [f64],
     /// sigma(t) of each row.
     pub sigma: &'a [f64],
-    /// Sample id of each row: the number that addresses its noise.
-    pub sample: &'a [u32],
+    /// Sample id of each row: the number that addresses its noise. It is the same in every batch, so a label or a prompt
+    /// that belongs to the sample is best looked up by it.
+    pub id: &'a [u32],
     /// Place of the row's sample in the batch, 0 to samples - 1: use it to look up a label or a prompt.
     pub slot: &'a [usize],
     /// Lengths of the axes of a sample, as the problem gives them.
@@ -66,13 +67,13 @@ impl<'a> Destinations<'a> {
 
 impl<'a> Rows<'a> {
     /// Rows for calling a score outside of a sampler; all slices have one entry a row. `None` if their lengths differ.
-    pub fn new(t: &'a [f64], alpha: &'a [f64], sigma: &'a [f64], sample: &'a [u32], slot: &'a [usize]) -> Option<Self> {
+    pub fn new(t: &'a [f64], alpha: &'a [f64], sigma: &'a [f64], id: &'a [u32], slot: &'a [usize]) -> Option<Self> {
         let n = t.len();
-        (alpha.len() == n && sigma.len() == n && sample.len() == n && slot.len() == n).then_some(Rows {
+        (alpha.len() == n && sigma.len() == n && id.len() == n && slot.len() == n).then_some(Rows {
             t,
             alpha,
             sigma,
-            sample,
+            id,
             slot,
             shape: &[],
             to: Destinations::default(),
@@ -120,7 +121,7 @@ impl<'a> Rows<'a> {
             t: self.t.get(range.clone()).unwrap_or(&[]),
             alpha: self.alpha.get(range.clone()).unwrap_or(&[]),
             sigma: self.sigma.get(range.clone()).unwrap_or(&[]),
-            sample: self.sample.get(range.clone()).unwrap_or(&[]),
+            id: self.id.get(range.clone()).unwrap_or(&[]),
             shape: self.shape,
             to: self.to.range(&range),
             slot: self.slot.get(range).unwrap_or(&[]),

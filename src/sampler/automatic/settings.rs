@@ -1,6 +1,7 @@
 //! What is compared, and how the choice is made.
 
 use crate::backend::Backend;
+use crate::engine::accept::acceptance::Acceptance;
 use crate::engine::settings::Picard;
 use crate::error::{Error, Result};
 use crate::nodes::{Extent, Nodes, Window};
@@ -82,6 +83,21 @@ setters! { Automatic, "Automatic::default()";
     effort?: Effort = "Effort { rounds: 40.0, reach: 0.01 }",
     max_window: usize = "128",
     probe_share: f64 = "0.02",
+}
+
+impl Automatic {
+    /// Sets the acceptance of the parallel sampler, `base`.
+    ///
+    /// ```
+    /// use piadm::{Acceptance, Automatic};
+    /// let automatic = Automatic::default().acceptance(Acceptance::Error(1e-3));
+    /// assert_eq!(automatic.base.acceptance, Acceptance::Error(1e-3));
+    /// ```
+    #[must_use]
+    pub fn acceptance(mut self, acceptance: Acceptance) -> Self {
+        self.base.acceptance = acceptance;
+        self
+    }
 }
 
 /// A window may take at most this fraction of the time of sequential sampling: for runs of a millisecond the model

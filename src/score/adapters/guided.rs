@@ -24,7 +24,7 @@ use ndarray::{ArrayView2, ArrayViewMut2, Axis, Zip, concatenate};
 ///     let conditional = rows.len() / 2;
 ///     let mut out = x.to_owned();
 ///     for (i, mut row) in out.rows_mut().into_iter().enumerate() {
-///         let label = if i < conditional { Some(rows.slot[i] % 10) } else { None };
+///         let label = if i < conditional { Some(rows.id[i] % 10) } else { None };
 ///         row *= label.map_or(1.0, |l| l as f32); // your network here
 ///     }
 ///     Ok(out)
@@ -109,8 +109,8 @@ impl<T: Real, S: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for Guided<S> {
         let n = rows.len();
         let states = concatenate(Axis(0), &[x, x])?;
         let (t, alpha, sigma) = (rows.t.repeat(2), rows.alpha.repeat(2), rows.sigma.repeat(2));
-        let (sample, slot) = (rows.sample.repeat(2), rows.slot.repeat(2));
-        let twice = Rows { t: &t, alpha: &alpha, sigma: &sigma, sample: &sample, slot: &slot, ..*rows };
+        let (id, slot) = (rows.id.repeat(2), rows.slot.repeat(2));
+        let twice = Rows { t: &t, alpha: &alpha, sigma: &sigma, id: &id, slot: &slot, ..*rows };
         let mut outputs = Cpu::new().alloc("the outputs of a guided network", 2 * n, x.ncols(), T::zero())?;
         self.inner.eval(states.view(), &twice, outputs.view_mut())?;
         let (conditional, unconditional) = outputs.view().split_at(Axis(0), n);
