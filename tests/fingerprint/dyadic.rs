@@ -4,13 +4,14 @@
 use crate::adapter::{Run, Runner};
 use crate::common::{push, start};
 use crate::line::Watch;
-use crate::place::Place;
-use ndarray::{ArrayView2, ArrayViewMut2};
+use crate::place::{Place, Score};
+use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use piadm::{
     Acceptance, Cpu, Nodes, Picard, Prediction, Problem, Rows, Sampler, Save, ScoreFn, Sequential, Sweeps, Window,
     backend::Real,
     sampler::{Coupling, Entry, Linearisation, Policy},
     schedule::Level,
+    score::{Clip, EdmPrecondition, Guided},
     score_fn,
 };
 
@@ -129,15 +130,62 @@ fn run<P: Place>(
     sampler: &dyn Sampler<P::On>,
     (prediction, factor): (Prediction, f64),
 ) -> Run<P> {
+    run_score(place, watch, case, sampler, place.score(cubic::<P::Elem>(prediction, factor)))
+}
+
+fn run_score<P: Place>(
+    place: &P,
+    watch: &mut Watch,
+    case: usize,
+    sampler: &dyn Sampler<P::On>,
+    mut score: Score<'_, P>,
+) -> Run<P> {
     let steps = pick(case, 8, &[7, 12, 20]);
     let shape = (pick(case, 9, &[1, 3, 7]), pick(case, 10, &[1, 3, 5, 130]));
     let problem = Problem::from_nodes(place.backend(), list(case % LISTS, steps)?).samples(shape.0).shape([shape.1]);
-    let mut score = place.score(cubic::<P::Elem>(prediction, factor));
     Ok(sampler.run(&problem.seed(case as u64).save(Save::All), &mut score, watch)?)
+}
+
+/// A network that answers the second half of its rows otherwise than the first.
+fn halves<T: Real>(prediction: Prediction) -> impl ScoreFn<Cpu<T>> {
+    let (mut first, mut second) = (cubic::<T>(prediction, 1.0), cubic::<T>(prediction, 0.625));
+    score_fn(prediction, move |x: ArrayView2<'_, T>, rows: &Rows<'_>, out: ArrayViewMut2<'_, T>| {
+        let half = rows.len() / 2;
+        let ((x0, x1), (out0, out1)) = (x.split_at(Axis(0), half), out.split_at(Axis(0), half));
+        first.eval(x0, &rows.range(0..half), out0)?;
+        second.eval(x1, &rows.range(half..2 * half), out1)
+    })
+}
+
+/// Adapters around the network: guided, with and without a second network, clipped, preconditioned.
+fn adapted<'p, P: Place>(place: &'p P, adapter: &str, kind: Prediction) -> piadm::Result<Score<'p, P>> {
+    let network = |factor| cubic::<P::Elem>(kind, factor);
+    Ok(match adapter {
+        "guided" => place.score(Guided::new(halves::<P::Elem>(kind), 2.5)?),
+        "pair" => place.score(Guided::pair(network(1.0), network(0.75), 3.0)?),
+        "clip" => place.score(Clip::new(network(4.0), -0.75, 0.5)?),
+        _ => place.score(EdmPrecondition::new(network(2.0), 0.5)?),
+    })
+}
+
+fn adapters<P: Place>(r: &mut Runner<'_, P>) {
+    for (i, kind) in KINDS.into_iter().enumerate() {
+        // lists of one component
+        let case = LISTS * i + [0, 1, 2, 4, 5][i];
+        for adapter in ["guided", "pair", "clip", "edm"] {
+            let samplers =
+                [("", Box::new(picard(case)) as Box<dyn Sampler<P::On>>), ("sequential_", Box::new(Sequential))];
+            for (name, sampler) in samplers {
+                let name = format!("dyadic_{adapter}_{name}{i}");
+                r.add(&name, true, |p, w| run_score(p, w, case, &*sampler, adapted(p, adapter, kind)?));
+            }
+        }
+    }
 }
 
 /// Every fifth of the first ones on a device too.
 pub fn cases<P: Place>(r: &mut Runner<'_, P>) {
+    adapters(r);
     let on_cpu = P::NAME == "cpu";
     for case in (0..2 * 4 * LISTS).filter(|case| on_cpu || case % 5 == 0) {
         r.add(&format!("dyadic_{case:02}"), true, |p, w| run(p, w, case, &picard(case), network(case)));
