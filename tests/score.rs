@@ -210,7 +210,8 @@ fn guidance_is_one_call_on_both_halves() {
     assert_close(&zero, &x.mapv(f64::cos), 0.0, 1e-15);
 
     let mixed = Guided::pair(sine(), plain(Prediction::Data), 2.0);
-    assert_eq!(setting(call(&mut mixed.unwrap(), &x).unwrap_err()), "prediction");
+    let error = call(&mut mixed.unwrap(), &x).unwrap_err().downcast::<Error>().unwrap();
+    assert!(matches!(*error, Error::Unsupported { .. }), "{error}");
     let narrow = Guided::new(Bounded(Some(1), None), 2.0);
     assert_eq!(setting(call(&mut narrow.unwrap(), &x).unwrap_err()), "max_rows");
 }
@@ -339,6 +340,27 @@ fn numbers_that_are_not_finite_are_not_hidden() {
             assert!(!clipped[[i, 0]].is_finite() && !scaled[[i, 0]].is_finite(), "{kind:?}, row {i}");
         }
     }
+}
+
+#[test]
+fn what_has_the_coefficient_0_is_not_read() {
+    let (x, nan) = (states(), |x: ArrayView2<'_, f64>, _: &Rows<'_>| Ok(x.mapv(|_| f64::NAN)));
+    // the unconditional output at scale 1
+    let mut guided = Guided::pair(plain(Prediction::Noise), score_map(Prediction::Noise, nan), 1.0).unwrap();
+    assert_eq!(call(&mut guided, &x).unwrap(), network(x.view()));
+    // the state, where the output is the data
+    let far = Array2::from_elem((4, 3), f64::INFINITY);
+    let five = || score_map(Prediction::Data, |x: ArrayView2<'_, f64>, _: &Rows<'_>| Ok(x.mapv(|_| 5.0)));
+    let one = Array2::ones((4, 3));
+    assert_eq!(call(&mut Clip::new(five(), -1.0, 1.0).unwrap(), &far).unwrap(), one);
+    assert_eq!(call(&mut Threshold::new(five(), 0.9, 9.0).unwrap(), &far).unwrap(), one);
+    // the state, where the level is so high that its coefficient rounds to 0
+    let raw = score_map(Prediction::Data, |x: ArrayView2<'_, f32>, _: &Rows<'_>| Ok(x.mapv(|_| 2.0)));
+    let rows = Rows::new(&[0.0], &[1.0], &[1e25], &[0], &[0]).unwrap();
+    let mut out = Array2::zeros((1, 1));
+    let x = array![[f32::INFINITY]];
+    EdmPrecondition::new(raw, 0.5).unwrap().eval(x.view(), &rows, out.view_mut()).unwrap();
+    assert_eq!(out, array![[1.0]]);
 }
 
 #[test]

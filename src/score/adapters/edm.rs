@@ -93,7 +93,10 @@ impl<T: Real, S: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for EdmPrecondition<S> {
             let norm = norm(alpha, sigma);
             let skip = T::of(alpha * self.sigma_data / norm * (self.sigma_data / norm));
             let scale = T::of(sigma * self.sigma_data / norm);
-            Zip::from(out).and(x).for_each(|out, &x| *out = skip * x + scale * *out);
+            // far from the data the state's coefficient may round to 0
+            Zip::from(out).and(x).for_each(|out, &x| {
+                *out = if skip == T::zero() { scale * *out } else { skip * x + scale * *out };
+            });
         }
         Ok(())
     }

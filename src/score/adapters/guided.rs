@@ -9,7 +9,7 @@ use ndarray::{ArrayView2, ArrayViewMut2, Axis, Zip, concatenate};
 /// Classifier-free guidance (Ho and Salimans, arXiv 2207.12598) with scale w:
 ///
 /// out = uncond + w (cond - uncond), computed as cond + (w - 1)(cond - uncond), so that w = 1 is the conditional output
-/// itself.
+/// itself, whatever the unconditional one is.
 ///
 /// The weights w and 1 - w sum to 1, and every kind of output is an affine map of the data prediction with the same
 /// coefficients for both. So guiding the outputs is guiding the data predictions, for every [`Prediction`].
@@ -115,7 +115,9 @@ impl<T: Real, S: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for Guided<S> {
         self.inner.eval(states.view(), &twice, outputs.view_mut())?;
         let (conditional, unconditional) = outputs.view().split_at(Axis(0), n);
         let extra = T::of(self.scale - 1.0);
-        Zip::from(&mut out).and(conditional).and(unconditional).for_each(|out, &c, &u| *out = c + extra * (c - u));
+        Zip::from(&mut out).and(conditional).and(unconditional).for_each(|out, &c, &u| {
+            *out = if extra == T::zero() { c } else { c + extra * (c - u) };
+        });
         Ok(())
     }
 }

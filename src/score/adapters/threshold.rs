@@ -33,15 +33,17 @@ impl DataMap {
         Ok(DataMap { p, q })
     }
 
+    /// p x; x is not read where p is 0.
+    fn known<T: Real>(self, x: T) -> f64 {
+        if self.p == 0.0 { 0.0 } else { self.p * x.wide() }
+    }
+
     fn data<T: Real>(self, x: T, f: T) -> f64 {
-        match self {
-            DataMap { p: 0.0, q: 1.0 } => f.wide(),
-            DataMap { p, q } => p * x.wide() + q * f.wide(),
-        }
+        self.known(x) + self.q * f.wide()
     }
 
     fn output<T: Real>(self, x: T, data: f64) -> T {
-        T::of((data - self.p * x.wide()) / self.q)
+        T::of((data - self.known(x)) / self.q)
     }
 }
 
