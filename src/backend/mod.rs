@@ -4,6 +4,7 @@
 //! [`Program`] is a list of linear combinations of rows that runs in order, element by element. Everything that a
 //! sampler does to states (sweeps, first guesses of new nodes, lookback) is such a list.
 
+mod combine;
 mod cpu;
 #[cfg(feature = "cuda")]
 #[allow(unsafe_code)]
@@ -13,6 +14,8 @@ mod program;
 mod real;
 pub(crate) mod sum;
 
+#[doc(hidden)]
+pub use combine::{Limit, Summand};
 pub use cpu::Cpu;
 #[cfg(feature = "cuda")]
 pub use cuda::Cuda;
@@ -30,11 +33,11 @@ use std::ops::Range;
 
 /// Where arrays live. The backend fixes the element type: `Cpu<f32>`, `Cpu<f64>`. The trait is sealed: users choose
 /// a backend but cannot add one.
-pub trait Backend: Clone + Debug + Send + Sync + 'static + sealed::Sealed {
+pub trait Backend: Clone + Debug + PartialEq + Send + Sync + 'static + sealed::Sealed {
     /// f32 or f64.
     type Elem: Real;
     /// An owned array of size rows x dim.
-    type Array: Send + Sync + Debug;
+    type Array: Send + Sync + Debug + 'static;
     /// A read-only view of contiguous rows, as a score sees it.
     type View<'a>: Copy;
     /// A writable view of contiguous rows.
@@ -52,6 +55,21 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static + sealed::Sealed {
     /// A writable view of some rows of an array.
     #[doc(hidden)]
     fn view_mut<'a>(&self, array: &'a mut Self::Array, rows: Range<usize>) -> Self::ViewMut<'a>;
+    /// The backend on which a view's array lives.
+    #[doc(hidden)]
+    fn of(view: Self::View<'_>) -> Self;
+    /// Rows of a view, and elements per row.
+    #[doc(hidden)]
+    fn shape(view: Self::View<'_>) -> [usize; 2];
+    /// The same for a writable view.
+    #[doc(hidden)]
+    fn shape_mut(view: &Self::ViewMut<'_>) -> [usize; 2];
+    /// A view of some rows of a view.
+    #[doc(hidden)]
+    fn part<'a>(view: Self::View<'a>, rows: Range<usize>) -> Self::View<'a>;
+    /// A writable view of some rows of a writable view.
+    #[doc(hidden)]
+    fn part_mut<'a>(view: &'a mut Self::ViewMut<'_>, rows: Range<usize>) -> Self::ViewMut<'a>;
     /// Copies rows from the host to the rows from `row` on.
     #[doc(hidden)]
     fn upload(&self, src: ArrayView2<'_, Self::Elem>, dst: &mut Self::Array, row: usize) -> Result<()>;
@@ -94,6 +112,15 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static + sealed::Sealed {
         planes: &Planes<Self>,
         scratch: &mut Self::Scratch,
         products: &mut Vec<f64>,
+    ) -> Result<()>;
+    /// Writes the sum of the summands to `out`. Coefficients are rounded to elements; products are added in the order
+    /// listed, the first one to nothing; an empty sum is +0. A limit, if there is one, then bounds the result.
+    #[doc(hidden)]
+    fn combine(
+        &self,
+        summands: &[Summand<'_, Self::View<'_>>],
+        limit: Option<Limit<'_, Self::View<'_>>>,
+        out: Self::ViewMut<'_>,
     ) -> Result<()>;
     /// The first row in the range that holds a value that is not finite.
     #[doc(hidden)]

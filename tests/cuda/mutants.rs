@@ -4,7 +4,7 @@ use crate::{child, device};
 use piadm::cuda::SOURCE;
 
 /// A mistake: what it is, what is replaced (its first place, or the place after a marker) and by what.
-const MUTANTS: [(&str, &str, &str, &str); 15] = [
+const MUTANTS: [(&str, &str, &str, &str); 18] = [
     ("no barrier before the recurrence", "put(tile.old[warp], load", "__syncthreads();", ";"),
     (
         "no barrier after the recurrence",
@@ -39,6 +39,9 @@ const MUTANTS: [(&str, &str, &str, &str); 15] = [
         "sum = (double)add((T)sum, sums",
     ),
     ("distances added before they are there", "if (lane == 0) sums[leaf - base] = sum;", "__syncthreads();", ";"),
+    ("products with coefficients of 0", "INLINE void combine", "if (by == 0) continue;", ";"),
+    ("one coefficient for all rows", "INLINE void combine", "summand.by[row * summand.step]", "summand.by[0]"),
+    ("elements that are not finite are clipped", "INLINE void combine", "if (finite(value) && ", "if ("),
     ("distances overwritten before they are added", "total = add(total, (double)sums[leaf", "__syncthreads();", ";"),
 ];
 

@@ -3,7 +3,7 @@
 use crate::common::planes;
 use crate::device::cuda;
 use ndarray::{Array2, s};
-use piadm::backend::{Change, NoiseRow, Plane, Planes, Program, RowRef, Term, Vector};
+use piadm::backend::{Change, Limit, NoiseRow, Plane, Planes, Program, RowRef, Summand, Term, Vector};
 use piadm::cuda::DeviceElem;
 use piadm::noise::{Address, NoiseKey, NormalPrecision};
 use piadm::{Backend, Cpu, backend::Real};
@@ -219,6 +219,51 @@ fn inner_products<T: DeviceElem>() {
 fn inner_products_in_both_precisions() {
     inner_products::<f32>();
     inner_products::<f64>();
+}
+
+/// Random coefficients, now and then 0, for every row or for all.
+fn coefficients(rng: &mut StdRng, rows: usize) -> Vec<f64> {
+    let count = if rng.random_bool(0.3) { 1 } else { rows };
+    (0..count).map(|_| if rng.random_bool(0.3) { 0.0 } else { rng.random_range(-2.0..2.0) }).collect()
+}
+
+fn combinations<T: DeviceElem>() {
+    let (cpu, device) = (Cpu::<T>::new(), cuda::<T>());
+    for seed in 0..128 {
+        let mut rng = StdRng::seed_from_u64(3000 + seed);
+        let dim = DIMS[seed as usize % DIMS.len()];
+        let rows = rng.random_range(1..=9);
+        let host: [Array2<T>; 4] = std::array::from_fn(|_| random_rows(&mut rng, 12, dim, 0.02));
+        let there: Vec<_> = host.iter().map(|h| device.to_device(h.view()).unwrap()).collect();
+        let firsts: [usize; 5] = std::array::from_fn(|_| rng.random_range(0..=12 - rows));
+        let part = |k: usize| firsts[k]..firsts[k] + rows;
+        let by: [Vec<f64>; 4] = std::array::from_fn(|_| coefficients(&mut rng, rows));
+        let held = rng.random_range(0..8);
+        let count = rng.random_range(0..=4);
+        let map: Vec<[f64; 2]> = coefficients(&mut rng, rows).into_iter().map(|p| [p, p - 2.5]).collect();
+        let bounds = rng.random_bool(0.6).then(|| (-rng.random_range(0.0..1.0), rng.random_range(0.0..1.0)));
+
+        let mut expected = host[3].clone();
+        let summands: Vec<_> = (0..count)
+            .map(|k| Summand { by: &by[k], rows: (k != held).then(|| cpu.view(&host[k], part(k))) })
+            .collect();
+        let limit = bounds.map(|(low, high)| Limit { map: &map, x: cpu.view(&host[0], part(4)), low, high });
+        cpu.combine(&summands, limit, cpu.view_mut(&mut expected, part(3))).unwrap();
+
+        let mut found = device.to_device(host[3].view()).unwrap();
+        let summands: Vec<_> = (0..count)
+            .map(|k| Summand { by: &by[k], rows: (k != held).then(|| device.view(&there[k], part(k))) })
+            .collect();
+        let limit = bounds.map(|(low, high)| Limit { map: &map, x: device.view(&there[0], part(4)), low, high });
+        device.combine(&summands, limit, device.view_mut(&mut found, part(3))).unwrap();
+        assert_same(&expected, &found.to_host().unwrap(), &format!("seed {seed}, {dim} elements, {count} summands"));
+    }
+}
+
+#[test]
+fn combinations_of_views() {
+    combinations::<f32>();
+    combinations::<f64>();
 }
 
 fn normals<T: DeviceElem>(key: NoiseKey) {

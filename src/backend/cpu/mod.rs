@@ -6,9 +6,11 @@
 mod combine;
 mod products;
 mod program;
+mod views;
 
+use super::combine::check_combination;
 use super::sum::LEAF;
-use super::{Backend, Change, NoiseRow, Planes, Program, Real, Vector, array_size, clamp};
+use super::{Backend, Change, Limit, NoiseRow, Planes, Program, Real, Summand, Vector, array_size, clamp};
 use crate::error::{Error, Result, reserve};
 use crate::noise::NoiseKey;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, Slice};
@@ -95,6 +97,28 @@ impl<T: Real> Backend for Cpu<T> {
     fn view_mut<'a>(&self, array: &'a mut Array2<T>, rows: Range<usize>) -> ArrayViewMut2<'a, T> {
         let rows = clamp(rows, array.nrows());
         array.slice_axis_mut(Axis(0), Slice::from(rows))
+    }
+
+    fn of(_: ArrayView2<'_, T>) -> Self {
+        Cpu::new()
+    }
+
+    fn shape(view: ArrayView2<'_, T>) -> [usize; 2] {
+        view.dim().into()
+    }
+
+    fn shape_mut(view: &ArrayViewMut2<'_, T>) -> [usize; 2] {
+        view.dim().into()
+    }
+
+    fn part<'a>(view: Self::View<'a>, rows: Range<usize>) -> Self::View<'a> {
+        let rows = clamp(rows, view.nrows());
+        view.slice_axis_move(Axis(0), Slice::from(rows))
+    }
+
+    fn part_mut<'a>(view: &'a mut ArrayViewMut2<'_, T>, rows: Range<usize>) -> ArrayViewMut2<'a, T> {
+        let rows = clamp(rows, view.nrows());
+        view.slice_axis_mut(Axis(0), Slice::from(rows))
     }
 
     fn upload(&self, src: ArrayView2<'_, T>, dst: &mut Array2<T>, row: usize) -> Result<()> {
@@ -193,6 +217,17 @@ impl<T: Real> Backend for Cpu<T> {
         products: &mut Vec<f64>,
     ) -> Result<()> {
         products::products(vectors, width, pairs, planes, &mut scratch.sums, products)
+    }
+
+    fn combine(
+        &self,
+        summands: &[Summand<'_, ArrayView2<'_, T>>],
+        limit: Option<Limit<'_, ArrayView2<'_, T>>>,
+        out: ArrayViewMut2<'_, T>,
+    ) -> Result<()> {
+        check_combination::<Self>(summands, limit.as_ref(), out.dim().into())?;
+        views::Combination { summands, limit }.split(0, 0, out);
+        Ok(())
     }
 
     fn first_not_finite(&self, array: &Array2<T>, rows: Range<usize>) -> Result<Option<usize>> {

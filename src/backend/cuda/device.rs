@@ -17,6 +17,7 @@ pub const SOURCE: &str = concat!(
     include_str!("kernels/program.cu"),
     include_str!("kernels/products.cu"),
     include_str!("kernels/mixture.cu"),
+    include_str!("kernels/combine.cu"),
 );
 
 /// The same for compute capability 8.0, PTX ISA 8.0: the driver turns it into the code of its device. Made by
@@ -51,7 +52,8 @@ kernels!(
     fold_sums,
     mixture_distances,
     mixture_coefficients,
-    mixture_sum
+    mixture_sum,
+    combine
 );
 
 /// What every array, view and score of a backend shares.

@@ -1,7 +1,10 @@
 //! Programs and vectors as the kernels read them: rows become addresses.
 
+use super::device::Device;
 use super::staging::Word;
-use crate::backend::{NoiseRow, Plane, Program, Real, RowRef, Vector};
+use super::{DeviceArray, DeviceElem};
+use crate::backend::{Cuda, NoiseRow, Plane, Planes, Program, Real, RowRef, Vector};
+use crate::error::{Error, Result};
 
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -85,6 +88,18 @@ impl Addresses {
         let row = r.row as usize;
         (row < rows).then(|| start + row as u64 * self.bytes_of_row)
     }
+}
+
+/// Where the planes of a sweep lie.
+pub(crate) fn addresses<T: DeviceElem>(device: &Device, planes: &Planes<Cuda<T>>) -> Result<Addresses> {
+    let dim = planes[Plane::State].dim;
+    // rows of another length are none that a program can name
+    let of = |a: &DeviceArray<T>| Ok::<_, Error>((a.address(device)?, if a.dim == dim { a.rows } else { 0 }));
+    let mut all = [(0, 0); Plane::ALL.len()];
+    for (at, plane) in all.iter_mut().zip(Plane::ALL) {
+        *at = of(&planes[plane])?;
+    }
+    Ok(Addresses { planes: all, bytes_of_row: (dim * size_of::<T>()) as u64 })
 }
 
 /// The words of a program, kept from round to round.

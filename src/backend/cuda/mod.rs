@@ -9,6 +9,7 @@
 //! [`Cpu`](super::Cpu), bit for bit: additions and multiplications are never contracted and every sum has the canonical
 //! order.
 
+mod combine;
 pub(crate) mod device;
 mod encode;
 pub(crate) mod error;
@@ -22,12 +23,12 @@ pub use rows::{DeviceArray, DeviceRows, DeviceRowsMut};
 pub use scratch::CudaScratch;
 
 use super::sum::LEAF;
-use super::{Backend, Change, NoiseRow, Plane, Planes, Program, Real, Vector, array_size, clamp};
+use super::{Backend, Change, Limit, NoiseRow, Plane, Planes, Program, Real, Summand, Vector, array_size, clamp};
 use crate::error::{Error, Result};
 use crate::noise::{NoiseKey, NormalPrecision};
 use cudarc::driver::{CudaStream, DeviceRepr, ValidAsZeroBits};
 use device::{Device, launch};
-use encode::Addresses;
+use encode::addresses;
 use error::Answer;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use staging::{Part, Word};
@@ -93,6 +94,13 @@ impl<T> Clone for Cuda<T> {
     }
 }
 
+/// Whether both enqueue on the same stream.
+impl<T> PartialEq for Cuda<T> {
+    fn eq(&self, other: &Self) -> bool {
+        *self.device.stream() == *other.device.stream()
+    }
+}
+
 impl<T> Debug for Cuda<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Cuda<{}> {{ device: {} }}", std::any::type_name::<T>(), self.device.context().ordinal())
@@ -148,17 +156,6 @@ pub(crate) fn blocks_of_row(dim: usize, threads: u32) -> usize {
     dim.div_ceil(4 * threads as usize)
 }
 
-fn addresses<T: DeviceElem>(device: &Device, planes: &Planes<Cuda<T>>) -> Result<Addresses> {
-    let dim = planes[Plane::State].dim;
-    // rows of another length are none that a program can name
-    let of = |a: &DeviceArray<T>| Ok::<_, Error>((a.address(device)?, if a.dim == dim { a.rows } else { 0 }));
-    let mut all = [(0, 0); Plane::ALL.len()];
-    for (at, plane) in all.iter_mut().zip(Plane::ALL) {
-        *at = of(&planes[plane])?;
-    }
-    Ok(Addresses { planes: all, bytes_of_row: (dim * size_of::<T>()) as u64 })
-}
-
 /// A row number that does not fit its array: never from a sampler of this crate.
 fn no_such_row() -> Error {
     Error::TooLarge { what: "a row number", why: "it lies beyond its array".into() }
@@ -174,7 +171,7 @@ impl<T: DeviceElem> Backend for Cuda<T> {
     fn alloc(&self, what: &'static str, rows: usize, dim: usize, fill: T) -> Result<DeviceArray<T>> {
         let (len, _) = array_size::<T>(what, rows, dim)?;
         let queue = self.device.queue()?;
-        let array = DeviceArray { slice: self.device.allocate(what, len)?, rows, dim };
+        let array = DeviceArray { slice: self.device.allocate(what, len)?, device: self.device.clone(), rows, dim };
         // a few waves of blocks; each thread goes on through the array
         let blocks = len.div_ceil(ROW_THREADS as usize).min(1 << 16);
         let (address, count) = (array.address(&self.device)?, len as u64);
@@ -185,13 +182,32 @@ impl<T: DeviceElem> Backend for Cuda<T> {
     }
 
     fn view<'a>(&self, array: &'a DeviceArray<T>, rows: Range<usize>) -> DeviceRows<'a, T> {
-        let rows = clamp(rows, array.rows);
-        DeviceRows { slice: &array.slice, start: rows.start * array.dim, rows: rows.len(), dim: array.dim }
+        array.view().part(clamp(rows, array.rows))
     }
 
     fn view_mut<'a>(&self, array: &'a mut DeviceArray<T>, rows: Range<usize>) -> DeviceRowsMut<'a, T> {
         let rows = clamp(rows, array.rows);
-        DeviceRowsMut { start: rows.start * array.dim, rows: rows.len(), dim: array.dim, slice: &mut array.slice }
+        DeviceRowsMut { start: rows.start * array.dim, rows: rows.len(), dim: array.dim, array }
+    }
+
+    fn of(view: DeviceRows<'_, T>) -> Self {
+        Cuda { device: view.array.device.clone(), element: PhantomData }
+    }
+
+    fn shape(view: DeviceRows<'_, T>) -> [usize; 2] {
+        [view.rows, view.dim]
+    }
+
+    fn shape_mut(view: &DeviceRowsMut<'_, T>) -> [usize; 2] {
+        [view.rows, view.dim]
+    }
+
+    fn part<'a>(view: Self::View<'a>, rows: Range<usize>) -> Self::View<'a> {
+        view.part(clamp(rows, view.rows))
+    }
+
+    fn part_mut<'a>(view: &'a mut DeviceRowsMut<'_, T>, rows: Range<usize>) -> DeviceRowsMut<'a, T> {
+        view.part(clamp(rows, view.rows))
     }
 
     fn upload(&self, src: ArrayView2<'_, T>, dst: &mut DeviceArray<T>, row: usize) -> Result<()> {
@@ -374,6 +390,15 @@ impl<T: DeviceElem> Backend for Cuda<T> {
             launch!(device, kernel, blocks, FOLD_THREADS, sums, leaf_count, total_count, totals)?;
         }
         queue.fetch(totals, count, products)
+    }
+
+    fn combine(
+        &self,
+        summands: &[Summand<'_, DeviceRows<'_, T>>],
+        limit: Option<Limit<'_, DeviceRows<'_, T>>>,
+        out: DeviceRowsMut<'_, T>,
+    ) -> Result<()> {
+        combine::combine(&self.device, summands, limit, out)
     }
 
     fn first_not_finite(&self, array: &DeviceArray<T>, rows: Range<usize>) -> Result<Option<usize>> {

@@ -7,11 +7,14 @@ use crate::error::Result;
 use cudarc::driver::{CudaSlice, CudaStream, CudaView, CudaViewMut, DevicePtr, DevicePtrMut};
 use ndarray::Array2;
 use std::fmt::{Debug, Formatter};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// An array on a device, rows x dim, every row contiguous.
 pub struct DeviceArray<T> {
     pub(crate) slice: CudaSlice<T>,
+    /// Where it was made.
+    pub(super) device: Arc<Device>,
     pub(crate) rows: usize,
     pub(crate) dim: usize,
 }
@@ -29,15 +32,17 @@ impl<T> DeviceArray<T> {
 
     /// All its rows.
     pub fn view(&self) -> DeviceRows<'_, T> {
-        DeviceRows { slice: &self.slice, start: 0, rows: self.rows, dim: self.dim }
+        DeviceRows { array: self, start: 0, rows: self.rows, dim: self.dim }
     }
 
     /// The slice itself, for libraries that take memory over: the first `rows * dim` elements are the rows. Nothing is
     /// copied.
     pub fn into_slice(self) -> CudaSlice<T> {
         let array = std::mem::ManuallyDrop::new(self);
-        // SAFETY: the slice is moved out once; what is left are two numbers, and nothing of it is dropped.
-        unsafe { std::ptr::read(&raw const array.slice) }
+        // SAFETY: slice and device are moved out once each; what is left are two numbers, and nothing of it is dropped.
+        let (slice, _device) =
+            unsafe { (std::ptr::read(&raw const array.slice), std::ptr::read(&raw const array.device)) };
+        slice
     }
 
     /// Where it lies, for work on the device's stream.
@@ -77,7 +82,7 @@ impl<T> Debug for DeviceArray<T> {
 /// before and after.
 #[derive(Clone, Copy)]
 pub struct DeviceRows<'a, T> {
-    pub(crate) slice: &'a CudaSlice<T>,
+    pub(super) array: &'a DeviceArray<T>,
     /// First element.
     pub(crate) start: usize,
     pub(crate) rows: usize,
@@ -97,16 +102,21 @@ impl<'a, T> DeviceRows<'a, T> {
 
     /// The stream on which the rows are written.
     pub fn stream(&self) -> &'a Arc<CudaStream> {
-        self.slice.stream()
+        self.array.slice.stream()
     }
 
     /// The rows for calls of cudarc, `rows * dim` elements.
     pub fn view(&self) -> CudaView<'a, T> {
-        self.slice.slice(self.start..self.start + self.rows * self.dim)
+        self.array.slice.slice(self.start..self.start + self.rows * self.dim)
+    }
+
+    /// Some of the rows.
+    pub(super) fn part(self, rows: Range<usize>) -> Self {
+        DeviceRows { start: self.start + rows.start * self.dim, rows: rows.len(), ..self }
     }
 
     pub(crate) fn address(&self) -> u64 {
-        self.slice.device_ptr(self.slice.stream()).0 + (self.start * size_of::<T>()) as u64
+        self.array.slice.device_ptr(self.array.slice.stream()).0 + (self.start * size_of::<T>()) as u64
     }
 }
 
@@ -143,7 +153,7 @@ impl<T> Debug for DeviceRows<'_, T> {
 /// Enqueue the work that writes them on [`stream`](DeviceRowsMut::stream): the sampler reads them there afterwards, and
 /// nothing needs to wait. Work on another stream must be ordered by the score itself, before and after.
 pub struct DeviceRowsMut<'a, T> {
-    pub(crate) slice: &'a mut CudaSlice<T>,
+    pub(super) array: &'a mut DeviceArray<T>,
     /// First element.
     pub(crate) start: usize,
     pub(crate) rows: usize,
@@ -163,17 +173,23 @@ impl<T> DeviceRowsMut<'_, T> {
 
     /// The stream on which the rows are read afterwards.
     pub fn stream(&self) -> &Arc<CudaStream> {
-        self.slice.stream()
+        self.array.slice.stream()
     }
 
     /// The rows for calls of cudarc, `rows * dim` elements.
     pub fn view_mut(&mut self) -> CudaViewMut<'_, T> {
-        self.slice.slice_mut(self.start..self.start + self.rows * self.dim)
+        self.array.slice.slice_mut(self.start..self.start + self.rows * self.dim)
+    }
+
+    /// Some of the rows.
+    pub(super) fn part(&mut self, rows: Range<usize>) -> DeviceRowsMut<'_, T> {
+        let start = self.start + rows.start * self.dim;
+        DeviceRowsMut { array: self.array, start, rows: rows.len(), dim: self.dim }
     }
 
     pub(crate) fn address(&mut self) -> u64 {
-        let stream = self.slice.stream().clone();
-        self.slice.device_ptr_mut(&stream).0 + (self.start * size_of::<T>()) as u64
+        let stream = self.array.slice.stream().clone();
+        self.array.slice.device_ptr_mut(&stream).0 + (self.start * size_of::<T>()) as u64
     }
 }
 

@@ -23,6 +23,8 @@ unsafe impl Word for u32 {}
 unsafe impl Word for f32 {}
 // SAFETY: as above.
 unsafe impl Word for f64 {}
+// SAFETY: as above.
+unsafe impl Word for [f64; 2] {}
 
 /// Where parts of a staged block begin.
 const ALIGNMENT: usize = 16;

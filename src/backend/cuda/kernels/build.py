@@ -15,7 +15,7 @@ import sys
 
 HERE = pathlib.Path(__file__).parent
 # the order of SOURCE in device.rs
-SOURCES = ["prelude.cu", "normals.cu", "rows.cu", "program.cu", "products.cu", "mixture.cu"]
+SOURCES = ["prelude.cu", "normals.cu", "rows.cu", "program.cu", "products.cu", "mixture.cu", "combine.cu"]
 
 
 def fnv1a(data):
