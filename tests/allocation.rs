@@ -6,6 +6,7 @@ use common::two_modes;
 use piadm::{
     Acceptance, BoxError, Cpu, Grid, Model, Ou, Picard, Prediction, Problem, Rows, Sampler, Scheme, ScoreFn, Window,
     sampler::{Entry, Linearisation, Policy},
+    score::{Clip, EdmPrecondition, Guided},
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -72,22 +73,35 @@ fn rounds_allocate_nothing() {
     // one thread: a thread pool allocates as it likes
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let mut failed = Vec::new();
+    let mut check = |name: &str, sampler: &Picard, scheme: &Scheme, inner: Box<dyn ScoreFn<Cpu<f32>> + Send>| {
+        let grid = Grid::log_snr(200).between(6.0, 0.05);
+        let problem = Problem::new(Ou, grid, scheme.clone()).samples(5).shape([300]).seed(4);
+        let mut score = Noting { inner, seen: Vec::with_capacity(10_000) };
+        pool.install(|| sampler.sample(&problem, &mut score)).unwrap();
+        let seen = &score.seen;
+        assert!(seen.len() > 20, "{name}: {} rounds", seen.len());
+        let early = seen.len() / 3;
+        if seen[seen.len() - 1] > seen[early] {
+            let rounds = seen.windows(2).map(|w| w[1] - w[0]).collect::<Vec<_>>();
+            failed.push(format!("{name}, {scheme:?}: {rounds:?}"));
+        }
+    };
+    let network = || two_modes::<f32>(Prediction::Data);
     for (name, sampler) in samplers {
         for scheme in
             [Scheme::default(), Scheme::Heun {}, Scheme::SdeDpmSolverPp2M { eta: 1.0, lower_order_final: true }]
         {
-            let grid = Grid::log_snr(200).between(6.0, 0.05);
-            let problem = Problem::new(Ou, grid, scheme.clone()).samples(5).shape([300]).seed(4);
-            let mut score = Noting { inner: two_modes::<f32>(Prediction::Data), seen: Vec::with_capacity(10_000) };
-            pool.install(|| sampler.sample(&problem, &mut score)).unwrap();
-            let seen = &score.seen;
-            assert!(seen.len() > 20, "{name}: {} rounds", seen.len());
-            let early = seen.len() / 3;
-            if seen[seen.len() - 1] > seen[early] {
-                let rounds = seen.windows(2).map(|w| w[1] - w[0]).collect::<Vec<_>>();
-                failed.push(format!("{name}, {scheme:?}: {rounds:?}"));
-            }
+            check(name, &sampler, &scheme, Box::new(network()));
         }
+    }
+    let adapters: [(_, Box<dyn ScoreFn<Cpu<f32>> + Send>); 4] = [
+        ("guided", Box::new(Guided::new(network(), 2.0).unwrap())),
+        ("a guided pair", Box::new(Guided::pair(network(), network(), 2.0).unwrap())),
+        ("clipped", Box::new(Clip::new(network(), -1.0, 1.0).unwrap())),
+        ("preconditioned", Box::new(EdmPrecondition::new(network(), 0.5).unwrap())),
+    ];
+    for (name, score) in adapters {
+        check(name, &slow, &Scheme::default(), score);
     }
     assert!(failed.is_empty(), "{failed:#?}");
 }

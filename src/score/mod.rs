@@ -19,22 +19,22 @@ pub use model::{Model, ScoreFn};
 pub use prediction::Prediction;
 pub use rows::{Destinations, Rows};
 
-use crate::backend::Real;
+use crate::backend::Backend;
 use crate::error::Error;
-use ndarray::{ArrayView2, ArrayViewMut2};
 
 /// Checks that a call's arrays have the shape rows x `dim`; without `dim` the states decide.
-fn check_shapes<T: Real>(
-    x: &ArrayView2<'_, T>,
+fn check_shapes<B: Backend>(
+    x: B::View<'_>,
     rows: &Rows<'_>,
-    out: &ArrayViewMut2<'_, T>,
+    out: &B::ViewMut<'_>,
     dim: Option<usize>,
 ) -> Result<(), Error> {
-    let expected = [rows.len(), dim.unwrap_or(x.ncols())];
-    let check = |what, found: &[usize]| {
+    let states = B::shape(x);
+    let expected = [rows.len(), dim.unwrap_or(states[1])];
+    let check = |what, found: [usize; 2]| {
         let shape = || Error::Shape { what, found: found.to_vec(), expected: expected.to_vec() };
         (found == expected).then_some(()).ok_or_else(shape)
     };
-    check("the states given to a score", x.shape())?;
-    check("the output given to a score", out.shape())
+    check("the states given to a score", states)?;
+    check("the output given to a score", B::shape_mut(out))
 }

@@ -6,6 +6,7 @@
 
 #![cfg(target_os = "linux")]
 
+mod adapters;
 mod bytes;
 mod child;
 #[path = "../common/mod.rs"]

@@ -8,7 +8,7 @@ fn again(setting: (&str, &str)) {
         return;
     }
     let samplers = ["samplers::every_sampler_of_the_crate", "samplers::large_rows_and_long_windows"];
-    for tests in ["operations::", "scores::"].into_iter().chain(samplers) {
+    for tests in ["operations::", "scores::", "adapters::"].into_iter().chain(samplers) {
         child::passes(tests, &[setting]);
     }
 }

@@ -38,7 +38,7 @@ nvidia-smi --query-gpu=name,driver_version --format=csv,noheader || true
 ./test-cuda
 if command -v compute-sanitizer > /dev/null; then
   for tool in memcheck racecheck initcheck; do
-    compute-sanitizer --tool "$tool" --error-exitcode 1 ./test-cuda operations:: scores:: --test-threads=1
+    compute-sanitizer --tool "$tool" --error-exitcode 1 ./test-cuda operations:: scores:: adapters:: --test-threads=1
   done
 fi
 ./bench-cuda | tee bench.txt

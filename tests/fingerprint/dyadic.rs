@@ -157,14 +157,14 @@ fn halves<T: Real>(prediction: Prediction) -> impl ScoreFn<Cpu<T>> {
     })
 }
 
-/// Adapters around the network: guided, with and without a second network, clipped, preconditioned.
+/// Adapters around the network, which work where the sampler does: guided, with and without a second network, clipped, preconditioned.
 fn adapted<'p, P: Place>(place: &'p P, adapter: &str, kind: Prediction) -> piadm::Result<Score<'p, P>> {
-    let network = |factor| cubic::<P::Elem>(kind, factor);
+    let network = |factor| place.score(cubic::<P::Elem>(kind, factor));
     Ok(match adapter {
-        "guided" => place.score(Guided::new(halves::<P::Elem>(kind), 2.5)?),
-        "pair" => place.score(Guided::pair(network(1.0), network(0.75), 3.0)?),
-        "clip" => place.score(Clip::new(network(4.0), -0.75, 0.5)?),
-        _ => place.score(EdmPrecondition::new(network(2.0), 0.5)?),
+        "guided" => Box::new(Guided::new(place.score(halves::<P::Elem>(kind)), 2.5)?),
+        "pair" => Box::new(Guided::pair(network(1.0), network(0.75), 3.0)?),
+        "clip" => Box::new(Clip::new(network(4.0), -0.75, 0.5)?),
+        _ => Box::new(EdmPrecondition::new(network(2.0), 0.5)?),
     })
 }
 

@@ -1,11 +1,11 @@
 //! The preconditioning of EDM.
 
-use crate::backend::{Backend, Cpu, Real};
+use super::scratch::Scratch;
+use crate::backend::{Backend, Summand};
 use crate::error::{BoxError, Error, Result};
 use crate::portable::ln_f64;
 use crate::score::check_shapes;
 use crate::score::{Model, Prediction, Rows, ScoreFn};
-use ndarray::{ArrayView2, ArrayViewMut2, Zip};
 
 /// A raw network F with the preconditioning of EDM (Karras et al., arXiv 2206.00364, table 1 and equation 7):
 ///
@@ -19,6 +19,9 @@ use ndarray::{ArrayView2, ArrayViewMut2, Zip};
 /// The output is a data prediction. The inner score gets c_noise of each row as [`Rows::t`]; its own prediction is not
 /// asked, and its time range, which is in another unit, is not passed on. Where alpha or sigma is 0, c_noise is
 /// infinite: an [`Error::Setting`].
+///
+/// The adapter works wherever the inner score does, on the CPU and on a device. The network's inputs lie in an array that
+/// it keeps from call to call.
 ///
 /// ```
 /// use piadm::{score::EdmPrecondition, Prediction, score_map};
@@ -35,6 +38,38 @@ use ndarray::{ArrayView2, ArrayViewMut2, Zip};
 pub struct EdmPrecondition<S> {
     inner: S,
     sigma_data: f64,
+    coefficients: Coefficients,
+    states: Scratch,
+}
+
+/// The coefficients of the rows of a call.
+#[derive(Clone, Debug, Default)]
+struct Coefficients {
+    noise: Vec<f64>,
+    input: Vec<f64>,
+    skip: Vec<f64>,
+    output: Vec<f64>,
+}
+
+impl Coefficients {
+    fn fill(&mut self, rows: &Rows<'_>, sigma_data: f64) -> Result<()> {
+        let all = [&mut self.noise, &mut self.input, &mut self.skip, &mut self.output];
+        all.into_iter().for_each(Vec::clear);
+        for (&alpha, &sigma) in rows.alpha.iter().zip(rows.sigma) {
+            for (name, value) in [("alpha", alpha), ("sigma", sigma)] {
+                if !(value > 0.0 && value.is_finite()) {
+                    return Err(Error::setting(name, value, "positive and finite where EDM's preconditioning is used"));
+                }
+            }
+            let data = alpha * sigma_data;
+            let norm = (sigma * sigma + data * data).sqrt();
+            self.noise.push(ln_f64(sigma / alpha) / 4.0);
+            self.input.push(1.0 / norm);
+            self.skip.push(alpha * sigma_data / norm * (sigma_data / norm));
+            self.output.push(sigma * sigma_data / norm);
+        }
+        Ok(())
+    }
 }
 
 impl<S> EdmPrecondition<S> {
@@ -46,7 +81,8 @@ impl<S> EdmPrecondition<S> {
         if !(sigma_data > 0.0 && sigma_data.is_finite()) {
             return Err(Error::setting("sigma_data", sigma_data, "a positive finite standard deviation"));
         }
-        Ok(EdmPrecondition { inner, sigma_data })
+        let (coefficients, states) = Default::default();
+        Ok(EdmPrecondition { inner, sigma_data, coefficients, states })
     }
 }
 
@@ -60,44 +96,17 @@ impl<S: Model> Model for EdmPrecondition<S> {
     }
 }
 
-impl<T: Real, S: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for EdmPrecondition<S> {
-    fn eval(
-        &mut self,
-        x: ArrayView2<'_, T>,
-        rows: &Rows<'_>,
-        mut out: ArrayViewMut2<'_, T>,
-    ) -> std::result::Result<(), BoxError> {
-        check_shapes(&x, rows, &out, None)?;
-        let levels = || rows.alpha.iter().copied().zip(rows.sigma.iter().copied());
-        let norm = |alpha: f64, sigma: f64| {
-            let data = alpha * self.sigma_data;
-            (sigma * sigma + data * data).sqrt()
-        };
-        let mut noise = Vec::with_capacity(rows.len());
-        let mut states = Cpu::new().alloc("the inputs of a preconditioned network", x.nrows(), x.ncols(), T::zero())?;
-        for ((x, mut state), (alpha, sigma)) in x.rows().into_iter().zip(states.rows_mut()).zip(levels()) {
-            for (name, value) in [("alpha", alpha), ("sigma", sigma)] {
-                if !(value > 0.0 && value.is_finite()) {
-                    return Err(
-                        Error::setting(name, value, "positive and finite where EDM's preconditioning is used").into()
-                    );
-                }
-            }
-            noise.push(ln_f64(sigma / alpha) / 4.0);
-            let c_in = T::of(1.0 / norm(alpha, sigma));
-            state.zip_mut_with(&x, |state, &x| *state = c_in * x);
-        }
-        let inner = Rows { t: &noise, ..*rows };
-        self.inner.eval(states.view(), &inner, out.view_mut())?;
-        for ((x, out), (alpha, sigma)) in x.rows().into_iter().zip(out.rows_mut()).zip(levels()) {
-            let norm = norm(alpha, sigma);
-            let skip = T::of(alpha * self.sigma_data / norm * (self.sigma_data / norm));
-            let scale = T::of(sigma * self.sigma_data / norm);
-            // far from the data the state's coefficient may round to 0
-            Zip::from(out).and(x).for_each(|out, &x| {
-                *out = if skip == T::zero() { scale * *out } else { skip * x + scale * *out };
-            });
-        }
+impl<B: Backend, S: ScoreFn<B>> ScoreFn<B> for EdmPrecondition<S> {
+    fn eval(&mut self, x: B::View<'_>, rows: &Rows<'_>, mut out: B::ViewMut<'_>) -> std::result::Result<(), BoxError> {
+        check_shapes::<B>(x, rows, &out, None)?;
+        self.coefficients.fill(rows, self.sigma_data)?;
+        let Coefficients { noise, input, skip, output } = &self.coefficients;
+        let all = 0..rows.len();
+        let (backend, states) = self.states.room::<B>("the inputs of a preconditioned network", x, rows.len())?;
+        backend.combine(&[Summand::of(input, x)], None, backend.view_mut(states, all.clone()))?;
+        let seen = backend.view(states, all.clone());
+        self.inner.eval(seen, &Rows { t: noise, ..*rows }, B::part_mut(&mut out, all))?;
+        backend.combine(&[Summand::of(skip, x), Summand::held(output)], None, out)?;
         Ok(())
     }
 }

@@ -1,10 +1,10 @@
 //! Classifier-free guidance.
 
-use crate::backend::{Backend, Cpu, Real};
+use super::scratch::Scratch;
+use crate::backend::{Backend, Summand};
 use crate::error::{BoxError, Error, Result};
 use crate::score::check_shapes;
 use crate::score::{Model, Prediction, Rows, ScoreFn};
-use ndarray::{ArrayView2, ArrayViewMut2, Axis, Zip, concatenate};
 
 /// Classifier-free guidance (Ho and Salimans, arXiv 2207.12598) with scale w:
 ///
@@ -17,6 +17,9 @@ use ndarray::{ArrayView2, ArrayViewMut2, Axis, Zip, concatenate};
 /// **One network, one batched call.** The inner score is called once, with the rows of the call twice: row i is the
 /// conditional evaluation of a state and row n/2 + i of the n rows the unconditional one of the same state. `max_rows`
 /// is half of the inner one.
+///
+/// The adapter works wherever the inner score does, on the CPU and on a device: the backend of the rows doubles them and
+/// combines the outputs, in arrays that the adapter keeps from call to call.
 ///
 /// ```
 /// use piadm::{score::Guided, Prediction, score_map};
@@ -40,6 +43,35 @@ use ndarray::{ArrayView2, ArrayViewMut2, Axis, Zip, concatenate};
 pub struct Guided<S> {
     inner: S,
     scale: f64,
+    twice: Twice,
+    states: Scratch,
+    outputs: Scratch,
+}
+
+/// What is known of the rows of a call, twice.
+#[derive(Clone, Debug, Default)]
+struct Twice {
+    t: Vec<f64>,
+    alpha: Vec<f64>,
+    sigma: Vec<f64>,
+    id: Vec<u32>,
+    slot: Vec<usize>,
+}
+
+impl Twice {
+    fn of<'a>(&'a mut self, rows: &Rows<'a>) -> Rows<'a> {
+        fn twice<T: Copy>(from: &[T], to: &mut Vec<T>) {
+            to.clear();
+            to.extend(from.iter().chain(from));
+        }
+        twice(rows.t, &mut self.t);
+        twice(rows.alpha, &mut self.alpha);
+        twice(rows.sigma, &mut self.sigma);
+        twice(rows.id, &mut self.id);
+        twice(rows.slot, &mut self.slot);
+        let Twice { t, alpha, sigma, id, slot } = self;
+        Rows { t, alpha, sigma, id, slot, ..*rows }
+    }
 }
 
 impl<S> Guided<S> {
@@ -51,7 +83,8 @@ impl<S> Guided<S> {
         if !scale.is_finite() {
             return Err(Error::setting("scale", scale, "a finite guidance scale"));
         }
-        Ok(Guided { inner, scale })
+        let (twice, states, outputs) = Default::default();
+        Ok(Guided { inner, scale, twice, states, outputs })
     }
 }
 
@@ -90,14 +123,9 @@ impl<S: Model> Model for Guided<S> {
     }
 }
 
-impl<T: Real, S: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for Guided<S> {
-    fn eval(
-        &mut self,
-        x: ArrayView2<'_, T>,
-        rows: &Rows<'_>,
-        mut out: ArrayViewMut2<'_, T>,
-    ) -> std::result::Result<(), BoxError> {
-        check_shapes(&x, rows, &out, None)?;
+impl<B: Backend, S: ScoreFn<B>> ScoreFn<B> for Guided<S> {
+    fn eval(&mut self, x: B::View<'_>, rows: &Rows<'_>, mut out: B::ViewMut<'_>) -> std::result::Result<(), BoxError> {
+        check_shapes::<B>(x, rows, &out, None)?;
         if let Some(bound @ 0..2) = self.inner.max_rows() {
             return Err(Error::setting(
                 "max_rows",
@@ -107,17 +135,20 @@ impl<T: Real, S: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for Guided<S> {
             .into());
         }
         let n = rows.len();
-        let states = concatenate(Axis(0), &[x, x])?;
-        let (t, alpha, sigma) = (rows.t.repeat(2), rows.alpha.repeat(2), rows.sigma.repeat(2));
-        let (id, slot) = (rows.id.repeat(2), rows.slot.repeat(2));
-        let twice = Rows { t: &t, alpha: &alpha, sigma: &sigma, id: &id, slot: &slot, ..*rows };
-        let mut outputs = Cpu::new().alloc("the outputs of a guided network", 2 * n, x.ncols(), T::zero())?;
-        self.inner.eval(states.view(), &twice, outputs.view_mut())?;
-        let (conditional, unconditional) = outputs.view().split_at(Axis(0), n);
-        let extra = T::of(self.scale - 1.0);
-        Zip::from(&mut out).and(conditional).and(unconditional).for_each(|out, &c, &u| {
-            *out = if extra == T::zero() { c } else { c + extra * (c - u) };
-        });
+        let (first, second, all) = (0..n, n..2 * n, 0..2 * n);
+        let (backend, states) = self.states.room::<B>("the states of a guided network", x, 2 * n)?;
+        let (_, outputs) = self.outputs.room::<B>("the outputs of a guided network", x, 2 * n)?;
+        for half in [first.clone(), second.clone()] {
+            backend.combine(&[Summand::of(&[1.0], x)], None, backend.view_mut(states, half))?;
+        }
+        let (seen, answered) = (backend.view(states, all.clone()), backend.view_mut(outputs, all));
+        self.inner.eval(seen, &self.twice.of(rows), answered)?;
+        let (conditional, unconditional) = (backend.view(outputs, first.clone()), backend.view(outputs, second));
+        let conditional = Summand::of(&[1.0], conditional);
+        // cond - uncond, then cond + (w - 1) times that
+        let difference = [conditional, Summand::of(&[-1.0], unconditional)];
+        backend.combine(&difference, None, B::part_mut(&mut out, first))?;
+        backend.combine(&[conditional, Summand::held(&[self.scale - 1.0])], None, out)?;
         Ok(())
     }
 }
@@ -156,22 +187,18 @@ impl<C: Model, U: Model> Model for Pair<C, U> {
     }
 }
 
-impl<T: Real, C: ScoreFn<Cpu<T>>, U: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for Pair<C, U> {
-    fn eval(
-        &mut self,
-        x: ArrayView2<'_, T>,
-        rows: &Rows<'_>,
-        out: ArrayViewMut2<'_, T>,
-    ) -> std::result::Result<(), BoxError> {
-        check_shapes(&x, rows, &out, None)?;
+impl<B: Backend, C: ScoreFn<B>, U: ScoreFn<B>> ScoreFn<B> for Pair<C, U> {
+    fn eval(&mut self, x: B::View<'_>, rows: &Rows<'_>, mut out: B::ViewMut<'_>) -> std::result::Result<(), BoxError> {
+        check_shapes::<B>(x, rows, &out, None)?;
         let (conditional, unconditional) = (self.conditional.prediction(), self.unconditional.prediction());
         if conditional != unconditional {
             let with = format!("outputs of unlike kinds, {conditional:?} and {unconditional:?}");
             return Err(Error::unsupported("guidance by two scores", with, "take two of the same kind").into());
         }
-        let n = rows.len() / 2;
-        let ((x0, x1), (out0, out1)) = (x.split_at(Axis(0), n), out.split_at(Axis(0), n));
-        self.conditional.eval(x0, &rows.range(0..n), out0)?;
-        self.unconditional.eval(x1, &rows.range(n..rows.len()), out1)
+        let (first, second) = (0..rows.len() / 2, rows.len() / 2..rows.len());
+        let (seen, known) = (B::part(x, first.clone()), rows.range(first.clone()));
+        self.conditional.eval(seen, &known, B::part_mut(&mut out, first))?;
+        let (seen, known) = (B::part(x, second.clone()), rows.range(second.clone()));
+        self.unconditional.eval(seen, &known, B::part_mut(&mut out, second))
     }
 }

@@ -3,6 +3,7 @@
 mod edm;
 mod guided;
 mod kernel;
+mod scratch;
 mod threshold;
 
 pub use edm::EdmPrecondition;

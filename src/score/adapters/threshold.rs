@@ -1,6 +1,6 @@
 //! Thresholding of the data prediction.
 
-use crate::backend::{Cpu, Real};
+use crate::backend::{Backend, Cpu, Limit, Real, Summand};
 use crate::error::{BoxError, Error, Result};
 use crate::score::check_shapes;
 use crate::score::{Model, Prediction, Rows, ScoreFn};
@@ -56,6 +56,8 @@ impl DataMap {
 /// Score and noise outputs do not determine D where alpha = 0, and no output but D itself does where sigma = 0:
 /// evaluation there is an [`Error::Setting`].
 ///
+/// The adapter works wherever the inner score does, on the CPU and on a device.
+///
 /// ```
 /// use piadm::{score::Clip, Prediction, score_map};
 /// let network = score_map(Prediction::Noise, |x, _rows| Ok(&x * 0.5_f32));
@@ -69,6 +71,8 @@ pub struct Clip<S> {
     inner: S,
     min: f64,
     max: f64,
+    /// (p, q) of the rows of a call.
+    maps: Vec<[f64; 2]>,
 }
 
 impl<S> Clip<S> {
@@ -80,7 +84,7 @@ impl<S> Clip<S> {
         if !(min.is_finite() && max.is_finite() && min < max) {
             return Err(Error::setting("min, max", format!("{min}, {max}"), "finite bounds with min < max"));
         }
-        Ok(Clip { inner, min, max })
+        Ok(Clip { inner, min, max, maps: Vec::new() })
     }
 }
 
@@ -98,25 +102,17 @@ impl<S: Model> Model for Clip<S> {
     }
 }
 
-impl<T: Real, S: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for Clip<S> {
-    fn eval(
-        &mut self,
-        x: ArrayView2<'_, T>,
-        rows: &Rows<'_>,
-        mut out: ArrayViewMut2<'_, T>,
-    ) -> std::result::Result<(), BoxError> {
-        check_shapes(&x, rows, &out, None)?;
-        self.inner.eval(x, rows, out.view_mut())?;
-        for (((x, out), &alpha), &sigma) in x.rows().into_iter().zip(out.rows_mut()).zip(rows.alpha).zip(rows.sigma) {
-            let map = DataMap::new(self.inner.prediction(), alpha, sigma)?;
-            Zip::from(out).and(x).for_each(|out, &x| {
-                let data = map.data(x, *out);
-                let clipped = data.clamp(self.min, self.max);
-                if data.is_finite() && data != clipped {
-                    *out = map.output(x, clipped);
-                }
-            });
+impl<B: Backend, S: ScoreFn<B>> ScoreFn<B> for Clip<S> {
+    fn eval(&mut self, x: B::View<'_>, rows: &Rows<'_>, mut out: B::ViewMut<'_>) -> std::result::Result<(), BoxError> {
+        check_shapes::<B>(x, rows, &out, None)?;
+        self.maps.clear();
+        for (&alpha, &sigma) in rows.alpha.iter().zip(rows.sigma) {
+            let DataMap { p, q } = DataMap::new(self.inner.prediction(), alpha, sigma)?;
+            self.maps.push([p, q]);
         }
+        self.inner.eval(x, rows, B::part_mut(&mut out, 0..rows.len()))?;
+        let limit = Limit { map: &self.maps, x, low: self.min, high: self.max };
+        B::of(x).combine(&[Summand::held(&[1.0])], Some(limit), out)?;
         Ok(())
     }
 }
@@ -128,6 +124,8 @@ impl<T: Real, S: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for Clip<S> {
 /// the one at place quantile (n - 1), counted from 0. A row with s = 1 and no |D| > 1 keeps its bits; a `ceiling` of 1
 /// is [`Clip`] to [-1, 1]. Elements that are not finite are passed on. Where D is not determined, evaluation fails as
 /// for [`Clip`].
+///
+/// The adapter works on the CPU only, because it needs order statistics. On a device, wrap it in a `HostScore`.
 ///
 /// ```
 /// use piadm::{score::Threshold, Prediction, score_map};
@@ -212,7 +210,7 @@ impl<T: Real, S: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for Threshold<S> {
         rows: &Rows<'_>,
         mut out: ArrayViewMut2<'_, T>,
     ) -> std::result::Result<(), BoxError> {
-        check_shapes(&x, rows, &out, None)?;
+        check_shapes::<Cpu<T>>(x, rows, &out, None)?;
         self.inner.eval(x, rows, out.view_mut())?;
         let mut sizes = Vec::with_capacity(x.ncols());
         for (((x, out), &alpha), &sigma) in x.rows().into_iter().zip(out.rows_mut()).zip(rows.alpha).zip(rows.sigma) {

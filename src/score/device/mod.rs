@@ -7,7 +7,7 @@ use crate::backend::cuda::{DeviceArray, DeviceElem, DeviceRows, DeviceRowsMut, b
 use crate::backend::sum::LEAF;
 use crate::backend::{Backend, Cpu, Cuda};
 use crate::error::{BoxError, Error, Result};
-use crate::score::{Mixture, Model, Prediction, Rows, ScoreFn};
+use crate::score::{Mixture, Model, Prediction, Rows, ScoreFn, check_shapes};
 use cudarc::driver::result;
 use ndarray::{ArrayView2, ArrayViewMut2};
 
@@ -95,8 +95,7 @@ impl<T: DeviceElem> ScoreFn<Cuda<T>> for DeviceMixture<T> {
         mut out: DeviceRowsMut<'_, T>,
     ) -> std::result::Result<(), BoxError> {
         let (count, dim) = (rows.len(), self.mixture.dim());
-        check_shape("the states given to a score", x.rows, x.dim, count, dim)?;
-        check_shape("the output given to a score", out.rows, out.dim, count, dim)?;
+        check_shapes::<Cuda<T>>(x, rows, &out, Some(dim))?;
         self.alpha.clear();
         self.levels.clear();
         for (&alpha, &sigma) in rows.alpha.iter().zip(rows.sigma) {

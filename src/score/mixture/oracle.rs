@@ -204,7 +204,7 @@ impl<T: Element> ScoreFn<Cpu<T>> for Mixture {
         rows: &Rows<'_>,
         mut out: ArrayViewMut2<'_, T>,
     ) -> std::result::Result<(), BoxError> {
-        check_shapes(&x, rows, &out, Some(self.dim()))?;
+        check_shapes::<Cpu<T>>(x, rows, &out, Some(self.dim()))?;
         for (&alpha, &sigma) in rows.alpha.iter().zip(rows.sigma) {
             self.check_level(alpha, sigma)?;
         }
