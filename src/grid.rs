@@ -313,9 +313,11 @@ impl Grid {
         let most = trained.map_or(f64::INFINITY, |(_, most)| most);
         match (self.ends, &self.rule) {
             (None, _) => Ok(vec![self.own_end("t_max", schedule.range().1.min(most), schedule)?]),
-            (Some((t_max, _)), Rule::Piadm { .. }) => piadm::noisy_end(schedule, t_max).map(|t| vec![t]),
-            (Some((t_max, _)), _) if t_max.is_finite() => Ok(vec![t_max]),
-            (Some((t_max, _)), _) => Err(Error::setting("t_max", t_max, "a finite number")),
+            (Some((t_max, t_min)), rule) => {
+                times::check_ends(t_max, t_min)?;
+                let piadm = matches!(rule, Rule::Piadm { .. });
+                Ok(vec![if piadm { piadm::noisy_end(schedule, t_max)? } else { t_max }])
+            }
         }
     }
 

@@ -21,6 +21,9 @@ impl<B: Backend> Problem<B> {
     /// SDE-DPM-Solvers, the coarse noise term is then exactly the sum of the fine ones. All states are saved, for
     /// [`refine`](Problem::refine).
     ///
+    /// Where a grid leaves its ends to the range of the network ([`Model::time_range`](crate::Model::time_range)), take
+    /// the coarse form of the [`resolved`](Problem::resolved) problem: no network is known here.
+    ///
     /// ```
     /// use piadm::{Grid, Ou, Picard, Prediction, Problem, Sampler, Scheme, Sequential, score_fn};
     /// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| {
@@ -123,6 +126,7 @@ impl<B: Backend> Problem<B> {
 
     /// The request to coarsen, if it has a grid.
     fn grid(&self) -> Result<GridOf<'_, B::Elem>> {
+        self.check_sizes()?;
         let request = self.request("a coarse problem")?;
         match &request.source {
             Source::Scheme { .. } if request.correction.is_some() => Err(Error::unsupported(

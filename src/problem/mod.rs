@@ -14,7 +14,6 @@ mod variances;
 pub use choice::{Choice, Effort, Forecast, Latency, Reason};
 pub use path::Path;
 pub use prepared::Prepared;
-pub(crate) use prepared::trained_range;
 pub use report::{Guarantee, Report, Stop};
 pub use solution::Solution;
 #[cfg(feature = "serde")]
@@ -28,7 +27,7 @@ use crate::grid::Grid;
 use crate::nodes::{Correction, Nodes, Scheme, Window};
 use crate::noise::NoiseKey;
 use crate::schedule::NoiseSchedule;
-use crate::score::Prediction;
+use crate::score::{Model, Prediction};
 use ndarray::{ArcArray, ArcArray2, Axis, Ix3, Slice};
 use start::{Ids, Start};
 use std::sync::Arc;
@@ -182,6 +181,7 @@ impl<B: Backend> Problem<B> {
         let Some(mut batch) = requests.next() else {
             return Err(Error::setting("requests", 0, "at least 1 problem"));
         };
+        batch.requests.iter_mut().for_each(Request::keep_count);
         let alone = |problem: &Self| match problem.noise.is_some() || problem.path.is_some() {
             true => Err(Error::unsupported(
                 "Problem::join",
@@ -201,6 +201,7 @@ impl<B: Backend> Problem<B> {
                 let with = "requests with unlike variances";
                 return Err(Error::unsupported("Problem::join", with, "give all of them the same, or none"));
             }
+            next.requests.iter_mut().for_each(Request::keep_count);
             batch.requests.append(&mut next.requests);
         }
         Ok(batch)
@@ -247,12 +248,9 @@ impl<B: Backend> Problem<B> {
         let last = self.requests.len() - 1;
         let mut rest = &ids[..];
         for (i, request) in self.requests.iter_mut().enumerate() {
-            let n = if i == last { rest.len() } else { request.ids.len().min(rest.len()) };
+            // what is too many or too few is found when the problem is prepared
+            let n = if i == last { rest.len() } else { request.ids.samples().min(rest.len()) };
             let (own, others) = rest.split_at(n);
-            // of a batch the requests have their lengths already
-            if last > 0 {
-                request.ids.count = Some(request.ids.len());
-            }
             (request.ids.given, rest) = (Some(own.into()), others);
         }
         self
@@ -279,7 +277,7 @@ impl<B: Backend> Problem<B> {
         let last = self.requests.len() - 1;
         let mut first = 0usize;
         for (i, request) in self.requests.iter_mut().enumerate() {
-            let end = if i == last { x.nrows() } else { first.saturating_add(request.ids.len()).min(x.nrows()) };
+            let end = if i == last { x.nrows() } else { first.saturating_add(request.ids.samples()).min(x.nrows()) };
             request.start = start(x.clone().slice_axis_move(Axis(0), Slice::from(first..end)));
             request.ids.starts = Some(end - first);
             first = end;
@@ -326,8 +324,22 @@ impl<B: Backend> Problem<B> {
         &self.backend
     }
 
-    /// The same with the ends of its grids set, where the network's range would decide.
-    pub(crate) fn with_ends(&self, trained: Option<(f64, f64)>) -> Result<Self> {
+    /// The same problem with the times of its grids worked out for a model, whose range may decide where they end
+    /// ([`Model::time_range`]): what is made of it without the model, such as a [`coarse`](Problem::coarse) form, then
+    /// has the same ends.
+    ///
+    /// # Errors
+    /// As [`Grid::times`]; [`Error::Setting`] for a range that is none.
+    ///
+    /// ```
+    /// use piadm::prelude::*;
+    /// let problem = Problem::new(Discrete::stable_diffusion(), Grid::log_snr(100), Scheme::ddim()).shape([2]);
+    /// let coarse = problem.resolved(&Prediction::Noise)?.coarse(10)?;
+    /// # let _ = coarse;
+    /// # Ok::<(), piadm::Error>(())
+    /// ```
+    pub fn resolved(&self, model: &(impl Model + ?Sized)) -> Result<Self> {
+        let trained = prepared::trained_range(model)?;
         let mut problem = self.clone();
         for request in &mut problem.requests {
             if let Source::Scheme { schedule, grid, .. } = &mut request.source {
@@ -338,6 +350,10 @@ impl<B: Backend> Problem<B> {
     }
 
     /// The only request, where a feature is not for unlike ones.
+    pub(crate) fn check_single(&self, what: &'static str) -> Result<()> {
+        self.request(what).map(|_| ())
+    }
+
     fn request(&self, what: &'static str) -> Result<&Request<B::Elem>> {
         match &self.requests[..] {
             [request] => Ok(request),
@@ -350,6 +366,11 @@ impl<B: Backend> Problem<B> {
 }
 
 impl<E> Request<E> {
+    /// In a batch a request keeps its number of samples, whatever ids and states the batch is given.
+    fn keep_count(&mut self) {
+        self.ids.count = Some(self.ids.len());
+    }
+
     /// The nodes, from where the trajectories start.
     fn list(&self, prediction: Prediction, trained: Option<(f64, f64)>) -> Result<Arc<Nodes>> {
         let first = self.start.step();

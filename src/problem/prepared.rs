@@ -60,6 +60,7 @@ impl<B: Backend> Problem<B> {
 
     /// The same without the starts: what the sizes of a run depend on.
     pub(crate) fn outline(&self, model: &(impl Model + ?Sized)) -> Result<Prepared<B>> {
+        self.check_sizes()?;
         let (prediction, trained) = (model.prediction(), trained_range(model)?);
         let mut lists: Vec<Arc<Nodes>> = Vec::new();
         let mut list_of = reserved("requests", self.requests.len())?;
@@ -108,8 +109,8 @@ impl<B: Backend> Problem<B> {
         })
     }
 
-    /// Sizes and shapes, before anything is allocated.
-    fn check(&self, lists: &[Arc<Nodes>]) -> Result<()> {
+    /// How large everything is, before any list is made.
+    pub(super) fn check_sizes(&self) -> Result<()> {
         let (samples, dim) = (self.count(), self.dim());
         if self.shape.is_empty() || dim == 0 || dim > MAX_ELEMENTS {
             let expected = "the lengths of a sample's axes, as in .shape([3, 64, 64]), 1 to 2^33 elements in all";
@@ -118,8 +119,13 @@ impl<B: Backend> Problem<B> {
         if samples == 0 || samples > MAX_SAMPLES {
             return Err(Error::setting("samples", samples, "1 to 2^24 samples"));
         }
+        self.requests.iter().try_for_each(|request| request.ids.check())
+    }
+
+    /// Shapes of what was given, before anything is allocated.
+    fn check(&self, lists: &[Arc<Nodes>]) -> Result<()> {
+        let (samples, dim) = (self.count(), self.dim());
         for request in &self.requests {
-            request.ids.check()?;
             request.check_start(dim)?;
         }
         if let Some(noise) = &self.noise {
@@ -371,7 +377,8 @@ fn check_model(list: &Nodes, model: &(impl Model + ?Sized)) -> Result<()> {
     }
     let Some((min, max)) = model.time_range() else { return Ok(()) };
     // a time grid that ends on the border may miss it by rounding
-    let slack = 1e-9 * (max - min).min(max.abs());
+    let size = if max.is_finite() { (max - min).min(max.abs()) } else { min.abs() };
+    let slack = 1e-9 * size;
     let outside = |t: f64| t < min - slack || t > max + slack;
     match evaluated().find(|n| outside(n.level.t)) {
         Some(node) => Err(Error::TimeRange { time: node.level.t, min, max }),

@@ -30,6 +30,11 @@ impl Ids {
         }
     }
 
+    /// How many there are to be, whatever ids were given.
+    pub fn samples(&self) -> usize {
+        self.count.unwrap_or(self.len())
+    }
+
     /// The id of a place, of batches that are not too large.
     pub fn id(&self, place: usize) -> u32 {
         match &self.given {

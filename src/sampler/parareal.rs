@@ -14,7 +14,7 @@ use crate::engine::sweep;
 use crate::engine::work::Work;
 use crate::error::{Error, Result};
 use crate::nodes::Nodes;
-use crate::problem::{Guarantee, Prepared, Problem, Solution, Stop, trained_range};
+use crate::problem::{Guarantee, Prepared, Problem, Solution, Stop};
 use crate::sampler::interface::Sampler;
 use crate::sampler::parareal::plan::{Part, Plan};
 use crate::score::{Prediction, ScoreFn};
@@ -117,17 +117,18 @@ impl<B: Backend> Sampler<B> for Parareal {
         observer: &mut dyn Observer<B>,
     ) -> Result<Solution<B>> {
         self.acceptance.check()?;
-        let problem = &problem.with_ends(trained_range(&*score)?)?;
+        problem.check_single("Parareal")?;
+        let problem = &problem.resolved(&*score)?;
         let prepared = problem.prepare(&*score)?;
         let list = prepared.one_list("Parareal")?;
         let plan = Plan::new(self.blocks, self.max_iterations, list.steps())?;
         let points: Vec<usize> = plan.nodes.iter().map(|node| list.first_step() + node).collect();
-        let coarse = problem.coarse_list(score.prediction(), &points)?;
         if list.lookback() > 1 || score.prediction() == Prediction::Next {
             let with = "a multistep or two-stage scheme, or a kernel";
             let instead = "take Scheme::Exponential, EulerMaruyama, Ddpm, Ddim or SdeDpmSolverPp1";
             return Err(Error::unsupported("Parareal", with, instead));
         }
+        let coarse = problem.coarse_list(score.prediction(), &points)?;
         let (slots, blocks) = (prepared.count(), plan.blocks());
         let lanes = slots.saturating_mul(LANES * (blocks + 1));
         // the start of a block is the sum of three rows

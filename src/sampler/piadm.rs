@@ -55,7 +55,7 @@ names! { Dynamics, "kind of dynamics"; Sde = "sde", Ode = "ode" }
 /// # Ok::<(), piadm::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Piadm {
     /// Elements of a sample, d.
@@ -63,6 +63,7 @@ pub struct Piadm {
     /// Accuracy delta in (0, 1).
     pub delta: f64,
     /// SDE or ODE.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub dynamics: Dynamics,
     /// Horizon.
     pub t_max: Option<f64>,

@@ -4,6 +4,7 @@ use super::scratch::Scratch;
 use crate::backend::{Backend, Summand};
 use crate::error::{BoxError, Error, Result};
 use crate::portable::ln_f64;
+use crate::score::adapters::check_no_kernel;
 use crate::score::check_shapes;
 use crate::score::{Model, Prediction, Rows, ScoreFn};
 
@@ -99,6 +100,7 @@ impl<S: Model> Model for EdmPrecondition<S> {
 impl<B: Backend, S: ScoreFn<B>> ScoreFn<B> for EdmPrecondition<S> {
     fn eval(&mut self, x: B::View<'_>, rows: &Rows<'_>, mut out: B::ViewMut<'_>) -> std::result::Result<(), BoxError> {
         check_shapes::<B>(x, rows, &out, None)?;
+        check_no_kernel("EdmPrecondition", &self.inner)?;
         self.coefficients.fill(rows, self.sigma_data)?;
         let Coefficients { noise, input, skip, output } = &self.coefficients;
         let all = 0..rows.len();

@@ -3,6 +3,7 @@
 use super::scratch::Scratch;
 use crate::backend::{Backend, Summand};
 use crate::error::{BoxError, Error, Result};
+use crate::score::adapters::check_no_kernel;
 use crate::score::check_shapes;
 use crate::score::{Model, Prediction, Rows, ScoreFn};
 
@@ -102,7 +103,7 @@ impl<C, U> Guided<Pair<C, U>> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Setting`] if `scale` is not finite. Evaluation fails with [`Error::Setting`] if the two differ in
+    /// [`Error::Setting`] if `scale` is not finite. Evaluation fails with [`Error::Unsupported`] if the two differ in
     /// their [`Prediction`].
     pub fn pair(conditional: C, unconditional: U, scale: f64) -> Result<Self> {
         Guided::new(Pair { conditional, unconditional }, scale)
@@ -126,6 +127,7 @@ impl<S: Model> Model for Guided<S> {
 impl<B: Backend, S: ScoreFn<B>> ScoreFn<B> for Guided<S> {
     fn eval(&mut self, x: B::View<'_>, rows: &Rows<'_>, mut out: B::ViewMut<'_>) -> std::result::Result<(), BoxError> {
         check_shapes::<B>(x, rows, &out, None)?;
+        check_no_kernel("Guided", &self.inner)?;
         if let Some(bound @ 0..2) = self.inner.max_rows() {
             return Err(Error::setting(
                 "max_rows",

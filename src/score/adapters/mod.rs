@@ -15,6 +15,14 @@ use crate::backend::Backend;
 use crate::error::{BoxError, Error, Result};
 use crate::score::{Model, Prediction, Rows, ScoreFn};
 
+/// What an adapter makes of outputs has no meaning for states.
+fn check_no_kernel(what: &'static str, inner: &impl Model) -> Result<()> {
+    match inner.prediction() {
+        Prediction::Next => Err(Error::unsupported(what, "a kernel, which answers the next state", "wrap a network")),
+        _ => Ok(()),
+    }
+}
+
 /// A score with a bound on the rows of one call: a sampler cuts larger rounds into several calls.
 ///
 /// Nothing else changes, and if the result of a row does not depend on the other rows no bit of the samples does.
