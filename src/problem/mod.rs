@@ -2,9 +2,11 @@
 
 mod choice;
 mod coarse;
+mod fits;
 mod path;
 mod prepared;
 mod report;
+mod request;
 mod solution;
 #[cfg(feature = "serde")]
 mod spec;
@@ -27,8 +29,9 @@ use crate::grid::Grid;
 use crate::nodes::{Correction, Nodes, Scheme, Window};
 use crate::noise::NoiseKey;
 use crate::schedule::NoiseSchedule;
-use crate::score::{Model, Prediction};
+use crate::score::Model;
 use ndarray::{ArcArray, ArcArray2, Axis, Ix3, Slice};
+use request::{Request, Source};
 use start::{Ids, Start};
 use std::sync::Arc;
 
@@ -43,23 +46,6 @@ pub enum Save {
     Steps(Vec<usize>),
     /// The states at every step: memory grows with the number of steps.
     All,
-}
-
-/// How the nodes come about.
-#[derive(Clone, Debug)]
-enum Source {
-    Scheme { schedule: Arc<dyn NoiseSchedule>, grid: Grid, scheme: Scheme },
-    List(Arc<Nodes>),
-}
-
-/// Samples with the same nodes: a request.
-#[derive(Clone, Debug)]
-struct Request<E> {
-    source: Source,
-    correction: Option<(Window, Correction)>,
-    ids: Ids,
-    key: NoiseKey,
-    start: Start<E>,
 }
 
 /// A sampling problem: everything a sampler needs but the score. It owns what it is made of and is cheap to clone.
@@ -339,7 +325,7 @@ impl<B: Backend> Problem<B> {
     /// # Ok::<(), piadm::Error>(())
     /// ```
     pub fn resolved(&self, model: &(impl Model + ?Sized)) -> Result<Self> {
-        let trained = prepared::trained_range(model)?;
+        let trained = fits::trained_range(model)?;
         let mut problem = self.clone();
         for request in &mut problem.requests {
             if let Source::Scheme { schedule, grid, .. } = &mut request.source {
@@ -361,50 +347,6 @@ impl<B: Backend> Problem<B> {
                 let with = format!("{} joined requests", requests.len());
                 Err(Error::unsupported(what, with, "use it with a single request"))
             }
-        }
-    }
-}
-
-impl<E> Request<E> {
-    /// In a batch a request keeps its number of samples, whatever ids and states the batch is given.
-    fn keep_count(&mut self) {
-        self.ids.count = Some(self.ids.len());
-    }
-
-    /// The nodes, from where the trajectories start.
-    fn list(&self, prediction: Prediction, trained: Option<(f64, f64)>) -> Result<Arc<Nodes>> {
-        let first = self.start.step();
-        match &self.source {
-            Source::Scheme { schedule, grid, scheme } => {
-                let grid = grid.resolve(schedule, trained)?;
-                let steps = first..grid.steps();
-                let list = match &self.correction {
-                    None => Nodes::on_times(schedule, &grid, scheme, prediction, steps),
-                    Some((block, correction)) => {
-                        let corrected = (*block, correction);
-                        Nodes::corrected_on_times(schedule, &grid, scheme, prediction, steps, corrected)
-                    }
-                };
-                list.map(Arc::new)
-            }
-            Source::List(_) if self.correction.is_some() => Err(Error::unsupported(
-                "Problem::correction",
-                "nodes of your own",
-                "push the corrections to the list, or take a schedule, a grid and a scheme",
-            )),
-            Source::List(list) if list.steps() == 0 || !list.nodes().last().is_some_and(|n| n.solution) => {
-                Err(Error::setting(
-                    "list",
-                    format!("{} nodes", list.nodes().len()),
-                    "a list that ends with the end of a step",
-                ))
-            }
-            Source::List(list) if first == 0 || first == list.first_step() => Ok(list.clone()),
-            Source::List(_) => Err(Error::unsupported(
-                "a start in the middle",
-                format!("nodes of your own, at step {first}"),
-                "number the list from that step (Nodes::numbered_from)",
-            )),
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::backend::Real;
 use crate::error::{Error, Result};
 use crate::nodes::Nodes;
 use crate::noise::{Address, NoiseKey, stream};
-use crate::problem::{Request, Source};
+use crate::problem::request::{Request, Source};
 use ndarray::{ArcArray2, ArrayViewMut2, Axis};
 use std::sync::Arc;
 

@@ -33,15 +33,15 @@ use oracle::lanes_of;
 /// alpha = 0 is allowed for all of them, and sigma = 0 where every s_k > 0.
 ///
 /// # Bits
-/// The result of a row does not depend on the other rows, on threads or on the machine. It is computed in this
-/// order. Squared distances: e = x_i - alpha m_ki in the element type (alpha rounded to it, multiplication before
+/// The result of a row does not depend on the other rows, on threads or on the machine. It is computed in this order.
+/// Squared distances: e = x_i - alpha m_ki in the element type (alpha rounded to it, multiplication before
 /// subtraction); e e summed as in the crate's canonical sum (leaves of 128 in the element type, leaf after leaf in
-/// f64); a distance above 1e300 counts as 1e300. In f64: v_k = (alpha alpha)(s_k s_k) + sigma sigma; l_k =
-/// (ln w_k - (dim/2) ln v_k) - distance (0.5 / v_k), not below -f64::MAX; E_k = exp(l_k - max l); r_k = E_k (1 / sum E),
-/// the sum over ascending k from +0; gamma = sum r_k gamma_k with gamma_k of [`Prediction::gaussian_slope`] for the
-/// variance s_k s_k; c_k = r_k times (numerator / v_k), the numerator evaluated from left to right. Then gamma and
-/// c_k are rounded to the element type, and out_i = gamma x_i, plus c_k m_ki for ascending k, leaving out the modes
-/// whose rounded c_k is 0. There is no contraction, and exp and ln are the crate's own.
+/// f64); a distance above 1e300 counts as 1e300. In f64: v_k = (alpha alpha)(s_k s_k) + sigma sigma; l_k = (ln w_k -
+/// (dim/2) ln v_k) - distance (0.5 / v_k), not below -f64::MAX; E_k = exp(l_k - max l); r_k = E_k (1 / sum E), the sum
+/// over ascending k from +0; gamma = sum r_k gamma_k with gamma_k of [`Prediction::gaussian_slope`] for the variance
+/// s_k s_k; c_k = r_k times (numerator / v_k), the numerator evaluated from left to right. Then gamma and c_k are
+/// rounded to the element type, and out_i = gamma x_i, plus c_k m_ki for ascending k, leaving out the modes whose
+/// rounded c_k is 0. There is no contraction, and exp and ln are the crate's own.
 ///
 /// In f32 the distances have a relative error of about 1e-7. Where |x - alpha m_k|^2 / v_k is above 1e5 and two
 /// modes are nearly tied, the responsibilities are therefore uncertain; f64 has no such limit in practice.

@@ -22,8 +22,8 @@ pub struct Rows<'a> {
     pub alpha: &'a [f64],
     /// sigma(t) of each row.
     pub sigma: &'a [f64],
-    /// Sample id of each row: the number that addresses its noise. It is the same in every batch, so a label or a prompt
-    /// that belongs to the sample is best looked up by it.
+    /// Sample id of each row: the number that addresses its noise. It is the same in every batch, so a label or a
+    /// prompt that belongs to the sample is best looked up by it.
     pub id: &'a [u32],
     /// Place of the row's sample in the batch, 0 to samples - 1: use it to look up a label or a prompt.
     pub slot: &'a [usize],

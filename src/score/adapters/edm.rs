@@ -21,8 +21,8 @@ use crate::score::{Model, Prediction, Rows, ScoreFn};
 /// asked, and its time range, which is in another unit, is not passed on. Where alpha or sigma is 0, c_noise is
 /// infinite: an [`Error::Setting`].
 ///
-/// The adapter works wherever the inner score does, on the CPU and on a device. The network's inputs lie in an array that
-/// it keeps from call to call.
+/// The adapter works wherever the inner score does, on the CPU and on a device. The network's inputs lie in an array
+/// that it keeps from call to call.
 ///
 /// ```
 /// use piadm::{score::EdmPrecondition, Prediction, score_map};

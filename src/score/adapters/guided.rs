@@ -19,8 +19,8 @@ use crate::score::{Model, Prediction, Rows, ScoreFn};
 /// conditional evaluation of a state and row n/2 + i of the n rows the unconditional one of the same state. `max_rows`
 /// is half of the inner one.
 ///
-/// The adapter works wherever the inner score does, on the CPU and on a device: the backend of the rows doubles them and
-/// combines the outputs, in arrays that the adapter keeps from call to call.
+/// The adapter works wherever the inner score does, on the CPU and on a device: the backend of the rows doubles them
+/// and combines the outputs, in arrays that the adapter keeps from call to call.
 ///
 /// ```
 /// use piadm::{score::Guided, Prediction, score_map};

@@ -15,8 +15,8 @@ struct Kept<B: Backend> {
 }
 
 impl Scratch {
-    /// The backend of `like`, and an array there of at least `rows` rows of that length: the one of the call before if it
-    /// is large enough.
+    /// The backend of `like`, and an array there of at least `rows` rows of that length: the one of the call before if
+    /// it is large enough.
     pub fn room<B: Backend>(
         &mut self,
         what: &'static str,
