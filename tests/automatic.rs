@@ -18,7 +18,7 @@ fn problem(steps: usize, samples: usize, scheme: Scheme) -> Problem<Cpu<f32>> {
     Problem::new(Ou, grid, scheme).samples(samples).shape([3]).seed(5)
 }
 
-/// `a` seconds a round and `b` seconds a row.
+/// `a` seconds per round and `b` seconds per row.
 fn latency(a: f64, b: f64) -> Latency {
     Latency { points: vec![(1, a + b), (4096, a + 4096.0 * b)] }
 }
@@ -89,7 +89,7 @@ fn the_window_follows_the_latency() {
     assert_eq!((proportional.window, proportional.reason), (None, Reason::RowCost));
     assert_eq!(proportional.sequential_seconds, Some(400.0));
     assert!(proportional.best.unwrap().seconds > 0.95 * 400.0);
-    // the dearer a row, the shorter the window, and both ends are reached
+    // the more a row costs, the shorter the window, and both ends are reached
     let row_costs = [0.0, 1e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0];
     let windows: Vec<usize> =
         row_costs.iter().map(|&b| choice(&given(latency(1.0, b)), &p).window.unwrap_or(1)).collect();
@@ -195,7 +195,7 @@ fn bad_settings() {
     let base = Picard::default().acceptance(Acceptance::Error(-1.0));
     assert!(matches!(
         Automatic::default().base(base).sample(&p, &mut Watched::default()),
-        Err(Error::Setting { name: "tolerance.error", .. })
+        Err(Error::Setting { name: "acceptance.error", .. })
     ));
     // odd but right
     for odd in [
@@ -335,6 +335,7 @@ fn lists_parts_and_other_bases() {
     assert!(default < precise && precise < identity, "{default} {precise} {identity}");
 }
 
+#[cfg(feature = "serde")]
 #[test]
 fn settings_and_reports_are_kept() {
     let automatic = given(latency(1.0, 0.25)).max_window(32);

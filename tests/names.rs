@@ -1,11 +1,15 @@
 //! Enums as words, as command lines parse them.
 
+#![cfg(feature = "serde")]
+
 mod common;
 
 use common::schemes;
+use piadm::grid::Spacing;
 use piadm::nodes::{DdpmVariance, Form};
-use piadm::sampler::{Coupling, Dynamics};
-use piadm::{Error, Prediction, Scheme};
+use piadm::problem::BetaSchedule;
+use piadm::sampler::{Coupling, Dynamics, Entry, Linearisation, Policy};
+use piadm::{Error, Prediction, Scheme, Window};
 use serde_json::json;
 use std::fmt::Display;
 use std::str::FromStr;
@@ -27,6 +31,47 @@ fn plain_enums() {
     there_and_back(&[Coupling::PerSample, Coupling::WholeBatch]);
     there_and_back(&[Form::Score, Form::Noise, Form::Data]);
     there_and_back(&[DdpmVariance::Small, DdpmVariance::Large]);
+}
+
+/// Words with settings: what is written is read, and a name alone stands for the defaults, if there are any.
+#[test]
+fn settings_in_brackets() {
+    fn all<T: FromStr<Err = Error> + Display + PartialEq + std::fmt::Debug + Copy>(words: &[(&str, T)], bad: &[&str]) {
+        for (word, value) in words {
+            assert_eq!(value.to_string(), *word);
+            assert_eq!(word.parse::<T>().unwrap(), *value);
+        }
+        for word in bad {
+            assert!(matches!(word.parse::<T>(), Err(Error::Setting { .. } | Error::Name { .. })), "{word}");
+        }
+    }
+    let (held, linear) = (Entry::HeldData { variance: 0.25 }, Entry::LinearData { variance: 0.0 });
+    all(
+        &[("blocks", Policy::Blocks), ("wavefront(blocks=3)", Policy::Wavefront { blocks: 3 })],
+        &["wavefront", "blocks(2)"],
+    );
+    all(
+        &[("auto", Entry::Auto), ("held_data(variance=0.25)", held), ("linear_data(variance=0)", linear)],
+        &["held_data", ""],
+    );
+    let gaussian = Linearisation::Gaussian { variance: 1.5 };
+    all(
+        &[("secant", Linearisation::Secant), ("gaussian(variance=1.5)", gaussian)],
+        &["gaussian(variance=)", "secant(x=1)"],
+    );
+    all(
+        &[("leading(offset=1)", Spacing::Leading { offset: 1 }), ("trailing", Spacing::Trailing)],
+        &["leading(offset=-1)"],
+    );
+    assert_eq!("leading".parse::<Spacing>().unwrap(), Spacing::Leading { offset: 0 });
+    let windows = [
+        ("64", Window::Steps(64)),
+        ("ou_time=0.5", Window::OuTime { ou_time: 0.5 }),
+        ("nodes=48", Window::Nodes { nodes: 48 }),
+        ("marks=1", Window::Marked { marks: 1 }),
+    ];
+    all(&windows, &["", "x", "64.5", "steps=3", "nodes=", "marks=-1"]);
+    there_and_back(&[BetaSchedule::Linear, BetaSchedule::ScaledLinear, BetaSchedule::Cosine]);
 }
 
 #[test]

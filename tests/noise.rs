@@ -3,6 +3,8 @@
 //! Every statistic is reduced to standard normals whose number, size and spread are known; a fit that is too good
 //! fails as well as one that is too bad. All seeds are fixed.
 
+#![cfg(feature = "rand")]
+
 use piadm::noise::{Address, MAX_ELEMENTS, NoiseKey, NormalPrecision, Philox, philox4x32_10, stream};
 use rand::{Rng, RngCore, SeedableRng};
 use rand_distr::StandardNormal;
@@ -258,6 +260,7 @@ fn neighbours_differ() {
     }
 }
 
+#[cfg(feature = "serde")]
 #[test]
 fn settings_survive_json() {
     let key = double(u64::MAX - 5);

@@ -270,7 +270,7 @@ fn what_cannot_be_done_is_told() {
         bad(Parareal::default().blocks(blocks), "blocks", &mut score);
     }
     bad(Parareal::default().max_iterations(0), "max_iterations", &mut score);
-    bad(Parareal::default().acceptance(Acceptance::Error(f64::NAN)), "tolerance.error", &mut score);
+    bad(Parareal::default().acceptance(Acceptance::Error(f64::NAN)), "acceptance.error", &mut score);
     let mut nan = score_fn::<f64>(Prediction::Score, |_, _, mut out| {
         out.fill(f64::NAN);
         Ok(())
@@ -289,6 +289,7 @@ fn what_cannot_be_done_is_told() {
     assert!(matches!(error, Error::StateNotFinite { round: 1, node: 10, .. }), "{error}");
 }
 
+#[cfg(feature = "serde")]
 #[test]
 fn settings_survive_serialisation() {
     let settings = Parareal::default().blocks(3).acceptance(Acceptance::change(0.5)).max_iterations(2);

@@ -33,6 +33,18 @@ use std::ops::Range;
 
 /// Where arrays live. The backend fixes the element type: `Cpu<f32>`, `Cpu<f64>`. The trait is sealed: users choose
 /// a backend but cannot add one.
+///
+/// ```
+/// use piadm::prelude::*;
+/// /// A solver that runs wherever the network does.
+/// fn solve<B: Backend>(problem: &Problem<B>, score: &mut dyn ScoreFn<B>) -> piadm::Result<usize> {
+///     Ok(Picard::default().sample(problem, score)?.report.rounds)
+/// }
+/// # let problem = Problem::new(Ou, Grid::uniform(9).between(4.0, 0.1), Scheme::ddim()).shape([2]);
+/// # let mut score = score_map(Prediction::Score, |x, _rows| x.mapv(|v: f32| -v));
+/// assert!(solve(&problem, &mut score)? <= 9);
+/// # Ok::<(), piadm::Error>(())
+/// ```
 pub trait Backend: Clone + Debug + PartialEq + Send + Sync + 'static + sealed::Sealed {
     /// f32 or f64.
     type Elem: Real;

@@ -1,6 +1,7 @@
 //! First guesses for nodes that enter a window.
 
 use crate::error::{Error, Result, check_variance};
+use crate::names::names;
 use crate::nodes::Nodes;
 use crate::schedule::Level;
 use crate::score::Prediction;
@@ -32,6 +33,12 @@ pub enum Entry {
         /// V, variance of the data per element, at least 0.
         variance: f64,
     },
+}
+
+names! { Entry, "entry";
+    Auto = "auto", Copy = "copy",
+    HeldData = "held_data" { variance: "a variance of the data" },
+    LinearData = "linear_data" { variance: "a variance of the data" },
 }
 
 /// Data variance that [`Entry::Auto`] assumes.

@@ -33,6 +33,10 @@ pub enum Policy {
     },
 }
 
+names! { Policy, "policy";
+    Blocks = "blocks", Sliding = "sliding", Wavefront = "wavefront" { blocks: "how many blocks are open at a time" }
+}
+
 impl Policy {
     /// Maximum number of open blocks; `None` for policies without blocks.
     pub(crate) fn blocks(self) -> Option<usize> {
@@ -144,7 +148,7 @@ impl Picard {
         if self.anderson > MOST_MEMORY {
             return Err(Error::setting("anderson", self.anderson, "at most 6 past sweeps"));
         }
-        for (name, most) in [("max_sweeps", self.sweeps.most()), ("deadline", self.deadline)] {
+        for (name, most) in [("sweeps", self.sweeps.most()), ("deadline", self.deadline)] {
             if most == Some(0) {
                 return Err(Error::setting(name, 0, "at least 1"));
             }

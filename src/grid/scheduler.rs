@@ -1,6 +1,7 @@
 //! The grids of published samplers, ending at sigma = 0, under the names by which their users know them.
 
 use crate::grid::{Grid, Rule};
+use crate::names::names;
 
 /// Which entries of a table the steps start from: `timestep_spacing` of the diffusers library (Lin et al.,
 /// arXiv 2305.08891, table 2).
@@ -17,6 +18,10 @@ pub enum Spacing {
     Trailing,
     /// Both the first and the last entry.
     Linspace,
+}
+
+names! { Spacing, "spacing of timesteps";
+    Leading = "leading" { offset: "a whole number" = 0 }, Trailing = "trailing", Linspace = "linspace",
 }
 
 impl Grid {

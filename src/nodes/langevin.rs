@@ -91,13 +91,13 @@ impl Langevin {
 
     /// Whether the settings are in range, for steps after `first_step`.
     pub(crate) fn check(&self, first_step: usize) -> Result<()> {
-        for (name, value) in [("friction", self.friction), ("Langevin step", self.step)] {
+        for (name, value) in [("friction", self.friction), ("step", self.step)] {
             if !(value > 0.0 && value.is_finite()) {
                 return Err(Error::setting(name, value, "a finite number above 0"));
             }
         }
         if self.steps == 0 || self.steps > MAX_STEPS.saturating_sub(first_step) {
-            return Err(Error::setting("Langevin steps", self.steps, "1 to 2^24 steps in the whole run"));
+            return Err(Error::setting("steps", self.steps, "1 to 2^24 steps in the whole run"));
         }
         Ok(())
     }

@@ -2,11 +2,20 @@
 
 use crate::error::{Error, Result, reserved};
 use crate::nodes::list::Nodes;
+use std::fmt;
+use std::str::FromStr;
 
 /// Length of a window or block.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(untagged, deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    serde(
+        untagged,
+        deny_unknown_fields,
+        expecting = "expected a number of steps, or one of ou_time, nodes and marks as {name: number}"
+    )
+)]
 #[non_exhaustive]
 pub enum Window {
     /// A number of steps, stages included.
@@ -32,6 +41,33 @@ pub enum Window {
 impl Default for Window {
     fn default() -> Self {
         Window::Steps(64)
+    }
+}
+
+/// As it is read: `64` steps, `ou_time=1`, `nodes=48`, `marks=1`.
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Window::Steps(steps) => write!(f, "{steps}"),
+            Window::OuTime { ou_time } => write!(f, "ou_time={ou_time}"),
+            Window::Nodes { nodes } => write!(f, "nodes={nodes}"),
+            Window::Marked { marks } => write!(f, "marks={marks}"),
+        }
+    }
+}
+
+impl FromStr for Window {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let window = match text.trim().split_once('=').map(|(name, value)| (name.trim(), value)) {
+            None => text.trim().parse().ok().map(Window::Steps),
+            Some(("ou_time", length)) => length.trim().parse().ok().map(|ou_time| Window::OuTime { ou_time }),
+            Some(("nodes", nodes)) => nodes.trim().parse().ok().map(|nodes| Window::Nodes { nodes }),
+            Some(("marks", marks)) => marks.trim().parse().ok().map(|marks| Window::Marked { marks }),
+            Some(_) => None,
+        };
+        window.ok_or_else(|| Error::setting("window", text, "steps as in 64, or ou_time=1, nodes=48, marks=1"))
     }
 }
 

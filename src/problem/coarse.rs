@@ -71,6 +71,16 @@ impl<B: Backend> Problem<B> {
     /// [`coarse`](Problem::coarse) form. Between two coarse states the fine steps run with their own noise and with
     /// the constant prediction (of what the scheme freezes) that leads from the first state to the second.
     ///
+    /// ```
+    /// use piadm::prelude::*;
+    /// let problem = Problem::new(Ou, Grid::log_snr(40).between(6.0, 0.01), Scheme::default()).shape([2]);
+    /// let mut score = score_map(Prediction::Score, |x, _rows| x.mapv(|v: f32| -v));
+    /// let rough = Sequential.sample(&problem.coarse(8)?, &mut score)?;
+    /// let path = problem.refine(&rough.path, 8)?;
+    /// assert_eq!(path.states().dim(), (41, 1, 2));
+    /// # Ok::<(), piadm::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`coarse`](Problem::coarse); [`Error::Setting`] for a path that lacks states of the coarse problem, and
     /// [`Error::Shape`] for the path of another batch.

@@ -3,6 +3,7 @@
 mod choice;
 mod coarse;
 mod fits;
+mod given;
 mod path;
 mod prepared;
 mod report;
@@ -30,12 +31,22 @@ use crate::nodes::{Correction, Nodes, Scheme, Window};
 use crate::noise::NoiseKey;
 use crate::schedule::NoiseSchedule;
 use crate::score::Model;
-use ndarray::{ArcArray, ArcArray2, Axis, Ix3, Slice};
+use ndarray::{ArcArray, Ix3};
 use request::{Request, Source};
 use start::{Ids, Start};
 use std::sync::Arc;
 
 /// Which states a [`Solution`] keeps beside the samples.
+///
+/// ```
+/// use piadm::prelude::*;
+/// let grid = Grid::log_snr(40).between(6.0, 0.01);
+/// let problem = Problem::new(Ou, grid, Scheme::default()).shape([2]).save(Save::Steps(vec![0, 20]));
+/// let mut score = score_map(Prediction::Score, |x, _rows| x.mapv(|v: f32| -v));
+/// let path = Sequential.sample(&problem, &mut score)?.path;
+/// assert_eq!(path.steps(), [0, 20]);
+/// # Ok::<(), piadm::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Save {
@@ -132,12 +143,24 @@ impl<B: Backend> Problem<B> {
 
     /// How many samples, with ids 0, 1, ...; of joined requests so many each. Where [`ids`](Problem::ids) or states to
     /// start from are given, they say how many there are; if this is said too, it must be the same number.
+    ///
+    /// ```
+    /// use piadm::prelude::*;
+    /// let problem = Problem::new(Ou, Grid::log_snr(40).between(6.0, 0.01), Scheme::default()).samples(3);
+    /// assert_eq!(problem.count(), 3);
+    /// ```
     pub fn samples(mut self, samples: usize) -> Self {
         self.requests.iter_mut().for_each(|request| request.ids.count = Some(samples));
         self
     }
 
     /// Lengths of the axes of a sample, in the order of memory (the last one is contiguous): `[2]`, or `[3, 64, 64]`.
+    ///
+    /// ```
+    /// use piadm::prelude::*;
+    /// let problem = Problem::new(Ou, Grid::log_snr(40).between(6.0, 0.01), Scheme::default()).shape([3, 64, 64]);
+    /// assert_eq!(problem.dim(), 3 * 64 * 64);
+    /// ```
     pub fn shape(mut self, shape: impl AsRef<[usize]>) -> Self {
         self.shape = shape.as_ref().into();
         self
@@ -213,6 +236,16 @@ impl<B: Backend> Problem<B> {
     }
 
     /// Seed of all noise, initial states included.
+    ///
+    /// ```
+    /// # use piadm::prelude::*;
+    /// # let problem = Problem::new(Ou, Grid::log_snr(40).between(6.0, 0.01), Scheme::default()).samples(2).shape([2]);
+    /// # let mut score = score_map(Prediction::Score, |x, _rows| x.mapv(|v: f32| -v));
+    /// let a = Sequential.sample(&problem.clone().seed(1), &mut score)?;
+    /// let b = Sequential.sample(&problem.seed(2), &mut score)?;
+    /// assert_ne!(a.samples, b.samples);
+    /// # Ok::<(), piadm::Error>(())
+    /// ```
     pub fn seed(mut self, seed: u64) -> Self {
         for request in &mut self.requests {
             request.key = NoiseKey::new(seed).with_precision(request.key.precision());
@@ -221,91 +254,49 @@ impl<B: Backend> Problem<B> {
     }
 
     /// The noise key, for the choice of its precision.
+    ///
+    /// ```
+    /// use piadm::noise::{NoiseKey, NormalPrecision};
+    /// use piadm::prelude::*;
+    /// let grid = Grid::log_snr(40).between(6.0, 0.01);
+    /// let problem = Problem::on(Cpu::<f64>::new(), Ou, grid, Scheme::default());
+    /// let problem = problem.key(NoiseKey::new(7).with_precision(NormalPrecision::Double)); // normals of 53 random bits
+    /// # let _ = problem;
+    /// ```
     pub fn key(mut self, key: NoiseKey) -> Self {
         self.requests.iter_mut().for_each(|request| request.key = key);
         self
     }
 
-    /// Sample ids, 0, 1, ... where none are given: they address the noise, so a sample does not depend on its place in
-    /// the batch. As many as there are [`samples`](Problem::samples), if that is said too; joined requests take theirs
-    /// in order. Another number is an error when the problem is prepared.
-    pub fn ids(mut self, ids: impl IntoIterator<Item = u32>) -> Self {
-        let ids: Vec<u32> = ids.into_iter().collect();
-        let last = self.requests.len() - 1;
-        let mut rest = &ids[..];
-        for (i, request) in self.requests.iter_mut().enumerate() {
-            // what is too many or too few is found when the problem is prepared
-            let n = if i == last { rest.len() } else { request.ids.samples().min(rest.len()) };
-            let (own, others) = rest.split_at(n);
-            (request.ids.given, rest) = (Some(own.into()), others);
-        }
-        self
-    }
-
-    /// Starts from the given states (samples x dim) at the grid's first point.
-    pub fn init(self, x: impl Into<ArcArray2<B::Elem>>) -> Self {
-        self.init_at(0, x)
-    }
-
-    /// Starts from the given states at grid point `step`; later steps keep the noise of the full grid.
-    pub fn init_at(self, step: usize, x: impl Into<ArcArray2<B::Elem>>) -> Self {
-        self.with_start(x.into(), |x| Start::State { step, x })
-    }
-
-    /// Starts from data (samples x dim) that the forward process takes to grid point `step` with the noise of the
-    /// initial state: image to image, SDEdit (arXiv 2108.01073).
-    pub fn data_at(self, step: usize, x0: impl Into<ArcArray2<B::Elem>>) -> Self {
-        self.with_start(x0.into(), |x0| Start::Data { step, x0 })
-    }
-
-    /// Each request takes its rows in order.
-    fn with_start(mut self, x: ArcArray2<B::Elem>, start: impl Fn(ArcArray2<B::Elem>) -> Start<B::Elem>) -> Self {
-        let last = self.requests.len() - 1;
-        let mut first = 0usize;
-        for (i, request) in self.requests.iter_mut().enumerate() {
-            let end = if i == last { x.nrows() } else { first.saturating_add(request.ids.samples()).min(x.nrows()) };
-            request.start = start(x.clone().slice_axis_move(Axis(0), Slice::from(first..end)));
-            request.ids.starts = Some(end - first);
-            first = end;
-        }
-        self
-    }
-
-    /// Uses given normals of shape (steps, samples, dim), row m - 1 for step m, in place of addressed ones. The initial
-    /// state stays addressed unless it is given too.
-    pub fn noise(self, noise: impl Into<ArcArray<B::Elem, Ix3>>) -> Self {
-        Problem { noise: Some(noise.into()), ..self }
-    }
-
-    /// Which intermediate states to keep.
-    pub fn save(self, save: Save) -> Self {
-        Problem { save, ..self }
-    }
-
-    /// First guesses for a parallel sampler, from a path of an earlier run, one of your own ([`Path::new`]) or one that
-    /// was [`refine`](Problem::refine)d: a step takes the last saved state at or before it.
-    pub fn guesses(self, path: impl Into<Arc<Path<B::Elem>>>) -> Self {
-        Problem { path: Some(path.into()), ..self }
-    }
-
-    /// Variances of the data, element by element: under
-    /// [`Linearisation::Gaussian`](crate::sampler::Linearisation::Gaussian) every element then has a slope of its own.
-    /// They change rounds, not results.
-    pub fn variances(self, variances: impl Into<Arc<Variances>>) -> Self {
-        Problem { variances: Some(variances.into()), ..self }
-    }
-
     /// Elements of a sample: the product of its shape.
+    ///
+    /// ```
+    /// use piadm::prelude::*;
+    /// let problem = Problem::new(Ou, Grid::uniform(10).between(4.0, 0.1), Scheme::default()).shape([1, 28, 28]);
+    /// assert_eq!(problem.dim(), 784);
+    /// ```
     pub fn dim(&self) -> usize {
         self.shape.iter().fold(1, |n: usize, axis| n.saturating_mul(*axis))
     }
 
     /// How many samples there are.
+    ///
+    /// ```
+    /// use piadm::prelude::*;
+    /// let problem = Problem::new(Ou, Grid::uniform(10).between(4.0, 0.1), Scheme::default()).ids([4, 7, 9]);
+    /// assert_eq!(problem.count(), 3);
+    /// ```
     pub fn count(&self) -> usize {
         self.requests.iter().fold(0, |n, request| n.saturating_add(request.ids.len()))
     }
 
     /// The backend.
+    ///
+    /// ```
+    /// use piadm::prelude::*;
+    /// let problem = Problem::on(Cpu::<f64>::new(), Ou, Grid::uniform(10).between(4.0, 0.1), Scheme::default());
+    /// assert_eq!(*problem.backend(), Cpu::<f64>::new());
+    /// ```
     pub fn backend(&self) -> &B {
         &self.backend
     }

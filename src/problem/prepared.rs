@@ -47,6 +47,14 @@ pub struct Prepared<B: Backend> {
 impl<B: Backend> Problem<B> {
     /// Works out nodes and starts for a model.
     ///
+    /// ```
+    /// use piadm::prelude::*;
+    /// let problem = Problem::new(Ou, Grid::log_snr(40).between(6.0, 0.01), Scheme::default()).shape([2]);
+    /// problem.prepare(&Prediction::Noise)?; // finds everything that is wrong with a problem, before a network is called
+    /// assert!(problem.shape([0]).prepare(&Prediction::Noise).is_err());
+    /// # Ok::<(), piadm::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Everything that can be wrong with a problem: [`Error::Setting`], [`Error::Shape`], [`Error::GridRange`],
     /// [`Error::Singular`], [`Error::TimeRange`], [`Error::OutOfMemory`].

@@ -3,6 +3,7 @@
 use crate::backend::{Backend, Cpu};
 use crate::error::{Error, Result};
 use crate::grid::Grid;
+use crate::names::names;
 use crate::nodes::Scheme;
 use crate::problem::{Problem, Save};
 use crate::schedule::{Discrete, Edm, Flow, NoiseSchedule, Ou, Ve, VpCosine, VpLinear};
@@ -179,6 +180,10 @@ pub enum BetaSchedule {
     /// [`Discrete::cosine`], which takes no betas.
     #[serde(rename = "squaredcos_cap_v2")]
     Cosine,
+}
+
+names! { BetaSchedule, "rule for betas";
+    Linear = "linear", ScaledLinear = "scaled_linear", Cosine = "squaredcos_cap_v2"
 }
 
 fn beta_min() -> f64 {

@@ -6,6 +6,8 @@ mod parareal;
 mod piadm;
 mod picard;
 mod sequential;
+#[cfg(feature = "serde")]
+mod spec;
 
 pub use crate::engine::accept::acceptance::{Acceptance, Sweeps};
 pub use crate::engine::entry::Entry;
@@ -18,3 +20,5 @@ pub use interface::Sampler;
 pub use parareal::Parareal;
 pub use piadm::{Dynamics, Piadm, Recipe};
 pub use sequential::Sequential;
+#[cfg(feature = "serde")]
+pub use spec::SamplerSpec;

@@ -40,7 +40,7 @@ names! { Dynamics, "kind of dynamics"; Sde = "sde", Ode = "ode" }
 /// | `eps`, step | SDE O(1/d), ODE O(1/sqrt d) | 1/(2d), at most 1/8; 1/(2 sqrt d), at most 1/4; steps are eps min(1, t) |
 /// | `t_min`, early stop | delta | delta; raised to the score's trained range |
 /// | `correction`, after each block (ODE) | friction O(sqrt L), time O(1/sqrt L), steps O(1/sqrt d) of it | [`Correction::for_dim`] |
-/// | `depth`, sweeps a block | O(log(d/delta^2)) | 3 + half of ln(d) + 2 ln(1/delta), rounded up: measured to leave an error to the sequential path below delta/10 |
+/// | `depth`, sweeps per block | O(log(d/delta^2)) | 3 + half of ln(d) + 2 ln(1/delta), rounded up: measured to leave an error to the sequential path below delta/10 |
 ///
 /// Every field that is `None` takes its default.
 ///

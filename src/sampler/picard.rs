@@ -104,6 +104,17 @@ impl<B: Backend> Problem<B> {
     /// starts and samples, lists of nodes, and what is noted of every node of the windows. Saved states and the score's
     /// own memory come on top.
     ///
+    /// ```
+    /// use piadm::prelude::*;
+    /// let bytes = |steps| {
+    ///     let grid = Grid::log_snr(steps).between(6.0, 0.01);
+    ///     let problem = Problem::new(Ou, grid, Scheme::default()).samples(8).shape([3, 64, 64]);
+    ///     problem.memory_estimate(&Picard::default().window(32), &Prediction::Noise)
+    /// };
+    /// assert!(bytes(10_000)? < 2 * bytes(100)?);
+    /// # Ok::<(), piadm::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As the run itself, but for the lack of memory.
     pub fn memory_estimate(&self, sampler: &Picard, model: &(impl Model + ?Sized)) -> Result<usize> {

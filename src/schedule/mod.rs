@@ -66,19 +66,44 @@ use quadrature::score_weight_by_quadrature;
 /// ```
 pub trait NoiseSchedule: Debug + Send + Sync {
     /// log alpha(t); minus infinity where alpha vanishes.
+    ///
+    /// ```
+    /// use piadm::schedule::{NoiseSchedule, Ou};
+    /// assert_eq!(Ou.log_alpha(3.0), -1.5);
+    /// ```
     fn log_alpha(&self, t: f64) -> f64;
 
     /// sigma(t), without cancellation near the data.
+    ///
+    /// ```
+    /// use piadm::schedule::{NoiseSchedule, Ou};
+    /// assert!((Ou.sigma(1e-12) - 1e-6).abs() < 1e-15);
+    /// ```
     fn sigma(&self, t: f64) -> f64;
 
     /// The time at which the half log-SNR is `lambda`, the inverse of [`log_snr`](NoiseSchedule::log_snr).
     /// A `lambda` that the range does not reach gives the nearest end of the range.
+    ///
+    /// ```
+    /// use piadm::schedule::{NoiseSchedule, Ou};
+    /// assert!((Ou.time_of_log_snr(Ou.log_snr(0.7)) - 0.7).abs() < 1e-12);
+    /// ```
     fn time_of_log_snr(&self, lambda: f64) -> f64;
 
     /// The closed interval of times on which the schedule is defined: (data, noise).
+    ///
+    /// ```
+    /// use piadm::schedule::{NoiseSchedule, Flow};
+    /// assert_eq!(Flow.range(), (0.0, 1.0));
+    /// ```
     fn range(&self) -> (f64, f64);
 
     /// Number of entries of a schedule that is a table, with times 0, 1, ... for its entries; `None` for others.
+    ///
+    /// ```
+    /// use piadm::schedule::{NoiseSchedule, Discrete, Ou};
+    /// assert_eq!((Discrete::stable_diffusion().table(), Ou.table()), (Some(1000), None));
+    /// ```
     fn table(&self) -> Option<usize> {
         None
     }
@@ -86,20 +111,40 @@ pub trait NoiseSchedule: Debug + Send + Sync {
     /// (f, g^2) of the forward equation dx = f(t) x dt + g(t) dB with the same law:
     /// f = d log alpha / dt and g^2 = -2 sigma^2 d lambda / dt (Song et al., arXiv 2011.13456).
     /// Not finite where alpha = 0; callers refuse that.
+    ///
+    /// ```
+    /// use piadm::schedule::{NoiseSchedule, Ou};
+    /// assert_eq!(Ou.rates(2.0), (-0.5, 1.0)); // dx = -x/2 dt + dB
+    /// ```
     fn rates(&self, t: f64) -> (f64, f64);
 
     /// alpha(t).
+    ///
+    /// ```
+    /// use piadm::schedule::{NoiseSchedule, Flow};
+    /// assert!((Flow.alpha(0.25) - 0.75).abs() < 1e-15);
+    /// ```
     fn alpha(&self, t: f64) -> f64 {
         self.log_alpha(t).exp()
     }
 
     /// Half log-SNR lambda(t) = log(alpha / sigma).
+    ///
+    /// ```
+    /// use piadm::schedule::{NoiseSchedule, Flow};
+    /// assert!(Flow.log_snr(0.5).abs() < 1e-15); // as much noise as data
+    /// ```
     fn log_snr(&self, t: f64) -> f64 {
         self.log_alpha(t) - self.sigma(t).ln()
     }
 
     /// Standard deviation of the law a sampler starts from at time `t`: sigma(t) by default, 1 for variance-preserving
     /// schedules, whose data have unit variance by convention.
+    ///
+    /// ```
+    /// use piadm::schedule::{NoiseSchedule, Edm, Ou};
+    /// assert_eq!((Ou.prior_std(5.0), Edm.prior_std(80.0)), (1.0, 80.0));
+    /// ```
     fn prior_std(&self, t: f64) -> f64 {
         self.sigma(t)
     }
@@ -111,6 +156,11 @@ pub trait NoiseSchedule: Debug + Send + Sync {
     /// The default integrates numerically over the log-SNR, to about 1e-12 relative for smooth schedules, or to the
     /// rounding of log_snr(u) - log_snr(t) where the step is so short that this is larger. Shipped schedules give
     /// the closed form.
+    ///
+    /// ```
+    /// use piadm::schedule::{NoiseSchedule, Ve};
+    /// assert_eq!(Ve.score_weight(3.0, 2.0), 1.0); // the difference of the variances
+    /// ```
     fn score_weight(&self, t: f64, u: f64) -> f64 {
         score_weight_by_quadrature(self, t, u)
     }

@@ -2,18 +2,16 @@
 
 use crate::line::{Line, cells};
 use crate::place::Place;
-use crate::problem::ProblemFile;
-use crate::samplers::{Listed, Settings};
-use piadm::{Problem, Sampler, Save, Sequential};
+use ndarray::Array2;
+use piadm::{Grid, Prediction, Problem, Save, Scheme, problem::ScheduleSpec, sampler::SamplerSpec, score::Mixture};
 use serde::Deserialize;
-use serde_json::Value;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
     pub name: String,
-    problem: Value,
-    sampler: Value,
+    problem: OnMixture,
+    sampler: SamplerSpec,
     pub dtype: String,
     samples: usize,
     seed: u64,
@@ -22,6 +20,29 @@ pub struct Case {
     pub device: bool,
     #[serde(default)]
     dyadic: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OnMixture {
+    target: Target,
+    schedule: ScheduleSpec,
+    grid: Grid,
+    scheme: Scheme,
+    #[serde(default = "score")]
+    prediction: Prediction,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Target {
+    weights: Vec<f64>,
+    means: Vec<Vec<f64>>,
+    std: Vec<f64>,
+}
+
+fn score() -> Prediction {
+    Prediction::Score
 }
 
 /// All of them.
@@ -33,22 +54,17 @@ pub fn read() -> Vec<Case> {
 impl Case {
     pub fn run<P: Place>(&self, place: &P) -> Line {
         let cells = cells(place, |watch| {
-            let file = ProblemFile::parse(&self.problem.to_string())?;
-            let sampler = self.sampler.as_str().map_or_else(|| self.sampler.to_string(), str::to_owned);
-            let listed = Listed::parse(&sampler)?;
-            let shape = (self.samples, file.mixture.dim());
-            let problem = Problem::on(place.backend(), file.schedule, file.grid, file.scheme)
-                .samples(shape.0)
-                .shape([shape.1])
+            let OnMixture { target: Target { weights, means, std }, schedule, grid, scheme, prediction } =
+                &self.problem;
+            let shape = (means.len(), means[0].len());
+            let means = Array2::from_shape_vec(shape, means.concat())?;
+            let mixture = Mixture::new(weights.as_slice(), means, std.as_slice())?.predicting(*prediction);
+            let problem = Problem::on(place.backend(), schedule.schedule()?, grid.clone(), scheme.clone())
+                .samples(self.samples)
+                .shape([mixture.dim()])
                 .seed(self.seed)
                 .save(Save::All);
-            let mut score = place.mixture(file.mixture)?;
-            let sampler: Box<dyn Sampler<P::On>> = match listed.sampler {
-                Settings::Sequential => Box::new(Sequential),
-                Settings::Picard(picard) => picard,
-                Settings::Parareal(parareal) => Box::new(parareal),
-            };
-            Ok(sampler.run(&problem, &mut score, watch)?)
+            Ok(self.sampler.sampler().run(&problem, &mut *place.mixture(mixture)?, watch)?)
         });
         Line { name: self.name.clone(), backend: P::NAME, dyadic: self.dyadic, cells }
     }

@@ -7,6 +7,8 @@
 //! `FINGERPRINT_RECORD=1` writes recorded.tsv anew; `FINGERPRINT_OUT=path` writes all lines with all hashes there, for
 //! `scripts/fingerprint`, which compares all bits of two commits on one machine.
 
+#![cfg(feature = "serde")]
+
 mod adapter;
 mod cases;
 #[path = "../common/mod.rs"]
@@ -15,17 +17,8 @@ mod common;
 #[path = "../cuda/device.rs"]
 mod device;
 mod dyadic;
-#[path = "../../examples/support/fields.rs"]
-#[allow(dead_code)]
-mod fields;
 mod line;
 mod place;
-#[path = "../../examples/support/problem.rs"]
-#[allow(dead_code)]
-mod problem;
-#[path = "../../examples/support/samplers.rs"]
-#[allow(dead_code)]
-mod samplers;
 
 use adapter::Runner;
 use line::{COLUMNS, Line};

@@ -2,6 +2,7 @@
 
 mod ends;
 mod refusals;
+#[cfg(feature = "serde")]
 mod written;
 
 use piadm::grid::{Grid, MAX_STEPS, Resolution, Spacing};

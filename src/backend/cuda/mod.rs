@@ -13,6 +13,7 @@ mod combine;
 pub(crate) mod device;
 mod encode;
 pub(crate) mod error;
+mod open;
 mod rows;
 mod scratch;
 pub(crate) mod staging;
@@ -26,10 +27,9 @@ use super::sum::LEAF;
 use super::{Backend, Change, Limit, NoiseRow, Plane, Planes, Program, Real, Summand, Vector, array_size, clamp};
 use crate::error::{Error, Result};
 use crate::noise::{NoiseKey, NormalPrecision};
-use cudarc::driver::{CudaStream, DeviceRepr, ValidAsZeroBits};
+use cudarc::driver::{DeviceRepr, ValidAsZeroBits};
 use device::{Device, launch};
 use encode::addresses;
-use error::Answer;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use staging::{Part, Word};
 use std::fmt::Debug;
@@ -50,6 +50,15 @@ const PER_THREAD_STREAM: usize = 2;
 const MOST_VECTORS: usize = 8;
 
 /// An element type that a device computes in: f32 or f64.
+///
+/// ```
+/// use piadm::{Cuda, cuda::DeviceElem};
+/// /// A device for numbers of either precision.
+/// fn first<T: DeviceElem>() -> piadm::Result<Cuda<T>> {
+///     Cuda::new(0)
+/// }
+/// # let _ = (first::<f32>, first::<f64>);
+/// ```
 pub trait DeviceElem: Real + DeviceRepr + ValidAsZeroBits + Word {
     /// What the names of its kernels end with.
     #[doc(hidden)]
@@ -104,50 +113,6 @@ impl<T> PartialEq for Cuda<T> {
 impl<T> Debug for Cuda<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Cuda<{}> {{ device: {} }}", std::any::type_name::<T>(), self.device.context().ordinal())
-    }
-}
-
-impl<T: DeviceElem> Cuda<T> {
-    /// The device of that number, with a stream of its own.
-    ///
-    /// # Errors
-    /// [`Error::Device`] if there is no driver, no such device, or one that is too old.
-    pub fn new(ordinal: usize) -> Result<Self> {
-        Ok(Cuda { device: Arc::new(Device::open(ordinal, T::SUFFIX)?), element: PhantomData })
-    }
-
-    /// A stream of another library, so that a network and the sampler share it and neither waits for the other.
-    ///
-    /// # Errors
-    /// [`Error::Device`] if the device is too old or does not load the kernels; [`Error::Setting`] for the per-thread
-    /// default stream, which is another one on every thread.
-    pub fn with_stream(stream: Arc<CudaStream>) -> Result<Self> {
-        if stream.cu_stream() as usize == PER_THREAD_STREAM {
-            return Err(Error::setting("stream", "the per-thread default stream", "a stream that all threads share"));
-        }
-        device::load_driver()?;
-        Ok(Cuda { device: Arc::new(Device::on(stream, T::SUFFIX)?), element: PhantomData })
-    }
-
-    /// How many devices there are.
-    ///
-    /// # Errors
-    /// [`Error::Device`] if there is no driver.
-    pub fn devices() -> Result<usize> {
-        device::count()
-    }
-
-    /// The stream on which all work is enqueued.
-    pub fn stream(&self) -> &Arc<CudaStream> {
-        self.device.stream()
-    }
-
-    /// Waits until all enqueued work has run.
-    ///
-    /// # Errors
-    /// [`Error::Device`] if some of it has failed.
-    pub fn synchronize(&self) -> Result<()> {
-        self.device.stream().synchronize().answer()
     }
 }
 

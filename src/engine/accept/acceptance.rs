@@ -68,7 +68,7 @@ impl Acceptance {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        let names = ["tolerance.error", "tolerance.absolute", "tolerance.relative", "tolerance.posterior"];
+        let names = ["acceptance.error", "acceptance.absolute", "acceptance.relative", "acceptance.posterior"];
         for (name, value) in names.into_iter().zip(self.numbers()) {
             if !(value >= 0.0 && value.is_finite()) {
                 return Err(Error::setting(name, value, "a finite number that is at least 0"));

@@ -1,6 +1,7 @@
 //! How a sweep passes the change of a node on to later nodes: what an iteration assumes about the network.
 
 use crate::error::{Error, Result, check_variance};
+use crate::names::names;
 use crate::nodes::{Link, Node};
 use crate::problem::Variances;
 use crate::score::Prediction;
@@ -38,6 +39,11 @@ pub enum Linearisation {
     /// rounds at equal error on trained networks and on mixtures, and needs no knowledge of the data.
     #[default]
     Secant,
+}
+
+names! { Linearisation, "linearisation";
+    FrozenScore = "frozen_score", Identity = "identity", Secant = "secant",
+    Gaussian = "gaussian" { variance: "a variance of the data" },
 }
 
 /// Where a weight belongs in the recurrence: a link of node `j`, whose source may have left the window.

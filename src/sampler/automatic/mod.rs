@@ -3,6 +3,6 @@
 mod effort;
 mod latency;
 mod run;
-mod settings;
+pub(crate) mod settings;
 
 pub use settings::Automatic;

@@ -24,7 +24,7 @@ unsafe impl Word for LevelWord {}
 /// the backend that it was made with, or a clone of it; rows of another one are refused
 /// ([`DeviceError::OtherBackend`](crate::cuda::DeviceError::OtherBackend)).
 ///
-/// Cost: (2 + modes) dim multiplications a row for each of two passes over the means.
+/// Cost: (2 + modes) dim multiplications per row for each of two passes over the means.
 ///
 /// ```no_run
 /// use piadm::{cuda::DeviceMixture, ndarray::array, score::Mixture, Cuda, Grid, Ou, Picard, Problem, Sampler, Scheme};
@@ -277,6 +277,18 @@ fn check_shape(what: &'static str, rows: usize, dim: usize, count: usize, expect
 
 impl<T: DeviceElem> Cuda<T> {
     /// Copies rows from the host to a new array, for states, labels or tables of a score of your own.
+    ///
+    /// ```
+    /// use piadm::Cuda;
+    /// match Cuda::<f32>::new(0) {
+    ///     Ok(backend) => {
+    ///         let table = backend.to_device(ndarray::arr2(&[[1.0, 2.0], [3.0, 4.0]]).view())?;
+    ///         # let _ = table;
+    ///     }
+    ///     Err(error) => println!("{error}"), // no driver, no device
+    /// }
+    /// # Ok::<(), piadm::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::OutOfMemory`], [`Error::Device`].
