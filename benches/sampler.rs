@@ -16,7 +16,7 @@ use piadm::{
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-/// Six sweeps of blocks of 64 steps: elements a second, one element being one row element of one sweep.
+/// Six sweeps of blocks of 64 steps: elements per second, one element being one row element of one sweep.
 fn sweeps(c: &mut Criterion) {
     let mut group = c.benchmark_group("sweep");
     group.sample_size(10);

@@ -50,7 +50,7 @@ fn a_sample_does_not_notice_the_queue() {
         }
         // rounds are full: there is work for all of them but the last ones
         let rows = queued.report.score_rows as f64 / queued.report.rounds as f64;
-        assert!(rows > 0.5 * budget.min(44) as f64, "{rows} rows a round of {budget}");
+        assert!(rows > 0.5 * budget.min(44) as f64, "{rows} rows per round of {budget}");
     }
 }
 

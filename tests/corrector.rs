@@ -116,7 +116,7 @@ fn gaussian() -> impl ScoreFn<Cpu<f64>> {
     })
 }
 
-/// Two blocks of two steps; the clock has one unit a block.
+/// Two blocks of two steps; the clock has one unit per block.
 const TIMES: [f64; 5] = [2.0, 1.4, 1.0, 0.5, 0.2];
 const BLOCKS: [[usize; 2]; 2] = [[1, 2], [3, 4]];
 fn correction() -> Correction {

@@ -118,7 +118,7 @@ fn chunks_do_not_change_bits() {
     let whole = Sequential.sample(&problem, &mut two_modes::<f32>(Prediction::Score)).unwrap();
     for max_rows in [1, 2, 5, 7, 64, 1000] {
         let mut score = Chunked::new(two_modes::<f32>(Prediction::Score), max_rows).unwrap();
-        assert_exact(&problem, &mut score, &samplers()[..12], &format!("{max_rows} rows a call"));
+        assert_exact(&problem, &mut score, &samplers()[..12], &format!("{max_rows} rows per call"));
         let cut = Picard::default().sample(&problem, &mut score).unwrap();
         assert!(cut.report.score_calls >= cut.report.score_rows.div_ceil(max_rows));
         let again = Sequential.sample(&problem, &mut score).unwrap();

@@ -46,7 +46,7 @@ fn a_thousand_times_the_dimension_takes_less_than_three_times_the_rounds() {
     let high = run(4096, 1.0, 4096, &piadm(), 0);
     println!("rounds {} -> {}", low.rounds, high.rounds);
     assert!((high.rounds as f64) < 2.6 * low.rounds as f64);
-    // blocks grow with log d, sweeps a block hardly do
+    // blocks grow with log d, sweeps per block hardly do
     assert_eq!((low.sweeps.len(), high.sweeps.len()), (6, 13));
     let mean = |r: &Report| r.sweeps.iter().sum::<usize>() as f64 / r.sweeps.len() as f64;
     assert!(mean(&high) < 1.35 * mean(&low));

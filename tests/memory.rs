@@ -47,7 +47,7 @@ fn memory_follows_the_window() {
     let sampler = Picard::default().window(Window::Steps(16));
     for sampler in [&sampler as &dyn Sampler<Cpu<f32>>, &Picard::paradigms(16, 0.1), &Sequential] {
         let (few, many) = (peak(sampler, &problem(100)), peak(sampler, &problem(2000)));
-        // the list of nodes is all that grows: about a hundred bytes a step, against 36,000 for a state
+        // the list of nodes is all that grows: about a hundred bytes per step, against 36,000 for a state
         assert!(many < few + 1900 * 400, "{few} bytes at 100 steps, {many} at 2000");
     }
     let estimate = problem(100).memory_estimate(&sampler, &Prediction::Score).unwrap();

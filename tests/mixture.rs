@@ -32,7 +32,7 @@ fn cloud(modes: usize, dim: usize) -> Mixture {
     Mixture::new(weights, means, std).unwrap()
 }
 
-/// Evaluates states at one level a row.
+/// Evaluates states at one level per row.
 fn eval<T: Real>(mixture: &mut Mixture, x: &Array2<T>, levels: &[(f64, f64)]) -> Array2<T>
 where
     Mixture: ScoreFn<Cpu<T>>,

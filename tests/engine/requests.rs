@@ -17,7 +17,7 @@ fn request<T: Real>(steps: usize, scheme: Scheme, samples: usize, seed: u64) -> 
     Problem::on(Cpu::new(), Ou, grid, scheme).samples(samples).shape([DIM]).seed(seed)
 }
 
-/// Short and long, with and without noise, one and two evaluations a step, other schedules, lists of all kinds, seeds
+/// Short and long, with and without noise, one and two evaluations per step, other schedules, lists of all kinds, seeds
 /// and ids of their own.
 fn requests<T: Real>() -> Vec<Problem<Cpu<T>>> {
     let langevin = Langevin { friction: 2.8, step: 0.05, steps: 16 };

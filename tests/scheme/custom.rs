@@ -81,7 +81,7 @@ fn three_lags_and_stages() {
     }
 }
 
-/// Two components and two normals a step: the network sees the first component, the second starts from noise.
+/// Two components and two normals per step: the network sees the first component, the second starts from noise.
 #[test]
 fn two_components_and_two_normals() {
     const STEPS: usize = 6;

@@ -87,7 +87,7 @@ pub fn run(
     Sequential.sample(&problem, score).unwrap()
 }
 
-/// Starts spread over [-2, 2] standard deviations `std`, one sample a row.
+/// Starts spread over [-2, 2] standard deviations `std`, one sample per row.
 pub fn starts(samples: usize, std: f64) -> Array2<f64> {
     let place = |i: usize| (i as f64 + 0.3) / samples as f64;
     Array2::from_shape_fn((samples, 1), |(i, _)| std * (4.0 * place(i) - 2.0))

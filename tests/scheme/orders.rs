@@ -69,7 +69,7 @@ fn list(schedule: &dyn NoiseSchedule, grid: &Grid, scheme: &Scheme, kind: Predic
     Nodes::new(schedule, grid, scheme, kind).unwrap()
 }
 
-/// The sampler computes exactly the list, with one normal a step.
+/// The sampler computes exactly the list, with one normal per step.
 #[test]
 fn the_sampler_walks_the_list() {
     let (mean, variance) = (0.7, 0.3);

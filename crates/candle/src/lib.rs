@@ -131,7 +131,7 @@ where
     }
 }
 
-/// One number a row as a tensor rows x 1 of the dtype and device of `like`: for times, noise levels and what is made of
+/// One number per row as a tensor rows x 1 of the dtype and device of `like`: for times, noise levels and what is made of
 /// them.
 ///
 /// # Errors

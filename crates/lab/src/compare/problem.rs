@@ -1,0 +1,98 @@
+//! A sampling problem with a known score, read from JSON: an isotropic Gaussian mixture, a noise schedule, a time grid
+//! and a scheme. `docs/compare.md` describes the format.
+
+use crate::cli::about;
+use ndarray::Array2;
+use piadm::problem::ScheduleSpec;
+use piadm::{BoxError, Grid, Nodes, NoiseSchedule, Prediction, Scheme, score::Mixture};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::sync::Arc;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    target: Target,
+    schedule: Value,
+    grid: Grid,
+    scheme: Value,
+    #[serde(default = "score")]
+    prediction: Prediction,
+}
+
+fn score() -> Prediction {
+    Prediction::Score
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Target {
+    weights: Vec<f64>,
+    means: Vec<Vec<f64>>,
+    std: Vec<f64>,
+}
+
+/// A problem file.
+pub struct ProblemFile {
+    /// The noise schedule.
+    pub schedule: Arc<dyn NoiseSchedule>,
+    /// The times, in the schedule's clock.
+    pub grid: Grid,
+    /// The time-stepping scheme.
+    pub scheme: Scheme,
+    /// The target's score, in the words of `prediction` of the file.
+    pub mixture: Mixture,
+}
+
+impl ProblemFile {
+    /// Reads a file.
+    pub fn read(path: &Path) -> Result<Self, BoxError> {
+        let text = std::fs::read_to_string(path).map_err(about(path))?;
+        Self::parse(&text).map_err(about(path))
+    }
+
+    /// Reads the text of a file.
+    pub fn parse(text: &str) -> Result<Self, BoxError> {
+        let File { target, schedule, grid, scheme, prediction } = read(text)?;
+        let mixture = mixture(target)?.predicting(prediction);
+        let schedule: ScheduleSpec = tagged("schedule", &schedule)?;
+        let schedule = schedule.schedule().map_err(|error| format!("schedule: {error}"))?;
+        grid.times(&schedule).map_err(|error| format!("grid: {error}"))?;
+        let scheme = tagged("scheme", &scheme)?;
+        // settings that do not fit together are found here, before anything is sampled
+        Nodes::new(&schedule, &grid, &scheme, prediction).map_err(|error| format!("scheme: {error}"))?;
+        Ok(ProblemFile { schedule, grid, scheme, mixture })
+    }
+}
+
+fn mixture(Target { weights, means, std }: Target) -> Result<Mixture, BoxError> {
+    let dim = means.first().map_or(0, Vec::len);
+    if let Some((row, mean)) = means.iter().enumerate().find(|(_, mean)| mean.len() != dim) {
+        let len = mean.len();
+        return Err(format!("target.means: mean {row} has {len} numbers, expected {dim} as in mean 0").into());
+    }
+    let means = Array2::from_shape_vec((means.len(), dim), means.concat())?;
+    Mixture::new(weights, means, std).map_err(|error| format!("target: {error}").into())
+}
+
+/// A value of a type with a tag `kind`. Such a type does not tell which field its error is about: it is the first that
+/// is refused next to the tag alone.
+fn tagged<T: DeserializeOwned>(path: &str, value: &Value) -> Result<T, BoxError> {
+    let kind = &value["kind"];
+    if T::deserialize(json!({ "kind": kind })).is_ok() {
+        for (name, field) in value.as_object().into_iter().flatten() {
+            T::deserialize(json!({ "kind": kind, name: field })).map_err(|error| format!("{path}.{name}: {error}"))?;
+        }
+    }
+    T::deserialize(value).map_err(|error| format!("{path}: {error}").into())
+}
+
+/// A value from JSON; an error begins with the path of the field that it is about.
+pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, BoxError> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut json)?;
+    json.end()?;
+    Ok(value)
+}

@@ -1,0 +1,81 @@
+//! The scores of the benchmark, by name.
+
+use ndarray::{Array2, s};
+use ndarray_rand::RandomExt;
+use ndarray_rand::rand::{SeedableRng, rngs::StdRng};
+use piadm::{BoxError, Cpu, ScoreFn, score::Mixture};
+
+/// A score and the length of its rows.
+pub struct Subject {
+    /// What is sampled from.
+    pub score: Box<dyn ScoreFn<Cpu<f32>>>,
+    /// Numbers of a row.
+    pub dim: usize,
+}
+
+/// All names. `mixture-D` takes any dimension up to [`LARGEST`].
+pub const NAMES: [&str; 7] = ["mlp", "unet", "mixture-2", "mixture-64", "mixture-1024", "mixture-4096", "patches"];
+/// The largest D of `mixture-D`.
+pub const LARGEST: usize = 1 << 20;
+
+/// A name that [`Subject::load`] knows, for the command line.
+pub fn named(name: &str) -> Result<String, String> {
+    match (NAMES.contains(&name), name.strip_prefix("mixture-")) {
+        (false, Some(_)) if dimension(name).is_none() => Err(format!("mixture-D has a D from 1 to {LARGEST}")),
+        (false, None) => Err(format!("expected one of {}", NAMES.join(", "))),
+        _ => Ok(name.to_owned()),
+    }
+}
+
+/// D of `mixture-D`.
+fn dimension(name: &str) -> Option<usize> {
+    let dim = name.strip_prefix("mixture-")?.parse().ok().filter(|dim| (1..=LARGEST).contains(dim))?;
+    // one name per problem: no +3 and no 007
+    (name == format!("mixture-{dim}")).then_some(dim)
+}
+
+impl Subject {
+    /// The networks; `mixture-D`, 16 modes of standard deviation 0.3 with means N(0, 0.91); `patches`, 300 smooth
+    /// random 8 x 8 pictures with standard deviation 0.1, which look like small images to a sampler.
+    pub fn load(name: &str) -> Result<Self, BoxError> {
+        named(name).map_err(|error| format!("problem {name}: {error}"))?;
+        let (means, std) = match (name, dimension(name)) {
+            (_, Some(dim)) => (normals(16, dim, 1)? * 0.91f64.sqrt(), 0.3),
+            ("patches", _) => (patches()?, 0.1),
+            _ => {
+                let network = networks::load(name, None)?;
+                let dim = network.dim();
+                return Ok(Subject { score: network, dim });
+            }
+        };
+        let (modes, dim) = means.dim();
+        Ok(Subject { score: Box::new(Mixture::new(vec![1.0; modes], means, vec![std; modes])?), dim })
+    }
+}
+
+/// Equal modes of this standard deviation; their means have independent elements N(0, 0.91), so that with a standard
+/// deviation of 0.3 an element has variance 1.
+pub fn random_mixture(modes: usize, dim: usize, std: f64, seed: u64) -> Result<Mixture, BoxError> {
+    let normal = rand_distr::Normal::new(0.0, 0.91f64.sqrt())?;
+    let means = Array2::random_using((modes, dim), normal, &mut StdRng::seed_from_u64(seed));
+    Ok(Mixture::new(vec![1.0; modes], means, vec![std; modes])?)
+}
+
+fn normals(rows: usize, dim: usize, seed: u64) -> Result<Array2<f64>, BoxError> {
+    Ok(Mixture::new([1.0], Array2::zeros((1, dim)), [1.0])?.sample(rows, seed)?)
+}
+
+/// Normals on 12 x 12 pixels, smoothed by the weights 1, 4, 6, 4, 1 in both directions, of variance 1.
+fn patches() -> Result<Array2<f64>, BoxError> {
+    const WEIGHTS: [f64; 5] = [1.0, 4.0, 6.0, 4.0, 1.0];
+    let rough = normals(300, 144, 2)?.into_shape_with_order((300, 12, 12))?;
+    let scale: f64 = WEIGHTS.iter().map(|w| w * w).sum();
+    let mut smooth = Array2::zeros((300, 64));
+    for (i, a) in WEIGHTS.iter().enumerate() {
+        for (j, b) in WEIGHTS.iter().enumerate() {
+            let shifted = rough.slice(s![.., i..i + 8, j..j + 8]).to_owned().into_shape_with_order((300, 64))?;
+            smooth.scaled_add(a * b / scale, &shifted);
+        }
+    }
+    Ok(smooth)
+}

@@ -1,0 +1,66 @@
+//! The trained networks of the examples, by name.
+
+mod convolution;
+mod layers;
+mod linear;
+mod mlp;
+mod panels;
+mod standby;
+mod unet;
+
+pub use linear::RowPath;
+use mlp::Mlp;
+use piadm::{BoxError, Cpu, ScoreFn};
+use std::path::{Path, PathBuf};
+use unet::Unet;
+
+/// A network with its scratch memory. The result of a row does not depend on the other rows of the call, nor on the
+/// number of threads, bit for bit.
+pub trait Network: ScoreFn<Cpu<f32>> + Send {
+    /// Numbers of a row: the pixels of an image.
+    fn dim(&self) -> usize;
+
+    /// Mean and standard deviation of the training pixels: a pixel in \[0, 1\] is `mean + std * x0`.
+    fn norm(&self) -> (f32, f32);
+
+    /// Has a call on one or two rows take this path, with the same bits. Returns whether there is such a path; a
+    /// network whose single row is many rows to its products has none to choose.
+    fn set_row_path(&mut self, _path: RowPath) -> bool {
+        false
+    }
+}
+
+impl Network for Mlp {
+    fn dim(&self) -> usize {
+        Mlp::dim(self)
+    }
+
+    fn norm(&self) -> (f32, f32) {
+        Mlp::norm(self)
+    }
+
+    fn set_row_path(&mut self, path: RowPath) -> bool {
+        Mlp::set_row_path(self, path)
+    }
+}
+
+impl Network for Unet {
+    fn dim(&self) -> usize {
+        Unet::dim(self)
+    }
+
+    fn norm(&self) -> (f32, f32) {
+        Unet::norm(self)
+    }
+}
+
+/// Loads the network `mlp` or `unet`, with its weights from `weights` or, without that, from the project's own file.
+pub fn load(name: &str, weights: Option<&Path>) -> Result<Box<dyn Network>, BoxError> {
+    let data = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../data"));
+    let path = weights.map_or_else(|| data.join(format!("fashion_{name}.safetensors")), PathBuf::from);
+    Ok(match name {
+        "mlp" => Box::new(Mlp::load(path)?),
+        "unet" => Box::new(Unet::load(path)?),
+        other => return Err(format!("network {other}: expected mlp or unet").into()),
+    })
+}
