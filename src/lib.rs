@@ -40,7 +40,8 @@
 //!     let t = Array2::from_shape_fn((rows.len(), 1), |(i, _)| rows.t[i] as f32 / 1000.0);
 //!     concatenate![Axis(1), x, t].dot(&first).mapv(f32::tanh).dot(&second)
 //! });
-//! let problem = Problem::new(Discrete::stable_diffusion(), Grid::log_snr(100), Scheme::default()).shape([784]).seed(7);
+//! let problem = Problem::new(Discrete::stable_diffusion(), Grid::log_snr(100), Scheme::default());
+//! let problem = problem.shape([784]).seed(7);
 //! let solution = Picard::default().sample(&problem, &mut network)?;
 //! assert_eq!(solution.samples.dim(), (1, 784));
 //! println!("{}", solution.report); // rounds, rows, residuals, times

@@ -2,7 +2,6 @@
 //!
 //! Every statistic is reduced to standard normals whose number, size and spread are known; a fit that is too good
 //! fails as well as one that is too bad. All seeds are fixed.
-
 #![cfg(feature = "rand")]
 
 use piadm::noise::{Address, MAX_ELEMENTS, NoiseKey, NormalPrecision, Philox, philox4x32_10, stream};

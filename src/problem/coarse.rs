@@ -100,7 +100,7 @@ impl<B: Backend> Problem<B> {
         let mut pulls = Vec::new();
         for slot in 0..self.count() {
             for (i, ends) in points.windows(2).enumerate() {
-                let &[from, to] = ends else { continue };
+                let (from, to) = (ends[0], ends[1]);
                 let state = |i| coarse.states().index_axis(Axis(0), i).index_axis_move(Axis(0), slot);
                 x.clear();
                 x.extend(state(i).iter().map(|v| v.wide()));
@@ -196,7 +196,7 @@ impl<B: Backend> Problem<B> {
         let mut xi = filled("normals of a step", self.dim(), B::Elem::of(0.0))?;
         let mut sum = filled("a sum of normals", self.dim(), 0.0)?;
         for (ends, mut of_step) in points.windows(2).zip(noise.outer_iter_mut()) {
-            let &[from, to] = ends else { continue };
+            let (from, to) = (ends[0], ends[1]);
             let mut product = 1.0;
             let mut weights: Vec<(usize, f64)> = Vec::with_capacity(to - from);
             for step in (from + 1..=to).rev() {

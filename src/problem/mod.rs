@@ -97,7 +97,8 @@ impl Problem<Cpu<f32>> {
     ///
     /// ```
     /// use piadm::prelude::*;
-    /// let problem = Problem::new(VpLinear::default(), Grid::log_snr(100).between(1.0, 1e-3), Scheme::ddim()).shape([2]);
+    /// let grid = Grid::log_snr(100).between(1.0, 1e-3);
+    /// let problem = Problem::new(VpLinear::default(), grid, Scheme::ddim()).shape([2]);
     /// let mut score = score_map(Prediction::Score, |x, _rows| x.mapv(|v: f32| -v)); // of data N(0, 1)
     /// assert_eq!(Sequential.sample(&problem, &mut score)?.samples.dim(), (1, 2));
     /// # Ok::<(), piadm::Error>(())
@@ -260,7 +261,7 @@ impl<B: Backend> Problem<B> {
     /// use piadm::prelude::*;
     /// let grid = Grid::log_snr(40).between(6.0, 0.01);
     /// let problem = Problem::on(Cpu::<f64>::new(), Ou, grid, Scheme::default());
-    /// let problem = problem.key(NoiseKey::new(7).with_precision(NormalPrecision::Double)); // normals of 53 random bits
+    /// let problem = problem.key(NoiseKey::new(7).with_precision(NormalPrecision::Double)); // of 53 random bits
     /// # let _ = problem;
     /// ```
     pub fn key(mut self, key: NoiseKey) -> Self {

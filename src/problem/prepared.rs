@@ -15,8 +15,8 @@ use std::sync::Arc;
 /// A problem whose lists of nodes and starting states have been worked out for a model, ready to be run, and run again.
 ///
 /// ```
-/// use piadm::{Grid, Ou, Prediction, Problem, Scheme, score_fn};
-/// let mut score = score_fn::<f32>(Prediction::Score, |x, _, mut out| { out.zip_mut_with(&x, |o, x| *o = -x); Ok(()) });
+/// use piadm::{Grid, Ou, Prediction, Problem, Scheme, score_map};
+/// let mut score = score_map(Prediction::Score, |x, _rows| x.mapv(|v: f32| -v));
 /// let grid = Grid::log_snr(100).between(8.0, 0.01);
 /// let problem = Problem::new(Ou, grid, Scheme::default()).samples(4).shape([2]).seed(1);
 /// let prepared = problem.prepare(&score)?;
@@ -50,7 +50,7 @@ impl<B: Backend> Problem<B> {
     /// ```
     /// use piadm::prelude::*;
     /// let problem = Problem::new(Ou, Grid::log_snr(40).between(6.0, 0.01), Scheme::default()).shape([2]);
-    /// problem.prepare(&Prediction::Noise)?; // finds everything that is wrong with a problem, before a network is called
+    /// problem.prepare(&Prediction::Noise)?; // finds all that is wrong before a network is called
     /// assert!(problem.shape([0]).prepare(&Prediction::Noise).is_err());
     /// # Ok::<(), piadm::Error>(())
     /// ```

@@ -38,9 +38,9 @@ pub static PRESETS: [Preset; 10] = [
         .plotted(0x1f, 0x5f, 0xa8),
 ];
 
-/// The preset of this name; panics if there is none.
+/// The preset of this name, one of the constants of the programs.
 pub fn preset(name: &str) -> &'static Preset {
-    PRESETS.iter().find(|p| p.name == name).unwrap_or_else(|| panic!("no preset {name}"))
+    PRESETS.iter().find(|p| p.name == name).expect("programs name presets of the table")
 }
 
 /// The samplers of the plots.

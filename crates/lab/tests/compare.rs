@@ -1,6 +1,9 @@
 //! The `compare` command: what a run prints and writes.
 
+mod common;
+
 use clap::{CommandFactory, Parser};
+use common::{base, value, with};
 use lab::compare::{Arguments, npy, run};
 use ndarray::{Array, Array2, Array3, ShapeBuilder};
 use ndarray_npy::write_npy;
@@ -8,27 +11,6 @@ use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-
-fn value(text: &str) -> Value {
-    serde_json::from_str(text).unwrap()
-}
-
-/// A small problem that is right.
-fn base() -> Value {
-    json!({
-        "target": { "weights": [1.0, 3.0], "means": [[-1.0, 0.5], [1.0, 0.0]], "std": [0.3, 0.4] },
-        "schedule": { "kind": "ou" },
-        "grid": { "kind": "log_snr", "t_max": 5.0, "t_min": 0.05, "steps": 24 },
-        "scheme": { "kind": "exponential", "form": "score", "stochasticity": 1.0 },
-    })
-}
-
-/// The base problem with the value at a JSON pointer replaced, or added.
-fn with(mut problem: Value, pointer: &str, new: Value) -> Value {
-    let (parent, name) = pointer.rsplit_once('/').unwrap();
-    problem.pointer_mut(parent).unwrap()[name] = new;
-    problem
-}
 
 /// An empty folder of a test's own.
 fn folder(test: &str) -> PathBuf {

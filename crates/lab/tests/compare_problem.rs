@@ -1,5 +1,8 @@
 //! The problem file of the `compare` command.
 
+mod common;
+
+use common::{base, value, with};
 use lab::compare::ProblemFile;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -37,27 +40,6 @@ const SCHEMES: [&str; 8] = [
     "sde_dpm_solver_pp_2m",
     "heun",
 ];
-
-fn value(text: &str) -> Value {
-    serde_json::from_str(text).unwrap()
-}
-
-/// A small problem that is right.
-fn base() -> Value {
-    json!({
-        "target": { "weights": [1.0, 3.0], "means": [[-1.0, 0.5], [1.0, 0.0]], "std": [0.3, 0.4] },
-        "schedule": { "kind": "ou" },
-        "grid": { "kind": "log_snr", "t_max": 5.0, "t_min": 0.05, "steps": 24 },
-        "scheme": { "kind": "exponential", "form": "score", "stochasticity": 1.0 },
-    })
-}
-
-/// The base problem with the value at a JSON pointer replaced, or added.
-fn with(mut problem: Value, pointer: &str, new: Value) -> Value {
-    let (parent, name) = pointer.rsplit_once('/').unwrap();
-    problem.pointer_mut(parent).unwrap()[name] = new;
-    problem
-}
 
 fn parse(problem: &Value) -> Result<ProblemFile, String> {
     ProblemFile::parse(&problem.to_string()).map_err(|error| error.to_string())
@@ -187,6 +169,9 @@ fn an_error_names_the_field() {
         problem.as_object_mut().unwrap().remove(name);
         assert!(refusal(&problem).starts_with(&format!("missing field `{name}`")));
     }
+    let twice = base().to_string().replace("\"form\":", "\"stochasticity\":0.0,\"form\":");
+    let error = ProblemFile::parse(&twice).map(drop).unwrap_err().to_string();
+    assert!(error.starts_with("scheme: duplicate field `stochasticity`"), "{error}");
     for text in ["", "[]", "{", "1", "{\"target\": 1e999}"] {
         assert!(ProblemFile::parse(text).is_err());
     }

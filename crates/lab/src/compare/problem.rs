@@ -7,6 +7,7 @@ use piadm::problem::ScheduleSpec;
 use piadm::{BoxError, Grid, Nodes, NoiseSchedule, Prediction, Scheme, score::Mixture};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,9 +16,9 @@ use std::sync::Arc;
 #[serde(deny_unknown_fields)]
 struct File {
     target: Target,
-    schedule: Value,
+    schedule: Box<RawValue>,
     grid: Grid,
-    scheme: Value,
+    scheme: Box<RawValue>,
     #[serde(default = "score")]
     prediction: Prediction,
 }
@@ -79,14 +80,17 @@ fn mixture(Target { weights, means, std }: Target) -> Result<Mixture, BoxError> 
 
 /// A value of a type with a tag `kind`. Such a type does not tell which field its error is about: it is the first that
 /// is refused next to the tag alone.
-fn tagged<T: DeserializeOwned>(path: &str, value: &Value) -> Result<T, BoxError> {
+fn tagged<T: DeserializeOwned>(path: &str, text: &RawValue) -> Result<T, BoxError> {
+    let value: Value = serde_json::from_str(text.get())?;
     let kind = &value["kind"];
     if T::deserialize(json!({ "kind": kind })).is_ok() {
         for (name, field) in value.as_object().into_iter().flatten() {
             T::deserialize(json!({ "kind": kind, name: field })).map_err(|error| format!("{path}.{name}: {error}"))?;
         }
     }
-    T::deserialize(value).map_err(|error| format!("{path}: {error}").into())
+    T::deserialize(&value).map_err(|error| format!("{path}: {error}"))?;
+    // a field that is given twice is seen only in the text
+    serde_json::from_str(text.get()).map_err(|error| format!("{path}: {error}").into())
 }
 
 /// A value from JSON; an error begins with the path of the field that it is about.

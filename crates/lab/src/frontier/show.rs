@@ -37,7 +37,8 @@ pub fn report(all: &[Findings]) -> String {
 fn tables(findings: &Findings) -> String {
     let Findings { problem, dim, samples, law_samples, reference_steps, reference_error, seconds, .. } = findings;
     let mut text = format!(
-        "{problem}: d = {dim}, {samples} paths, {law_samples} samples of a law; reference path of {reference_steps} steps, \
+        "{problem}: d = {dim}, {samples} paths, {law_samples} samples of a law; reference path of \
+         {reference_steps} steps, \
          {reference_error:.1e} from that of half as many; {seconds:.0} s\n"
     );
     if let Some(grey) = findings.grey_level {

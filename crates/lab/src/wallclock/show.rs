@@ -11,7 +11,8 @@ use crate::table::{short, table};
 pub fn text(results: &Results) -> String {
     let Results { threads, seed, networks } = results;
     let mut text = format!(
-        "threads {threads}, seed {seed}; times faster than the fastest sequential run of the same turn / by the shortest runs\n"
+        "threads {threads}, seed {seed}; times faster than the fastest sequential run of the same turn / by the \
+         shortest runs\n"
     );
     networks.iter().for_each(|findings| text += &summary(findings));
     for findings in networks {
