@@ -11,8 +11,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 /// Measures how many rounds and rows the parallel samplers take to come within a median error of 1e-2 and 1e-3 of the
-/// sequential samples, and writes DIR/rounds.json and DIR/rounds-*.png. The default takes about half an hour; --quick is
-/// mlp and mixture-64, 2 samples, 60 steps, window 16, no claims.
+/// sequential samples, and writes DIR/rounds.json and DIR/rounds-*.png. The default takes about half an hour; --quick
+/// is mlp and mixture-64, 2 samples, 60 steps, window 16, no claims.
 #[derive(Parser)]
 #[command(name = "rounds", args_override_self = true, allow_negative_numbers = true)]
 struct Options {

@@ -11,8 +11,8 @@ use std::process::ExitCode;
 
 /// Measures the seconds of sequential sampling, of every parallel sampler at a path error of about 1e-2, and of a
 /// second-order scheme of few steps that gives images of the same quality; in turn, medians. Writes DIR/wallclock.json.
-/// The default takes about a quarter of an hour on two idle cores; RAYON_NUM_THREADS sets the number of threads. --quick
-/// is the mlp, 60 steps, one image, 3 turns, 32 samples for quality.
+/// The default takes about a quarter of an hour on two idle cores; RAYON_NUM_THREADS sets the number of threads.
+/// --quick is the mlp, 60 steps, one image, 3 turns, 32 samples for quality.
 #[derive(Parser)]
 #[command(name = "wallclock", args_override_self = true, allow_negative_numbers = true)]
 struct Options {

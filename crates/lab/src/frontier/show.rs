@@ -38,8 +38,7 @@ fn tables(findings: &Findings) -> String {
     let Findings { problem, dim, samples, law_samples, reference_steps, reference_error, seconds, .. } = findings;
     let mut text = format!(
         "{problem}: d = {dim}, {samples} paths, {law_samples} samples of a law; reference path of \
-         {reference_steps} steps, \
-         {reference_error:.1e} from that of half as many; {seconds:.0} s\n"
+         {reference_steps} steps, {reference_error:.1e} from that of half as many; {seconds:.0} s\n"
     );
     if let Some(grey) = findings.grey_level {
         text += &format!("one grey level of 255 is {grey:.1e}\n");
@@ -144,7 +143,8 @@ fn sentences(findings: &Findings) -> String {
         });
         if laws().next().is_some() {
             text += &format!(
-                "{name}: {rival}: fewest rounds not told from the reference set: sequential {sequential}, parallel {parallel}\n"
+                "{name}: {rival}: fewest rounds not told from the reference set: sequential {sequential}, parallel \
+                 {parallel}\n"
             );
         }
     }

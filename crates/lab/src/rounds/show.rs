@@ -13,9 +13,9 @@ use std::path::Path;
 pub fn text(results: &Results) -> String {
     let Results { samples, seed, .. } = results;
     let mut text = format!(
-        "{samples} samples, seed {seed}. Error: rms difference to the sequential sample, median and worst of the samples; \
-         rounds: mean over\nsamples; rows: score rows per step and sample; tolerance: the loosest that reaches the median \
-         error, in the sampler's own units.\n"
+        "{samples} samples, seed {seed}. Error: rms difference to the sequential sample, median and worst of the \
+         samples; rounds: mean over\nsamples; rows: score rows per step and sample; tolerance: the loosest that \
+         reaches the median error, in the sampler's own units.\n"
     );
     for group in results.table.chunk_by(|a, b| a.task == b.task) {
         text += &format!("\n{}\n{}", group[0].task, samplers(group));
@@ -60,8 +60,8 @@ fn equal_rows(results: &Results) -> String {
     });
     let titles = ["problem", "", "error", "rounds", "rows", "window", "rounds", "rows", "rounds saved"];
     format!(
-        "\nat equal rows: {REFERENCE} at window {WINDOW}, and {OURS} at the largest window (a multiple of 8) that takes no \
-         more rows per step\n{}",
+        "\nat equal rows: {REFERENCE} at window {WINDOW}, and {OURS} at the largest window (a multiple of 8) that \
+         takes no more rows per step\n{}",
         table(titles, 2, lines)
     )
 }
@@ -94,8 +94,8 @@ fn claims(results: &Results) -> String {
             format!("{} (mean {:.1}) at {:.2}, error {:.1e}", o.rounds_median, o.rounds, o.rows, o.error)
         });
         text += &format!(
-            "{}, {} {} steps, window {window}, error below {target:.0e}: at most {rounds} rounds (median) at {rows:.2} rows \
-             per step: {found}: {}\n",
+            "{}, {} {} steps, window {window}, error below {target:.0e}: at most {rounds} rounds (median) at \
+             {rows:.2} rows per step: {found}: {}\n",
             task.problem,
             task.steps,
             name(task.dynamics),
@@ -115,7 +115,8 @@ fn claims(results: &Results) -> String {
     if pairs > 0 {
         let bad = worse.len();
         text += &format!(
-            "no row worse than {REFERENCE} or {REFERENCE}-batch: {pairs} pairs compared, {bad} worse in rounds or in rows\n"
+            "no row worse than {REFERENCE} or {REFERENCE}-batch: {pairs} pairs compared, {bad} worse in rounds or \
+             in rows\n"
         );
     }
     for (Row { task, window, target, preset, outcome }, ours) in worse {

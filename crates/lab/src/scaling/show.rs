@@ -50,8 +50,8 @@ pub fn tables(results: &Results) -> String {
     if results.points.iter().any(|p| p.capped) {
         text += "* capped: memory; not in the fits\n";
     }
-    text += "\nfits: y = a + b x to means over seeds, with two standard errors of b: over seeds, and of the line from its \
-             residuals\n(rms of the residuals, then each)\n";
+    text += "\nfits: y = a + b x to means over seeds, with two standard errors of b: over seeds, and of the line \
+    from its residuals\n(rms of the residuals, then each)\n";
     let titles = ["curve", "y", "x", "a", "b", "± seeds", "± line", "rms", "residuals"];
     let fits = results.fits.iter().map(|line| {
         let Fit { intercept, slope, seeds_error, line_error, residuals, residual_rms } = &line.fit;
@@ -85,7 +85,8 @@ fn summary(results: &Results) -> String {
         let same = parallel.modes.iter().zip(&sequential.modes).filter(|(a, b)| a == b).count();
         let (counts, chi_square) = parallel.occupancy(MODES);
         modes += &format!(
-            "{name}: {same} of {} samples in the mode of the sequential one; counts {counts:?}, chi^2 {chi_square:.1}\n",
+            "{name}: {same} of {} samples in the mode of the sequential one; counts {counts:?}, chi^2 \
+             {chi_square:.1}\n",
             parallel.modes.len(),
         );
     }

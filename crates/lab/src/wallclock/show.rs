@@ -71,8 +71,8 @@ fn latency(findings: &Findings) -> String {
     let titles = ["rows".into()].into_iter().chain(latency.iter().map(|(rows, _)| rows.to_string()));
     let cells = latency.iter().map(|(rows, seconds)| format!("{:.1}", 1e6 * seconds / *rows as f64));
     let mut text = format!(
-        "\n{network}: microseconds of a row in a call\n\n{}\none row on one thread {:.1}, on all {:.1}; everything took \
-         {seconds:.0} s\n",
+        "\n{network}: microseconds of a row in a call\n\n{}\none row on one thread {:.1}, on all {:.1}; everything \
+         took {seconds:.0} s\n",
         table(titles, 1, [[String::new()].into_iter().chain(cells).collect()]),
         1e6 * one,
         1e6 * all,
@@ -95,8 +95,8 @@ fn quality(network: &str, quality: &Quality) -> String {
     let long = first_order.iter().map(|d| line("first order", d, fewest(d)));
     let lines = long.chain(second_order.iter().map(|d| line("second order", d, String::new())));
     format!(
-        "\n{network}, {}: squared distances of {samples} images to as many of {reference_steps} second-order steps with \
-         other noise\n\n{}",
+        "\n{network}, {}: squared distances of {samples} images to as many of {reference_steps} second-order steps \
+         with other noise\n\n{}",
         name(*dynamics),
         table(["", "steps", "sliced Wasserstein", "Fréchet, pixels", "fewest second-order steps"], 1, lines)
     )
