@@ -115,6 +115,10 @@ pub struct Picard {
     /// Number of past sweeps for triangular Anderson acceleration (ParaTAA), at most 6; 0 (default) turns it off.
     /// It helps slow iterations such as `FrozenScore`, but not the secant.
     pub anderson: usize,
+    /// Whether guesses after the first node that is not kept are made anew from it, by `entry`, instead of being swept;
+    /// for [`Acceptance::Law`] only. With a frozen entry this is speculative sampling ([`Picard::frozen_draft`]);
+    /// default: no.
+    pub redraft: bool,
     /// Maximum number of rounds, for applications that must act in time, such as robots. The nodes that remain
     /// after the last round are filled with first guesses from the last evaluation of their sample. Samples that
     /// waited in that round copy their newest state, and samples that have not begun stay at their start. The
@@ -133,6 +137,7 @@ setters! { Picard, "Picard::default()";
     coupling: Coupling = "Coupling::WholeBatch",
     row_budget?: usize = "512",
     anderson: usize = "2",
+    redraft: bool = "true",
     deadline?: usize = "30",
 }
 
@@ -148,10 +153,40 @@ impl Picard {
         if self.anderson > MOST_MEMORY {
             return Err(Error::setting("anderson", self.anderson, "at most 6 past sweeps"));
         }
+        if self.acceptance == Acceptance::Law {
+            self.check_law(prediction)?;
+        } else if self.redraft {
+            let with = "an acceptance that waits for a guess to settle";
+            return Err(Error::unsupported("redraft", with, "take Acceptance::Law, or leave redraft out"));
+        }
         for (name, most) in [("sweeps", self.sweeps.most()), ("deadline", self.deadline)] {
             if most == Some(0) {
                 return Err(Error::setting(name, 0, "at least 1"));
             }
+        }
+        Ok(())
+    }
+
+    /// Whether guesses can be verified with these settings.
+    fn check_law(&self, prediction: Prediction) -> Result<()> {
+        let refused = |with: &str, instead| Err(Error::unsupported("Acceptance::Law", with, instead));
+        if prediction == Prediction::Next {
+            return refused("a kernel, whose noise it does not know", "take Acceptance::Exact");
+        }
+        if self.policy != Policy::Sliding {
+            return refused("blocks, which it has no use for", "take Policy::Sliding");
+        }
+        if self.coupling == Coupling::WholeBatch {
+            return refused(
+                "Coupling::WholeBatch, under which a node would be judged more than once",
+                "take Coupling::PerSample",
+            );
+        }
+        if self.sweeps != Sweeps::Unbounded {
+            return refused("a bound on sweeps, which accepts what was not verified", "take Sweeps::Unbounded");
+        }
+        if self.anderson > 0 {
+            return refused("Anderson acceleration", "set anderson to 0");
         }
         Ok(())
     }
@@ -164,7 +199,8 @@ impl Picard {
         // sizes that cannot be allocated are reported when allocating
         let evaluations = each.fold(0, usize::saturating_add);
         let history = if self.anderson > 0 { self.anderson + 1 } else { 0 };
-        let all = Room { lanes: samples, evaluations, earlier: self.linearisation.is_measured(), history };
+        let (earlier, trial) = (self.linearisation.is_measured(), self.acceptance == Acceptance::Law);
+        let all = Room { lanes: samples, evaluations, earlier, history, trial };
         match self.row_budget {
             None => Ok(all),
             Some(rows) if rows < window => Err(Error::setting(
@@ -190,6 +226,10 @@ impl Picard {
         }
         if self.coupling == Coupling::WholeBatch {
             prepared.one_list("Coupling::WholeBatch")?;
+        }
+        if self.acceptance == Acceptance::Law && prepared.has_path() {
+            let with = "given guesses, which may know the noise of later nodes";
+            return Err(Error::unsupported("Acceptance::Law", with, "leave the guesses out"));
         }
         if !prepared.is_continuous() && !self.acceptance.is_exact() {
             let instead = "take Acceptance::Exact, or declare the kernel continuous";
@@ -222,6 +262,8 @@ struct Written {
     coupling: Coupling,
     row_budget: Option<usize>,
     anderson: usize,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    redraft: bool,
     deadline: Option<usize>,
 }
 
@@ -255,6 +297,7 @@ impl From<Picard> for Written {
             coupling,
             row_budget,
             anderson,
+            redraft,
             deadline,
         } = picard;
         let on_stall = if let Sweeps::AtMost(_) = sweeps { OnStall::Accept } else { OnStall::Error };
@@ -269,6 +312,7 @@ impl From<Picard> for Written {
             coupling,
             row_budget,
             anderson,
+            redraft,
             deadline,
         }
     }
@@ -278,14 +322,35 @@ impl From<Picard> for Written {
 impl From<Written> for Picard {
     fn from(written: Written) -> Self {
         let Written {
-            policy, window, linearisation, entry, tolerance, coupling, row_budget, anderson, deadline, ..
+            policy,
+            window,
+            linearisation,
+            entry,
+            tolerance: acceptance,
+            coupling,
+            row_budget,
+            anderson,
+            redraft,
+            deadline,
+            ..
         } = written;
         let sweeps = match (written.max_sweeps, written.on_stall) {
             (None, _) => Sweeps::Unbounded,
             (Some(most), OnStall::Accept) => Sweeps::AtMost(most),
             (Some(most), OnStall::Error) => Sweeps::Within(most),
         };
-        let acceptance = tolerance;
-        Picard { policy, window, linearisation, entry, acceptance, sweeps, coupling, row_budget, anderson, deadline }
+        Picard {
+            policy,
+            window,
+            linearisation,
+            entry,
+            acceptance,
+            sweeps,
+            coupling,
+            row_budget,
+            anderson,
+            redraft,
+            deadline,
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::backend::Backend;
 use crate::engine::settings::Picard;
+use crate::nodes::Window;
 use crate::sampler::automatic::settings::Automatic;
 use crate::sampler::interface::Sampler;
 use crate::sampler::parareal::Parareal;
@@ -70,6 +71,16 @@ pub enum SamplerSpec {
         /// Default 1e-2.
         tolerance: f64,
     },
+    /// [`Picard::exact_in_law`].
+    Law {
+        /// Default 64 steps.
+        window: Window,
+    },
+    /// [`Picard::frozen_draft`].
+    FrozenDraft {
+        /// Default 64.
+        window: usize,
+    },
     /// [`Parareal`].
     Parareal(Parareal),
     /// [`Picard`].
@@ -92,6 +103,8 @@ impl SamplerSpec {
             SamplerSpec::ZhouSugiyama { .. } => "zhou_sugiyama",
             SamplerSpec::Paradigms { .. } => "paradigms",
             SamplerSpec::Parataa { .. } => "parataa",
+            SamplerSpec::Law { .. } => "law",
+            SamplerSpec::FrozenDraft { .. } => "frozen_draft",
             SamplerSpec::Parareal(_) => "parareal",
             SamplerSpec::Picard(_) => "picard",
             SamplerSpec::Automatic(_) => "automatic",
@@ -116,11 +129,13 @@ impl SamplerSpec {
             SamplerSpec::Parataa { window, memory, tolerance } => {
                 Box::new(Picard::parataa(*window, *memory, *tolerance))
             }
+            SamplerSpec::FrozenDraft { window } => Box::new(Picard::frozen_draft(*window)),
+            SamplerSpec::Law { window } => Box::new(Picard::exact_in_law().window(*window)),
             SamplerSpec::Picard(picard) => picard.clone(),
         }
     }
 
-    /// All settings of a [`Picard`] or of a published sampler, which is one; `None` for the others.
+    /// All settings of a [`Picard`] or of a sampler that is one by another name; `None` for the others.
     ///
     /// ```
     /// use piadm::{Picard, sampler::SamplerSpec};
@@ -134,6 +149,8 @@ impl SamplerSpec {
             &SamplerSpec::ZhouSugiyama { h, depth } => Some(Picard::zhou_sugiyama(h, depth)),
             &SamplerSpec::Paradigms { window, tolerance } => Some(Picard::paradigms(window, tolerance)),
             &SamplerSpec::Parataa { window, memory, tolerance } => Some(Picard::parataa(window, memory, tolerance)),
+            &SamplerSpec::FrozenDraft { window } => Some(Picard::frozen_draft(window)),
+            &SamplerSpec::Law { window } => Some(Picard::exact_in_law().window(window)),
             SamplerSpec::Picard(picard) => Some((**picard).clone()),
             SamplerSpec::Sequential {} | SamplerSpec::Parareal(_) | SamplerSpec::Automatic(_) => None,
         }
@@ -170,6 +187,14 @@ enum Written {
         memory: usize,
         #[serde(default = "hundredth")]
         tolerance: f64,
+    },
+    Law {
+        #[serde(default)]
+        window: Window,
+    },
+    FrozenDraft {
+        #[serde(default = "count::<64>")]
+        window: usize,
     },
     Parareal(Parareal),
     Picard(Box<Picard>),

@@ -17,9 +17,7 @@ const T_MIN: f64 = 0.01;
 
 /// The sampler of this name; `None` is the sequential one.
 fn sampler(name: &str, o: &Options, recipe: &Recipe) -> Option<Picard> {
-    let sliding = Picard::default()
-        .window(o.window.unwrap_or(WINDOW))
-        .acceptance(o.tolerance.map_or(Acceptance::default(), Acceptance::Error));
+    let sliding = Picard::default().window(o.window.unwrap_or(WINDOW)).acceptance(o.acceptance());
     match name {
         // the published barrier: before a correction and after it
         "piadm" if o.corrected => Some(recipe.sampler.clone().window(Window::Marked { marks: 1 })),
