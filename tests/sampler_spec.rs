@@ -9,8 +9,18 @@ use piadm::{
 };
 use serde_json::{Value, from_value, json, to_value};
 
-const NAMES: [&str; 8] =
-    ["sequential", "piadm", "zhou_sugiyama", "paradigms", "parataa", "parareal", "picard", "automatic"];
+const NAMES: [&str; 10] = [
+    "sequential",
+    "piadm",
+    "zhou_sugiyama",
+    "paradigms",
+    "parataa",
+    "law",
+    "frozen_draft",
+    "parareal",
+    "picard",
+    "automatic",
+];
 
 fn spec(value: Value) -> SamplerSpec {
     from_value(value.clone()).unwrap_or_else(|error| panic!("{error} in {value}"))
@@ -30,6 +40,8 @@ fn a_name_takes_the_defaults() {
     assert_eq!(picard("zhou_sugiyama"), Some(Picard::zhou_sugiyama(1.0, 8)));
     assert_eq!(picard("paradigms"), Some(Picard::paradigms(64, 0.1)));
     assert_eq!(picard("parataa"), Some(Picard::parataa(64, 3, 1e-2)));
+    assert_eq!(picard("law"), Some(Picard::exact_in_law()));
+    assert_eq!(picard("frozen_draft"), Some(Picard::frozen_draft(64)));
     assert_eq!([picard("sequential"), picard("parareal"), picard("automatic")], [None, None, None]);
     assert_eq!(spec(json!("parareal")), SamplerSpec::Parareal(Parareal::default()));
     assert_eq!(spec(json!("automatic")), SamplerSpec::Automatic(Box::default()));
@@ -43,6 +55,11 @@ fn settings_are_set_and_the_others_keep_their_defaults() {
     assert_eq!(picard(json!({ "zhou_sugiyama": { "h": 0.5 } })), Picard::zhou_sugiyama(0.5, 8));
     assert_eq!(picard(json!({ "paradigms": { "window": 9 } })), Picard::paradigms(9, 0.1));
     assert_eq!(picard(json!({ "parataa": { "memory": 2 } })), Picard::parataa(64, 2, 1e-2));
+    assert_eq!(picard(json!({ "law": { "window": 32 } })), Picard::exact_in_law().window(32));
+    let by_time = Picard::exact_in_law().window(Window::OuTime { ou_time: 0.5 });
+    assert_eq!(picard(json!({ "law": { "window": { "ou_time": 0.5 } } })), by_time);
+    assert_eq!(picard(json!({ "frozen_draft": { "window": 9 } })), Picard::frozen_draft(9));
+    assert_eq!(picard(json!({ "picard": { "tolerance": { "law": true } } })), Picard::exact_in_law());
     let own = picard(json!({ "picard": { "window": 50, "tolerance": { "absolute": 1e-2 } } }));
     assert_eq!(own, Picard::default().window(Window::Steps(50)).acceptance(Acceptance::change(1e-2)));
     let parareal = Parareal::default().blocks(6);
@@ -93,6 +110,10 @@ fn what_is_wrong_is_named() {
         (r#"{"zhou_sugiyama": {"x": 1}}"#, "zhou_sugiyama.x: unknown field `x`"),
         (r#"{"zhou_sugiyama": {"depth": null}}"#, "zhou_sugiyama.depth: invalid type: null"),
         (r#"{"paradigms": {"x": 1}}"#, "paradigms.x: unknown field `x`"),
+        (
+            r#"{"picard": {"tolerance": {"law": true, "error": 0.1}}}"#,
+            "picard.tolerance: exactness in law has no tolerance",
+        ),
         (r#"{"parataa": {"memory": -1}}"#, "parataa.memory: invalid value: integer `-1`"),
         (r#"{"parareal": {"x": 1}}"#, "parareal.x: unknown field `x`"),
         (r#"{"automatic": {"base": {"x": 1}}}"#, "automatic.base.x: unknown field `x`"),

@@ -33,6 +33,8 @@ pub struct Arguments {
     ///   {"zhou_sugiyama": {"h": .., "depth": ..}}
     /// - parataa: Anderson acceleration:
     ///   {"parataa": {"window": .., "memory": .., "tolerance": ..}}
+    /// - law: guesses are verified: {"law": {"window": ..}}; frozen_draft: speculative sampling:
+    ///   {"frozen_draft": {"window": ..}}
     /// - parareal: blocks with a coarse solver: {"parareal": {"blocks": ..}}
     /// - picard: this crate's defaults; any field of the Picard struct can be set:
     ///   {"picard": {"window": 50, "tolerance": {"absolute": 1e-2}}}
