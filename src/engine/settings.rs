@@ -122,7 +122,8 @@ pub struct Picard {
     /// Maximum number of rounds, for applications that must act in time, such as robots. The nodes that remain
     /// after the last round are filled with first guesses from the last evaluation of their sample. Samples that
     /// waited in that round copy their newest state, and samples that have not begun stay at their start. The
-    /// report then says [`Stop::Deadline`](crate::Stop::Deadline). `None` (default) continues until all samples are
+    /// report then says [`Stop::Deadline`](crate::Stop::Deadline). Samples that are finished by then are no fair selection
+    /// of all, nor are those of runs that finish in time. `None` (default) continues until all samples are
     /// finished.
     pub deadline: Option<usize>,
 }
@@ -231,7 +232,7 @@ impl Picard {
             let with = "given guesses, which may know the noise of later nodes";
             return Err(Error::unsupported("Acceptance::Law", with, "leave the guesses out"));
         }
-        if !prepared.is_continuous() && !self.acceptance.is_exact() {
+        if !prepared.is_continuous() && !self.acceptance.is_exact() && self.acceptance != Acceptance::Law {
             let instead = "take Acceptance::Exact, or declare the kernel continuous";
             return Err(Error::unsupported("a tolerance", "a kernel that may jump", instead));
         }

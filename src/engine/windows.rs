@@ -30,7 +30,7 @@ pub(crate) fn sizes<B: Backend>(settings: &Picard, prepared: &Prepared<B>) -> Re
     settings.check(prepared.prediction())?;
     settings.check_lists(prepared)?;
     if settings.acceptance == Acceptance::Law {
-        prepared.lists().iter().try_for_each(|list| coupling::check(list))?;
+        coupling::check(prepared.lists().iter().map(|list| &**list))?;
     }
     let extents = prepared.lists().iter().map(|list| Extent::new(settings.window, list));
     let extents = extents.collect::<Result<Vec<_>>>()?;

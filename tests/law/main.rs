@@ -263,9 +263,10 @@ fn with_noise(sampler: &Picard, samples: usize, xi: &dyn Fn(usize, usize) -> Sta
 fn no_node_knows_later_noise() {
     const SAMPLES: usize = 64;
     for j in [STEPS / 2, 3 * STEPS / 4] {
-        for (linearisation, entry) in common::iterations() {
+        for (i, (linearisation, entry)) in common::iterations().into_iter().enumerate() {
             for window in [3, WINDOW, STEPS] {
                 let sampler = Picard::exact_in_law().window(window).linearisation(linearisation).entry(entry);
+                let sampler = sampler.redraft(i % 3 == 2);
                 let [leaks, bent] = causality(SAMPLES, j, |xi| with_noise(&sampler, SAMPLES, xi));
                 // a verdict may flip when its own noise moves
                 assert!(leaks == 0 && bent <= SAMPLES / 50, "{sampler:?}: {leaks} {bent}");

@@ -13,8 +13,8 @@ use std::collections::HashMap;
 
 /// Variance of the data.
 const VARIANCE: f64 = 0.3;
-const SAMPLES: usize = 3_000;
-const DIM: usize = 5;
+const SAMPLES: usize = 2_000;
+const DIM: usize = 6;
 
 /// The score of N(0, 0.3).
 fn gain(level: &Level) -> f64 {

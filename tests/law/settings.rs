@@ -45,15 +45,21 @@ fn window_of_one<T: Real>() {
         let mut score = two_modes::<T>(Prediction::Score);
         let sequential = Sequential.sample(&problem, &mut score).unwrap();
         for nodes in [1, 2, 5, 100] {
-            let sampler = Picard::exact_in_law().window(Window::Nodes { nodes });
-            let solution = sampler.sample(&problem, &mut score).unwrap();
-            assert_eq!((solution.report.stop, solution.report.guarantee), (Stop::Converged, Guarantee::Law));
-            assert!(solution.report.rounds <= sequential.report.rounds, "{nodes} nodes");
-            if nodes == 1 {
-                assert_eq!(bits(&solution.samples), bits(&sequential.samples));
-                assert_eq!(solution.path, sequential.path);
+            for (i, (linearisation, entry)) in common::iterations().into_iter().enumerate() {
+                let sampler = Picard::exact_in_law().window(Window::Nodes { nodes }).redraft(i % 3 == 2);
+                let sampler = sampler.linearisation(linearisation).entry(entry);
+                let solution = sampler.sample(&problem, &mut score).unwrap();
+                assert_eq!((solution.report.stop, solution.report.guarantee), (Stop::Converged, Guarantee::Law));
+                assert!(solution.report.rounds <= sequential.report.rounds, "{sampler:?}");
+                if nodes == 1 {
+                    assert_eq!(bits(&solution.samples), bits(&sequential.samples));
+                    assert_eq!(solution.path, sequential.path);
+                }
             }
         }
+        let marked = Picard::exact_in_law().entry(Entry::Copy).redraft(true).window(Window::Marked { marks: 1 });
+        let rounds = marked.sample(&problem, &mut score).unwrap().report.rounds;
+        assert!(rounds <= sequential.report.rounds, "{rounds} for {}", sequential.report.rounds);
     }
 }
 
@@ -163,6 +169,25 @@ fn what_cannot_be_verified_is_said() {
         assert!(matches!(error, Error::Unsupported { .. }), "{error:?}");
         assert!(error.to_string().contains(word) && error.to_string().contains("Acceptance::Law"), "{error}");
     }
+    // seven components with one normal, and one component with seven: one by one they can be had
+    let wide = {
+        let mut list = Nodes::empty(Level::at(&Ou, 1.0));
+        let terms = (0..7).fold(NodeTerms::wide(7), |terms, to| terms.a(1, [to, 0], 0.5));
+        list.push(Level::at(&Ou, 0.9), true, &terms.b(1, [0, 0], 0.1).c(6, Normal::dynamics(1), 0.1)).unwrap();
+        Problem::from_nodes(Cpu::<f32>::new(), list).shape([7])
+    };
+    let noisy = {
+        let mut list = Nodes::empty(Level::at(&Ou, 1.0));
+        let terms = NodeTerms::new().a(1, [0, 0], 0.5).b(1, [0, 0], 0.1);
+        let terms = (0..7).fold(terms, |terms, k| terms.c(0, Normal::new(16 + k, 1), 0.1));
+        list.push(Level::at(&Ou, 0.9), true, &terms).unwrap();
+        Problem::from_nodes(Cpu::<f32>::new(), list).shape([7])
+    };
+    for alone in [&wide, &noisy] {
+        law().sample(alone, &mut two_modes::<f32>(Prediction::Score)).unwrap();
+    }
+    let error = law().sample(&Problem::join([wide, noisy]).unwrap(), &mut two_modes::<f32>(Prediction::Score));
+    assert!(error.unwrap_err().to_string().contains("14 components and normals"));
     let parareal = Parareal::default().acceptance(Acceptance::Law);
     let error = parareal.sample(&stochastic, &mut two_modes::<f32>(Prediction::Score)).unwrap_err();
     assert!(matches!(error, Error::Unsupported { what: "Parareal", .. }));

@@ -39,8 +39,11 @@ pub(crate) fn verdict(u: f64, inner: f64, square: f64) -> Verdict {
         // a choice by delta alone is exact too
         return Verdict::Take;
     }
-    // a change too small to square is none
-    if square <= 0.0 || crate::portable::ln_f64(u) <= inner - 0.5 * square {
+    if square <= 0.0 {
+        // a change too small to square
+        return Verdict::Take;
+    }
+    if crate::portable::ln_f64(u) <= inner - 0.5 * square {
         return Verdict::Keep;
     }
     Verdict::Reflect { beta: 2.0 * inner / square }
@@ -55,12 +58,7 @@ pub(crate) struct Products<'a> {
 }
 
 impl Products<'_> {
-    /// Vectors of a group: the changes, then the normals.
-    pub fn vectors(components: usize, normals: usize) -> usize {
-        components + normals
-    }
-
-    /// The pairs of a group's vectors.
+    /// The pairs of a group's vectors: the changes, then the normals.
     pub fn pairs(components: usize, normals: usize) -> impl Iterator<Item = (usize, usize)> {
         let changes = (0..components).flat_map(|a| (0..=a).map(move |b| (a, b)));
         changes.chain((0..normals).flat_map(move |k| (0..components).map(move |a| (components + k, a))))
@@ -125,8 +123,8 @@ impl Noisy {
 /// L with L L^T = C C^T, over the components that have noise.
 struct Factor {
     l: [[f64; MOST_COMPONENTS]; MOST_COMPONENTS],
-    /// The smallest pivot over its diagonal element: 0 if the rows of C depend on each other.
-    least: f64,
+    /// Whether the rows of C do not depend on each other.
+    full: bool,
 }
 
 impl Factor {
@@ -161,7 +159,7 @@ fn factor(list: &Nodes, node: usize) -> (Factor, Noisy) {
         let shared = |k: u32| other.iter().find(|(other, _)| *other == k).map_or(0.0, |(_, c)| *c);
         list.noise(node, noisy.component(a)).iter().map(|(k, c)| c * shared(*k)).sum()
     };
-    let mut factor = Factor { l: [[0.0; MOST_COMPONENTS]; MOST_COMPONENTS], least: 1.0 };
+    let mut factor = Factor { l: [[0.0; MOST_COMPONENTS]; MOST_COMPONENTS], full: true };
     let l = &mut factor.l;
     for a in 0..noisy.count() {
         for b in 0..=a {
@@ -169,46 +167,52 @@ fn factor(list: &Nodes, node: usize) -> (Factor, Noisy) {
             let rest = product(a, b) - known;
             l[a][b] = if a == b { rest.max(0.0).sqrt() } else { rest / l[b][b] };
             if a == b {
-                factor.least = factor.least.min(rest / product(a, a));
+                factor.full &= rest > LEAST_PIVOT * product(a, a);
             }
         }
     }
     (factor, noisy)
 }
 
-/// Below this, the rows of a noise map count as dependent.
+/// A pivot over its diagonal element below which the rows of a noise map count as dependent.
 const LEAST_PIVOT: f64 = 1e-12;
 
-/// Whether guesses on this list can be verified: it has noise, its nodes share no normals with each other or with the
-/// start, there are not too many of them, and the rows of each noise map that are not zero are independent.
-pub(crate) fn check(list: &Nodes) -> Result<()> {
-    let what = "Acceptance::Law";
-    if !list.has_noise() {
-        let instead = "the law of a path without noise is the path itself: take another acceptance";
-        return Err(Error::unsupported(what, "nodes without noise", instead));
-    }
-    let vectors = Products::vectors(list.components(), list.most_normals());
+const WHAT: &str = "Acceptance::Law";
+
+/// Whether guesses on these lists can be verified in one batch.
+pub(crate) fn check<'a>(lists: impl Iterator<Item = &'a Nodes> + Clone) -> Result<()> {
+    let most = |of: fn(&Nodes) -> usize| lists.clone().map(of).max().unwrap_or(0);
+    let vectors = most(Nodes::components) + most(Nodes::most_normals);
     if vectors > MOST_VECTORS {
         let with = format!("{vectors} components and normals of a node");
-        return Err(Error::unsupported(what, with, "there may be 8 of both together"));
+        return Err(Error::unsupported(WHAT, with, "there may be 8 of both together"));
+    }
+    lists.clone().try_for_each(check_list)
+}
+
+/// Whether a list has noise, its nodes share no normals with each other or with the start, and the rows of each noise
+/// map that are not zero are independent.
+fn check_list(list: &Nodes) -> Result<()> {
+    if !list.has_noise() {
+        let instead = "the law of a path without noise is the path itself: take another acceptance";
+        return Err(Error::unsupported(WHAT, "nodes without noise", instead));
     }
     let count = (0..list.nodes().len()).map(|j| list.normals(j).len()).sum();
     let mut normals = reserved("addresses of noise", count)?;
     for j in 0..list.nodes().len() {
         normals.extend(list.normals(j).iter().map(|normal| (normal.stream, normal.step, j)));
-        let (Factor { least, .. }, noisy) = factor(list, j);
-        if noisy.count() > 0 && (least.is_nan() || least < LEAST_PIVOT) {
+        if j > 0 && !factor(list, j).0.full {
             let with = format!("node {j}, whose components have noise that is not independent");
-            return Err(Error::unsupported(what, with, "give every noisy component noise of its own"));
+            return Err(Error::unsupported(WHAT, with, "give every noisy component noise of its own"));
         }
     }
     normals.sort_unstable();
     let twice = normals.windows(2).find(|pair| (pair[0].0, pair[0].1) == (pair[1].0, pair[1].1));
-    let initial = normals.iter().find(|normal| normal.0 == stream::INITIAL).map(|normal| normal.2);
+    let initial = normals.iter().find(|normal| (normal.0, normal.1) == (stream::INITIAL, 0)).map(|normal| normal.2);
     match twice.map(|pair| pair[1].2).or(initial) {
         Some(j) => {
             let with = format!("node {j}, whose noise is used elsewhere too");
-            Err(Error::unsupported(what, with, "give every node normals of its own"))
+            Err(Error::unsupported(WHAT, with, "give every node normals of its own"))
         }
         None => Ok(()),
     }
@@ -342,9 +346,10 @@ mod tests {
 
     #[test]
     fn numbers_at_the_edge() {
-        assert_eq!(verdict(0.5, 0.0, 0.0), Verdict::Keep);
-        assert_eq!(verdict(1.0, -1e-300, 0.0), Verdict::Keep);
-        for (inner, square) in [(f64::NAN, 1.0), (1.0, f64::NAN), (f64::INFINITY, 1.0), (1.0, f64::INFINITY)] {
+        assert_eq!(verdict(1.0, 0.0, 1e-300), Verdict::Reflect { beta: 0.0 });
+        for (inner, square) in
+            [(0.0, 0.0), (-1e-300, 0.0), (f64::NAN, 1.0), (1.0, f64::NAN), (f64::INFINITY, 1.0), (1.0, f64::INFINITY)]
+        {
             assert_eq!(verdict(0.5, inner, square), Verdict::Take);
         }
     }
@@ -352,7 +357,7 @@ mod tests {
     fn lawful(nodes: impl FnOnce(&mut Nodes)) -> Result<(), String> {
         let mut list = Nodes::empty(Level::at(&Ou, 1.0));
         nodes(&mut list);
-        check(&list).map_err(|error| error.to_string())
+        check(std::iter::once(&list)).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl Law {
             groups: Vec::new(),
             ends: Vec::new(),
         };
-        reserve(what, &mut law.vectors, groups.saturating_mul(Products::vectors(components, normals)))?;
+        reserve(what, &mut law.vectors, groups.saturating_mul(components + normals))?;
         reserve(what, &mut law.products, groups.saturating_mul(law.pairs.len()))?;
         reserve(what, &mut law.groups, groups)?;
         reserve(what, &mut law.ends, open)?;
