@@ -25,7 +25,7 @@ impl Picard {
     /// let problem = Problem::new(Ou, grid, Scheme::default()).samples(4).shape([2]).seed(1);
     /// let mut score = score_map(Prediction::Score, |x, _rows| x.mapv(|v: f32| -v)); // of data N(0, 1)
     /// let solution = Picard::exact_in_law().window(32).sample(&problem, &mut score)?;
-    /// assert_eq!(solution.report.guarantee, Guarantee::Law);
+    /// assert_eq!(solution.report.guarantee, piadm::Guarantee::Law);
     /// assert!(solution.report.rounds < 50);
     /// # Ok::<(), piadm::Error>(())
     /// ```
