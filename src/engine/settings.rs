@@ -122,8 +122,8 @@ pub struct Picard {
     /// Maximum number of rounds, for applications that must act in time, such as robots. The nodes that remain
     /// after the last round are filled with first guesses from the last evaluation of their sample. Samples that
     /// waited in that round copy their newest state, and samples that have not begun stay at their start. The
-    /// report then says [`Stop::Deadline`](crate::Stop::Deadline). Samples that are finished by then are no fair selection
-    /// of all, nor are those of runs that finish in time. `None` (default) continues until all samples are
+    /// report then says [`Stop::Deadline`](crate::Stop::Deadline). Samples that are finished by then are no fair
+    /// selection of all, nor are those of runs that finish in time. `None` (default) continues until all samples are
     /// finished.
     pub deadline: Option<usize>,
 }
@@ -288,33 +288,19 @@ impl Default for Written {
 #[cfg(feature = "serde")]
 impl From<Picard> for Written {
     fn from(picard: Picard) -> Self {
-        let Picard {
-            policy,
-            window,
-            linearisation,
-            entry,
-            acceptance,
-            sweeps,
-            coupling,
-            row_budget,
-            anderson,
-            redraft,
-            deadline,
-        } = picard;
-        let on_stall = if let Sweeps::AtMost(_) = sweeps { OnStall::Accept } else { OnStall::Error };
         Written {
-            policy,
-            window,
-            linearisation,
-            entry,
-            tolerance: acceptance,
-            max_sweeps: sweeps.most(),
-            on_stall,
-            coupling,
-            row_budget,
-            anderson,
-            redraft,
-            deadline,
+            policy: picard.policy,
+            window: picard.window,
+            linearisation: picard.linearisation,
+            entry: picard.entry,
+            tolerance: picard.acceptance,
+            max_sweeps: picard.sweeps.most(),
+            on_stall: if let Sweeps::AtMost(_) = picard.sweeps { OnStall::Accept } else { OnStall::Error },
+            coupling: picard.coupling,
+            row_budget: picard.row_budget,
+            anderson: picard.anderson,
+            redraft: picard.redraft,
+            deadline: picard.deadline,
         }
     }
 }
@@ -322,36 +308,22 @@ impl From<Picard> for Written {
 #[cfg(feature = "serde")]
 impl From<Written> for Picard {
     fn from(written: Written) -> Self {
-        let Written {
-            policy,
-            window,
-            linearisation,
-            entry,
-            tolerance: acceptance,
-            coupling,
-            row_budget,
-            anderson,
-            redraft,
-            deadline,
-            ..
-        } = written;
-        let sweeps = match (written.max_sweeps, written.on_stall) {
-            (None, _) => Sweeps::Unbounded,
-            (Some(most), OnStall::Accept) => Sweeps::AtMost(most),
-            (Some(most), OnStall::Error) => Sweeps::Within(most),
-        };
         Picard {
-            policy,
-            window,
-            linearisation,
-            entry,
-            acceptance,
-            sweeps,
-            coupling,
-            row_budget,
-            anderson,
-            redraft,
-            deadline,
+            policy: written.policy,
+            window: written.window,
+            linearisation: written.linearisation,
+            entry: written.entry,
+            acceptance: written.tolerance,
+            sweeps: match (written.max_sweeps, written.on_stall) {
+                (None, _) => Sweeps::Unbounded,
+                (Some(most), OnStall::Accept) => Sweeps::AtMost(most),
+                (Some(most), OnStall::Error) => Sweeps::Within(most),
+            },
+            coupling: written.coupling,
+            row_budget: written.row_budget,
+            anderson: written.anderson,
+            redraft: written.redraft,
+            deadline: written.deadline,
         }
     }
 }

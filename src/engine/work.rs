@@ -121,8 +121,8 @@ impl<B: Backend> Work<B> {
         self.machine.run()
     }
 
-    /// One sweep of all windows of a piece, of the nodes that the `decision` about each does not keep; [`change`](Self::change) then
-    /// returns the change of each of them.
+    /// One sweep of all windows of a piece, of the nodes that the `decision` about each does not keep;
+    /// [`change`](Self::change) then returns the change of each of them.
     pub fn sweep(
         &mut self,
         prepared: &Prepared<B>,

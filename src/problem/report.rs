@@ -114,6 +114,17 @@ pub struct Report {
 }
 
 /// How guesses fared when they were verified ([`Acceptance::Law`](crate::Acceptance::Law)).
+///
+/// ```
+/// use piadm::prelude::*;
+/// let problem = Problem::new(Ou, Grid::log_snr(100).between(8.0, 0.01), Scheme::default()).samples(4).shape([2]);
+/// let mut score = score_map(Prediction::Score, |x, _rows| x.mapv(|v: f32| -v)); // of data N(0, 1)
+/// let report = Picard::exact_in_law().sample(&problem, &mut score)?.report;
+/// let verified = report.verified.as_ref().expect("the sampler verifies");
+/// assert!(verified.kept() < 4 * 100 && verified.mean_length() < 64.0);
+/// println!("{:?} guesses refused", verified.refused); // of each sample
+/// # Ok::<(), piadm::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]

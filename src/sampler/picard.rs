@@ -40,6 +40,17 @@ impl Picard {
     ///
     /// A draft takes the last output that is known instead of a call of its own at the refused node, so that a draft
     /// costs one round and not two.
+    ///
+    /// ```
+    /// use piadm::prelude::*;
+    /// let problem = Problem::new(Ou, Grid::log_snr(100).between(8.0, 0.01), Scheme::default()).samples(4).shape([2]);
+    /// let mut score = score_map(Prediction::Score, |x, _rows| x.mapv(|v: f32| -v)); // of data N(0, 1)
+    /// let drafts = Picard::frozen_draft(32).sample(&problem, &mut score)?.report;
+    /// let sweeps = Picard::exact_in_law().window(32).sample(&problem, &mut score)?.report;
+    /// assert_eq!(drafts.guarantee, sweeps.guarantee);
+    /// assert!(sweeps.rounds < drafts.rounds);
+    /// # Ok::<(), piadm::Error>(())
+    /// ```
     pub fn frozen_draft(window: usize) -> Self {
         let entry = Entry::HeldData { variance: 0.0 };
         let linearisation = Linearisation::FrozenScore; // nothing is swept

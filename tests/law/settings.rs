@@ -196,6 +196,72 @@ fn what_cannot_be_verified_is_said() {
     assert!(error.to_string().contains("kernel"), "{error}");
 }
 
+/// Inputs at the edge: an error that says what is wrong, or samples.
+#[test]
+fn edges() {
+    let law = || Picard::exact_in_law().window(8);
+    let of = |steps: usize, samples: usize, dim: usize| {
+        let grid = Grid::log_snr(steps).between(6.0, 0.05);
+        Problem::new(Ou, grid, Scheme::default()).samples(samples).shape([dim]).seed(2)
+    };
+    let mut score = two_modes::<f32>(Prediction::Score);
+    assert!(law().sample(&of(5, 0, 2), &mut score).is_err());
+    assert!(law().sample(&of(5, 2, 0), &mut score).is_err());
+    assert!(law().window(0).sample(&of(5, 2, 2), &mut score).is_err());
+    for (steps, dim) in [(1, 1), (2, 1), (1, 5), (40, 1)] {
+        for sampler in [law(), Picard::frozen_draft(8), law().window(1000)] {
+            let sequential = Sequential.sample(&of(steps, 3, dim), &mut score).unwrap();
+            let solution = sampler.sample(&of(steps, 3, dim), &mut score).unwrap();
+            assert!(solution.samples.iter().all(|x| x.is_finite()));
+            assert!(solution.report.rounds <= sequential.report.rounds);
+            if steps == 1 {
+                assert_eq!(solution.samples, sequential.samples);
+            }
+        }
+    }
+    // a network that answers NaN, or fails, in its third round; the session is usable afterwards
+    let problem = of(40, 2, 3);
+    let prepared = problem.prepare(&score).unwrap();
+    let mut session = law().session(&prepared).unwrap();
+    let expected = law().sample(&problem, &mut score).unwrap();
+    for fails in [false, true] {
+        let mut calls = 0;
+        let mut broken =
+            score_fn(Prediction::Score, |_: ArrayView2<'_, f32>, _: &Rows<'_>, mut out: ArrayViewMut2<'_, f32>| {
+                calls += 1;
+                out.fill(if calls == 3 && !fails { f32::NAN } else { 0.1 });
+                if calls == 3 && fails { Err("no more".into()) } else { Ok(()) }
+            });
+        let error = session.run(&prepared, &mut broken).unwrap_err();
+        match error {
+            Error::ScoreNotFinite { round, .. } => assert!(!fails && round == 3),
+            Error::Score { round, .. } => assert!(fails && round == 3),
+            other => panic!("{other}"),
+        }
+        session.run(&prepared, &mut score).unwrap();
+        assert_eq!(
+            (session.samples(), &session.report().verified),
+            (expected.samples.view(), &expected.report.verified)
+        );
+    }
+}
+
+/// Ten thousand steps in f32: steps so short that rounding is part of every change. It refuses some guesses, but few.
+#[test]
+fn many_steps_in_single_precision() {
+    fn report<T: Real>() -> piadm::Report {
+        let grid = Grid::log_snr(10_000).between(6.0, 0.01);
+        let problem = Problem::on(Cpu::<T>::new(), Ou, grid, Scheme::default()).samples(2).shape([16]).seed(2);
+        let solution =
+            Picard::exact_in_law().window(500).sample(&problem, &mut two_modes::<T>(Prediction::Noise)).unwrap();
+        assert!(solution.samples.iter().all(|x| x.wide().is_finite()));
+        solution.report
+    }
+    let (single, double) = (report::<f32>(), report::<f64>());
+    println!("{} rounds in f32, {} in f64", single.rounds, double.rounds);
+    assert!(single.rounds < 2 * double.rounds, "{} and {}", single.rounds, double.rounds);
+}
+
 /// A run that is cut short guarantees nothing, and one that chooses its window keeps the law.
 #[test]
 fn deadlines_and_automatic_windows() {

@@ -28,11 +28,12 @@ pub enum Acceptance {
     /// The guess has been verified against the node's law, given the nodes before it: samples then have exactly the law
     /// of sequential samples, though not the path that their seed has there.
     ///
-    /// Given the states before it, a node is normal with a mean m, and so is its guess, with a mean $\hat m$ and the same
-    /// noise $\xi$. With $\delta = (m - \hat m)/c$ the guess is kept if $\log u \le \langle \xi, \delta \rangle -
-    /// |\delta|^2/2$, where u is a uniform number of its own. Otherwise the noise is reflected along $\delta$ and the
-    /// window goes on from there. There is no tolerance. For lists with noise, [`Policy::Sliding`](crate::sampler::Policy)
-    /// and samples that do not wait for each other; a node without noise is kept only if it is exact.
+    /// Given the states before it, a node is normal with a mean m, and so is its guess, with a mean $\hat m$ and the
+    /// same noise $\xi$. With $\delta = (m - \hat m)/c$ the guess is kept if
+    /// $\log u \le \langle \xi, \delta \rangle - |\delta|^2/2$, where u is a uniform number of its own. Otherwise the
+    /// noise is reflected along $\delta$ and the window goes on from there. There is no tolerance. For lists with noise,
+    /// [`Policy::Sliding`](crate::sampler::Policy) and samples that do not wait for each other; a node without noise is
+    /// kept only if it is exact.
     ///
     /// The law is that of all samples of a run. Those that finish first are not a fair selection: see
     /// [`Observer::on_sample`](crate::Observer::on_sample).

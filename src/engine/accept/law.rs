@@ -19,8 +19,6 @@ const INDEX: u32 = u32::MAX;
 /// The inner products of a round.
 #[derive(Debug)]
 pub(crate) struct Law {
-    components: usize,
-    normals: usize,
     pairs: Vec<(usize, usize)>,
     vectors: Vec<Vector>,
     products: Vec<f64>,
@@ -36,8 +34,6 @@ impl Law {
         let (what, groups) = ("the verification of guesses", sizes.judged());
         let open = if sizes.layout.trial { sizes.open() } else { 0 };
         let mut law = Law {
-            components,
-            normals,
             pairs: Products::pairs(components, normals).collect(),
             vectors: Vec::new(),
             products: Vec::new(),
@@ -68,6 +64,7 @@ impl Law {
         }));
         work.try_out(prepared, spans, &self.ends, linearisation)?;
         self.products(prepared, &mut work.machine, spans)?;
+        let components = work.machine.layout.components;
         let mut groups = self.groups.iter().zip(self.products.chunks_exact(self.pairs.len().max(1))).peekable();
         for (i, (span, decision)) in spans.iter().zip(decisions).enumerate() {
             let (list, sample) = (prepared.list(span.slot), prepared.ids()[span.slot]);
@@ -78,7 +75,7 @@ impl Law {
                     // a node before it is made anew
                     continue;
                 }
-                let (inner, square) = Products { components: self.components, values }.whitened(list, *j);
+                let (inner, square) = Products { components, values }.whitened(list, *j);
                 let Normal { stream, step } = list.normals(*j)[0];
                 let u = prepared.key(span.slot).uniform(Address { stream, step, sample }, INDEX);
                 match verdict(u, inner, square) {
@@ -113,14 +110,14 @@ impl Law {
                     self.ends[i] = self.ends[i].min(j);
                 } else if moved {
                     self.groups.push((i, j));
-                    for a in 0..self.components {
+                    for a in 0..layout.components {
                         let (row, minus) = (layout.trial(span.ring, j, a), layout.state(span.ring, j, a));
                         let none = layout.trial(span.ring, j, 0);
                         let (row, minus) = if a < width { (row, minus) } else { (none, none) };
                         self.vectors.push(Vector { row, minus: Some(minus) });
                     }
                     let own = list.normals(j).len();
-                    for k in 0..self.normals {
+                    for k in 0..layout.normals {
                         let (row, none) = (layout.noise(span.ring, j, k), layout.noise(span.ring, j, 0));
                         let vector = Vector { row, minus: None };
                         self.vectors.push(if k < own { vector } else { Vector { row: none, minus: Some(none) } });
@@ -128,6 +125,6 @@ impl Law {
                 }
             }
         }
-        machine.products(&self.vectors, self.components + self.normals, &self.pairs, &mut self.products)
+        machine.products(&self.vectors, layout.components + layout.normals, &self.pairs, &mut self.products)
     }
 }

@@ -30,7 +30,9 @@ impl<B: Backend> Session<B> {
         if lawful {
             let decisions = &mut self.of_round.decisions[of_piece];
             self.law.judge(prepared, &mut self.work, &self.settings.linearisation, spans, decisions)?;
-            if let Some(verified) = &mut self.work.output.report.verified {
+            let verified = &mut self.work.output.report.verified;
+            assert!(verified.is_some(), "a session that verifies guesses counts them");
+            if let Some(verified) = verified {
                 for (span, decision) in spans.iter().zip(decisions) {
                     verified.note(span.slot, decision.kept, decision.beta.is_some());
                 }

@@ -36,8 +36,8 @@ pub struct Options {
     /// sde or ode
     #[arg(long, value_name = "KIND", default_value = "sde")]
     dynamics: Dynamics,
-    /// What the sliding window promises: law, samples with the law of sequential ones (SDE only), or bits, the sequential
-    /// samples themselves [default: an estimated error, see --tolerance]
+    /// What the sliding window promises: law, samples with the law of sequential ones (SDE only), or bits, the
+    /// sequential samples themselves [default: an estimated error, see --tolerance]
     #[arg(long, value_name = "WHAT", conflicts_with = "tolerance", value_parser = ["law", "bits"])]
     exact: Option<String>,
     #[command(flatten)]
