@@ -10,13 +10,13 @@ use std::collections::HashMap;
 use std::ops::{ControlFlow, RangeInclusive};
 
 /// Tolerances are `FIRST * RATIO^-k` for k in [`EXPONENTS`].
-const FIRST: f64 = 0.5;
+pub(crate) const FIRST: f64 = 0.5;
 /// One tolerance over the next.
 pub const RATIO: f64 = 1.25;
 /// Exponents of the tolerances.
 pub const EXPONENTS: RangeInclusive<i32> = -18..=60;
 /// Errors are not quite monotone in the tolerance: so many tolerances looser than the one that was found are tried too.
-const LOOSER: i32 = 4;
+pub(crate) const LOOSER: i32 = 4;
 
 /// What a run took and what it reached.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -61,18 +61,25 @@ impl Subject {
             let dim = network.dim();
             return Ok(Subject { score: Box::new(Guided::new(network, scale)?), dim });
         }
-        let (means, std) = match (name, dimension(name)) {
-            (_, Some(dim)) => (normals(16, dim, 1)? * 0.91f64.sqrt(), 0.3),
-            ("patches", _) => (patches()?, 0.1),
-            _ => {
-                let network = networks::load(name, None)?;
-                let dim = network.dim();
-                return Ok(Subject { score: network, dim });
-            }
-        };
-        let (modes, dim) = means.dim();
-        Ok(Subject { score: Box::new(Mixture::new(vec![1.0; modes], means, vec![std; modes])?), dim })
+        if let Some(mixture) = mixture(name)? {
+            let dim = mixture.dim();
+            return Ok(Subject { score: Box::new(mixture), dim });
+        }
+        let network = networks::load(name, None)?;
+        let dim = network.dim();
+        Ok(Subject { score: network, dim })
     }
+}
+
+/// The mixture of [`Subject::load`] with this name; `None` for the name of a network.
+pub fn mixture(name: &str) -> Result<Option<Mixture>, BoxError> {
+    let (means, std) = match (name, dimension(name)) {
+        (_, Some(dim)) => (normals(16, dim, 1)? * 0.91f64.sqrt(), 0.3),
+        ("patches", _) => (patches()?, 0.1),
+        _ => return Ok(None),
+    };
+    let modes = means.nrows();
+    Ok(Some(Mixture::new(vec![1.0; modes], means, vec![std; modes])?))
 }
 
 /// Equal modes of this standard deviation; their means have independent elements N(0, 0.91), so that with a standard

@@ -12,6 +12,7 @@ mod unet;
 pub use labels::Labels;
 pub use linear::RowPath;
 use mlp::Mlp;
+pub use mlp::MlpTangent;
 use piadm::{BoxError, Cpu, ScoreFn};
 use std::path::{Path, PathBuf};
 use unet::Unet;
@@ -71,12 +72,16 @@ impl Network for Unet {
 /// Loads the network `mlp`, `unet` or `unet-labels`, with its weights from `weights` or, without that, from the
 /// project's own file.
 pub fn load(name: &str, weights: Option<&Path>) -> Result<Box<dyn Network>, BoxError> {
-    let data = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../data"));
-    let file = format!("fashion_{}.safetensors", name.replace('-', "_"));
-    let path = weights.map_or_else(|| data.join(file), PathBuf::from);
+    let path = weights.map_or_else(|| file(name), PathBuf::from);
     Ok(match name {
         "mlp" => Box::new(Mlp::load(path)?),
         "unet" | "unet-labels" => Box::new(Unet::load(name, path)?),
         other => return Err(format!("network {other}: expected mlp, unet or unet-labels").into()),
     })
+}
+
+/// The project's own file with the weights of a network.
+fn file(name: &str) -> PathBuf {
+    let data = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../data"));
+    data.join(format!("fashion_{}.safetensors", name.replace('-', "_")))
 }

@@ -4,6 +4,8 @@
 //! call, nor on the number of threads, bit for bit (`linear.rs` says why; the rest treats each row on its own). So
 //! parallel sampling at tolerance zero reproduces sequential sampling exactly, with a real network.
 
+mod tangent;
+
 use crate::layers::{Embedding, NORM_EPS, Stack, Weights, checked, silu_all};
 use crate::linear::{Linear, RowPath};
 use crate::standby::Standby;
@@ -12,6 +14,7 @@ use piadm::{BoxError, Cpu, Model, Prediction, Rows, ScoreFn};
 use pulp::Arch;
 use rayon::prelude::*;
 use std::path::Path;
+pub use tangent::MlpTangent;
 
 /// Rows that a thread takes at a time: enough to use each weight often, few enough that all its arrays stay in the
 /// cache.
@@ -26,15 +29,16 @@ pub struct Mlp {
     standby: Standby,
 }
 
-struct Network {
+/// The layers, of which those that see the input may be of another kind than the rest.
+struct Network<L = Linear> {
     dim: usize,
     norm: (f32, f32),
     embedding: Embedding,
-    inp: Linear,
-    blocks: Vec<[Linear; 2]>,
+    inp: L,
+    blocks: Vec<[L; 2]>,
     /// The maps of the time embedding (film of every block, film of the end, gain), one below the other.
     modulation: Linear,
-    out: Linear,
+    out: L,
 }
 
 #[derive(Default)]
@@ -51,9 +55,7 @@ impl Mlp {
     /// Reads the weights; the sizes come from the shapes of the tensors. An error names the file and what is wrong with
     /// it.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, BoxError> {
-        let path = path.as_ref();
-        let read = || -> Result<Network, BoxError> { Network::parse(&std::fs::read(path)?) };
-        let net = read().map_err(|e| format!("{}: {e}", path.display()))?;
+        let net = Network::load(path.as_ref(), |file, name, outputs, inputs| file.linear(name, outputs, inputs))?;
         Ok(Mlp { net, scratch: Vec::new(), standby: Standby::default() })
     }
 
@@ -179,9 +181,15 @@ fn add(x: &mut [f32], y: &[f32]) {
     Arch::new().dispatch(|| x.iter_mut().zip(y).for_each(|(x, y)| *x += y));
 }
 
-impl Network {
+impl<L> Network<L> {
+    /// From a file; an error names it.
+    fn load(path: &Path, linear: Reader<L>) -> Result<Self, BoxError> {
+        let read = || -> Result<Self, BoxError> { Network::parse(&std::fs::read(path)?, linear) };
+        read().map_err(|e| format!("{}: {e}", path.display()).into())
+    }
+
     /// From the bytes of a safetensors file.
-    fn parse(bytes: &[u8]) -> Result<Self, BoxError> {
+    fn parse(bytes: &[u8], linear: Reader<L>) -> Result<Self, BoxError> {
         let file = Weights::open(bytes, "mlp")?;
         let [width, dim] = file.shape("inp.weight")?;
         let embedding = Embedding::parse(&file)?;
@@ -192,8 +200,8 @@ impl Network {
             let [hidden, _] = file.shape(&format!("{name}.l1.weight"))?;
             modulation.add(&file, &format!("{name}.film"), 2 * width, embedding.width())?;
             blocks.push([
-                file.linear(&format!("{name}.l1"), hidden, width)?,
-                file.linear(&format!("{name}.l2"), width, hidden)?,
+                linear(&file, &format!("{name}.l1"), hidden, width)?,
+                linear(&file, &format!("{name}.l2"), width, hidden)?,
             ]);
         }
         modulation.add(&file, "film", 2 * width, embedding.width())?;
@@ -201,14 +209,17 @@ impl Network {
         Ok(Network {
             dim,
             norm: file.norm()?,
-            inp: file.linear("inp", width, dim)?,
+            inp: linear(&file, "inp", width, dim)?,
             blocks,
             modulation: modulation.layer(embedding.width()),
-            out: file.linear("out", dim, width)?,
+            out: linear(&file, "out", dim, width)?,
             embedding,
         })
     }
 }
+
+/// Reads the linear map of this name with so many outputs and inputs.
+type Reader<L> = fn(&Weights<'_>, &str, usize, usize) -> Result<L, BoxError>;
 
 impl Model for Mlp {
     fn prediction(&self) -> Prediction {
