@@ -4,13 +4,13 @@ mod common;
 
 use common::two_modes;
 use piadm::{
-    Acceptance, Automatic, Cpu, Grid, Ou, Parareal, Picard, Prediction, Problem, Sampler, Scheme, Sequential, Window,
-    nodes::Form, sampler::SamplerSpec,
+    Acceptance, Automatic, Chords, Cpu, Grid, Ou, Parareal, Picard, Prediction, Problem, Sampler, Scheme, Sequential,
+    Window, nodes::Form, sampler::SamplerSpec,
 };
 use serde_json::{Value, from_value, json, to_value};
 
-const NAMES: [&str; 8] =
-    ["sequential", "piadm", "zhou_sugiyama", "paradigms", "parataa", "parareal", "picard", "automatic"];
+const NAMES: [&str; 9] =
+    ["sequential", "piadm", "zhou_sugiyama", "paradigms", "parataa", "parareal", "chords", "picard", "automatic"];
 
 fn spec(value: Value) -> SamplerSpec {
     from_value(value.clone()).unwrap_or_else(|error| panic!("{error} in {value}"))
@@ -30,8 +30,11 @@ fn a_name_takes_the_defaults() {
     assert_eq!(picard("zhou_sugiyama"), Some(Picard::zhou_sugiyama(1.0, 8)));
     assert_eq!(picard("paradigms"), Some(Picard::paradigms(64, 0.1)));
     assert_eq!(picard("parataa"), Some(Picard::parataa(64, 3, 1e-2)));
-    assert_eq!([picard("sequential"), picard("parareal"), picard("automatic")], [None, None, None]);
+    for name in ["sequential", "parareal", "chords", "automatic"] {
+        assert_eq!(picard(name), None);
+    }
     assert_eq!(spec(json!("parareal")), SamplerSpec::Parareal(Parareal::default()));
+    assert_eq!(spec(json!("chords")), SamplerSpec::Chords(Chords::default()));
     assert_eq!(spec(json!("automatic")), SamplerSpec::Automatic(Box::default()));
 }
 
@@ -47,6 +50,8 @@ fn settings_are_set_and_the_others_keep_their_defaults() {
     assert_eq!(own, Picard::default().window(Window::Steps(50)).acceptance(Acceptance::change(1e-2)));
     let parareal = Parareal::default().blocks(6);
     assert_eq!(spec(json!({ "parareal": { "blocks": 6 } })), SamplerSpec::Parareal(parareal));
+    let chords = Chords::default().cores(3).starts(vec![0, 5, 9]);
+    assert_eq!(spec(json!({ "chords": { "cores": 3, "starts": [0, 5, 9] } })), SamplerSpec::Chords(chords));
     let automatic = Automatic::default().max_window(32);
     assert_eq!(spec(json!({ "automatic": { "max_window": 32 } })), SamplerSpec::Automatic(Box::new(automatic)));
 }
@@ -95,6 +100,7 @@ fn what_is_wrong_is_named() {
         (r#"{"paradigms": {"x": 1}}"#, "paradigms.x: unknown field `x`"),
         (r#"{"parataa": {"memory": -1}}"#, "parataa.memory: invalid value: integer `-1`"),
         (r#"{"parareal": {"x": 1}}"#, "parareal.x: unknown field `x`"),
+        (r#"{"chords": {"x": 1}}"#, "chords.x: unknown field `x`"),
         (r#"{"automatic": {"base": {"x": 1}}}"#, "automatic.base.x: unknown field `x`"),
         (r#"{"picard": {"x": 1}}"#, "picard.x: unknown field `x`"),
         (r#"{"picard": {"tolerance": {"x": 1}}}"#, "picard.tolerance.x: unknown field `x`"),
@@ -130,6 +136,10 @@ fn a_spec_runs_as_its_sampler() {
     assert_eq!(run(&*spec(json!("sequential")).sampler()), run(&Sequential));
     assert_eq!(run(&*spec(json!("picard")).sampler()), run(&Picard::default()));
     assert_eq!(run(&*spec(json!("parareal")).sampler()), run(&Parareal::default()));
+    let slow = json!({ "chords": { "cores": 4, "output": 1 } });
+    let ode = Problem::on(Cpu::<f64>::new(), Ou, Grid::log_snr(30).between(5.0, 0.05), Scheme::ddim()).shape([3]);
+    let of = |sampler: &dyn Sampler<Cpu<f64>>| sampler.sample(&ode, &mut two_modes::<f64>(Prediction::Score)).unwrap();
+    assert_eq!(of(&*spec(slow).sampler()).samples, of(&Sequential).samples);
     let window = json!({ "paradigms": { "window": 7, "tolerance": 0.01 } });
     assert_eq!(run(&*spec(window).sampler()), run(&Picard::paradigms(7, 0.01)));
     let latency = json!({ "automatic": { "latency": { "points": [[2, 0.02], [512, 0.02]] } } });

@@ -3,6 +3,7 @@
 use crate::backend::Backend;
 use crate::engine::settings::Picard;
 use crate::sampler::automatic::settings::Automatic;
+use crate::sampler::chords::Chords;
 use crate::sampler::interface::Sampler;
 use crate::sampler::parareal::Parareal;
 use crate::sampler::sequential::Sequential;
@@ -72,6 +73,8 @@ pub enum SamplerSpec {
     },
     /// [`Parareal`].
     Parareal(Parareal),
+    /// [`Chords`].
+    Chords(Chords),
     /// [`Picard`].
     Picard(Box<Picard>),
     /// [`Automatic`].
@@ -93,6 +96,7 @@ impl SamplerSpec {
             SamplerSpec::Paradigms { .. } => "paradigms",
             SamplerSpec::Parataa { .. } => "parataa",
             SamplerSpec::Parareal(_) => "parareal",
+            SamplerSpec::Chords(_) => "chords",
             SamplerSpec::Picard(_) => "picard",
             SamplerSpec::Automatic(_) => "automatic",
         }
@@ -109,6 +113,7 @@ impl SamplerSpec {
         match self {
             SamplerSpec::Sequential {} => Box::new(Sequential),
             SamplerSpec::Parareal(parareal) => Box::new(parareal.clone()),
+            SamplerSpec::Chords(chords) => Box::new(chords.clone()),
             SamplerSpec::Automatic(automatic) => automatic.clone(),
             SamplerSpec::Piadm { h, depth } => Box::new(Picard::piadm(*h, *depth)),
             SamplerSpec::ZhouSugiyama { h, depth } => Box::new(Picard::zhou_sugiyama(*h, *depth)),
@@ -135,7 +140,10 @@ impl SamplerSpec {
             &SamplerSpec::Paradigms { window, tolerance } => Some(Picard::paradigms(window, tolerance)),
             &SamplerSpec::Parataa { window, memory, tolerance } => Some(Picard::parataa(window, memory, tolerance)),
             SamplerSpec::Picard(picard) => Some((**picard).clone()),
-            SamplerSpec::Sequential {} | SamplerSpec::Parareal(_) | SamplerSpec::Automatic(_) => None,
+            SamplerSpec::Sequential {}
+            | SamplerSpec::Parareal(_)
+            | SamplerSpec::Chords(_)
+            | SamplerSpec::Automatic(_) => None,
         }
     }
 }
@@ -172,6 +180,7 @@ enum Written {
         tolerance: f64,
     },
     Parareal(Parareal),
+    Chords(Chords),
     Picard(Box<Picard>),
     Automatic(Box<Automatic>),
 }

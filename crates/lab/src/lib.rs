@@ -1,6 +1,7 @@
 //! What the measuring examples of [`piadm`] share. An example is a command line and a sentence or two; what it measures
 //! and how it shows it stands in the module of its name.
 
+pub mod chords;
 pub mod cli;
 pub mod compare;
 pub mod equal_error;

@@ -34,6 +34,7 @@ pub struct Arguments {
     /// - parataa: Anderson acceleration:
     ///   {"parataa": {"window": .., "memory": .., "tolerance": ..}}
     /// - parareal: blocks with a coarse solver: {"parareal": {"blocks": ..}}
+    /// - chords: staggered solvers of an ODE: {"chords": {"cores": .., "output": ..}}
     /// - picard: this crate's defaults; any field of the Picard struct can be set:
     ///   {"picard": {"window": 50, "tolerance": {"absolute": 1e-2}}}
     /// - automatic: sequential or picard with the window that suits the measured cost of the
