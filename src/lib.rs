@@ -64,7 +64,7 @@
 //! | unlike requests in one batch | [`Problem::join`] |
 //! | many runs of one shape, without new memory | [`Picard::session`] |
 //! | samples after at most so many rounds | [`Picard::deadline`](Picard#structfield.deadline) |
-//! | published samplers, for comparison | [`Picard::paradigms`], [`Picard::parataa`], [`Picard::zhou_sugiyama`] |
+//! | published samplers, for comparison | [`Picard::paradigms`], [`Picard::parasolver`], [`Picard::parataa`], [`Picard::zhou_sugiyama`] |
 //! | SRDS (parareal) and CHORDS, for comparison | [`Parareal`], [`Chords`] |
 //! | a coarse solve as first guess | [`Problem::coarse`], [`Problem::refine`] |
 //!

@@ -9,8 +9,18 @@ use piadm::{
 };
 use serde_json::{Value, from_value, json, to_value};
 
-const NAMES: [&str; 9] =
-    ["sequential", "piadm", "zhou_sugiyama", "paradigms", "parataa", "parareal", "chords", "picard", "automatic"];
+const NAMES: [&str; 10] = [
+    "sequential",
+    "piadm",
+    "zhou_sugiyama",
+    "paradigms",
+    "parasolver",
+    "parataa",
+    "parareal",
+    "chords",
+    "picard",
+    "automatic",
+];
 
 fn spec(value: Value) -> SamplerSpec {
     from_value(value.clone()).unwrap_or_else(|error| panic!("{error} in {value}"))
@@ -29,6 +39,7 @@ fn a_name_takes_the_defaults() {
     assert_eq!(picard("piadm"), Some(Picard::piadm(1.0, None)));
     assert_eq!(picard("zhou_sugiyama"), Some(Picard::zhou_sugiyama(1.0, 8)));
     assert_eq!(picard("paradigms"), Some(Picard::paradigms(64, 0.1)));
+    assert_eq!(picard("parasolver"), Some(Picard::parasolver(64, 5, 0.55)));
     assert_eq!(picard("parataa"), Some(Picard::parataa(64, 3, 1e-2)));
     for name in ["sequential", "parareal", "chords", "automatic"] {
         assert_eq!(picard(name), None);
@@ -45,6 +56,8 @@ fn settings_are_set_and_the_others_keep_their_defaults() {
     assert_eq!(picard(json!({ "piadm": { "depth": null } })), Picard::piadm(1.0, None));
     assert_eq!(picard(json!({ "zhou_sugiyama": { "h": 0.5 } })), Picard::zhou_sugiyama(0.5, 8));
     assert_eq!(picard(json!({ "paradigms": { "window": 9 } })), Picard::paradigms(9, 0.1));
+    assert_eq!(picard(json!({ "parasolver": { "first_steps": 2 } })), Picard::parasolver(64, 2, 0.55));
+    assert_eq!(picard(json!({ "picard": { "warm_up": 2 } })), Picard::default().warm_up(2));
     assert_eq!(picard(json!({ "parataa": { "memory": 2 } })), Picard::parataa(64, 2, 1e-2));
     let own = picard(json!({ "picard": { "window": 50, "tolerance": { "absolute": 1e-2 } } }));
     assert_eq!(own, Picard::default().window(Window::Steps(50)).acceptance(Acceptance::change(1e-2)));
@@ -98,6 +111,7 @@ fn what_is_wrong_is_named() {
         (r#"{"zhou_sugiyama": {"x": 1}}"#, "zhou_sugiyama.x: unknown field `x`"),
         (r#"{"zhou_sugiyama": {"depth": null}}"#, "zhou_sugiyama.depth: invalid type: null"),
         (r#"{"paradigms": {"x": 1}}"#, "paradigms.x: unknown field `x`"),
+        (r#"{"parasolver": {"x": 1}}"#, "parasolver.x: unknown field `x`"),
         (r#"{"parataa": {"memory": -1}}"#, "parataa.memory: invalid value: integer `-1`"),
         (r#"{"parareal": {"x": 1}}"#, "parareal.x: unknown field `x`"),
         (r#"{"chords": {"x": 1}}"#, "chords.x: unknown field `x`"),

@@ -98,6 +98,9 @@ pub struct Picard {
     pub linearisation: Linearisation,
     /// First guess of a new node.
     pub entry: Entry,
+    /// Number of steps that are taken one at a time before the window opens, for a first window whose guesses come from
+    /// a better prediction (ParaSolver); default: 0. For sliding windows only.
+    pub warm_up: usize,
     /// When a node is accepted; default: at an estimated error of 1e-2.
     pub acceptance: Acceptance,
     /// How often a node may be swept; default: until it is accepted.
@@ -128,6 +131,7 @@ setters! { Picard, "Picard::default()";
     window => Window = "32",
     linearisation: Linearisation = "Linearisation::FrozenScore",
     entry: Entry = "Entry::Copy",
+    warm_up: usize = "3",
     acceptance: Acceptance = "Acceptance::Exact",
     sweeps: Sweeps = "Sweeps::AtMost(4)",
     coupling: Coupling = "Coupling::WholeBatch",
@@ -144,6 +148,9 @@ impl Picard {
         self.entry.check(prediction)?;
         if self.policy.blocks() == Some(0) {
             return Err(Error::setting("policy.wavefront.blocks", 0, "at least 1 open block"));
+        }
+        if self.warm_up > 0 && self.policy.blocks().is_some() {
+            return Err(Error::unsupported("a warm-up", "a policy of blocks", "take Policy::Sliding"));
         }
         if self.anderson > MOST_MEMORY {
             return Err(Error::setting("anderson", self.anderson, "at most 6 past sweeps"));
@@ -216,6 +223,7 @@ struct Written {
     window: Window,
     linearisation: Linearisation,
     entry: Entry,
+    warm_up: usize,
     tolerance: Acceptance,
     max_sweeps: Option<usize>,
     on_stall: OnStall,
@@ -250,6 +258,7 @@ impl From<Picard> for Written {
             window,
             linearisation,
             entry,
+            warm_up,
             acceptance,
             sweeps,
             coupling,
@@ -263,6 +272,7 @@ impl From<Picard> for Written {
             window,
             linearisation,
             entry,
+            warm_up,
             tolerance: acceptance,
             max_sweeps: sweeps.most(),
             on_stall,
@@ -278,7 +288,17 @@ impl From<Picard> for Written {
 impl From<Written> for Picard {
     fn from(written: Written) -> Self {
         let Written {
-            policy, window, linearisation, entry, tolerance, coupling, row_budget, anderson, deadline, ..
+            policy,
+            window,
+            linearisation,
+            entry,
+            warm_up,
+            tolerance,
+            coupling,
+            row_budget,
+            anderson,
+            deadline,
+            ..
         } = written;
         let sweeps = match (written.max_sweeps, written.on_stall) {
             (None, _) => Sweeps::Unbounded,
@@ -286,6 +306,18 @@ impl From<Written> for Picard {
             (Some(most), OnStall::Error) => Sweeps::Within(most),
         };
         let acceptance = tolerance;
-        Picard { policy, window, linearisation, entry, acceptance, sweeps, coupling, row_budget, anderson, deadline }
+        Picard {
+            policy,
+            window,
+            linearisation,
+            entry,
+            warm_up,
+            acceptance,
+            sweeps,
+            coupling,
+            row_budget,
+            anderson,
+            deadline,
+        }
     }
 }

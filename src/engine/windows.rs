@@ -19,6 +19,8 @@ pub(crate) struct Windows {
     pub barriers: Vec<usize>,
     /// Maximum number of open blocks, for policies that have blocks.
     open: Option<usize>,
+    /// Number of steps that are taken one at a time before windows open.
+    warm_up: usize,
     /// Per list, the rows that a sample at each node reserves; empty if it may wait.
     kept: Vec<Vec<usize>>,
 }
@@ -49,7 +51,7 @@ impl Windows {
         }
         let kept = |extent: &Extent| if measured { extent.most_nodes(open) } else { Ok(Vec::new()) };
         let kept = extents.iter().map(kept).collect::<Result<_>>()?;
-        Ok(Windows { extents, boundaries, barriers, open, kept })
+        Ok(Windows { extents, boundaries, barriers, open, warm_up: settings.warm_up, kept })
     }
 
     /// Number of rows that a sample needs in a round.
@@ -72,7 +74,12 @@ impl Windows {
 
     /// The last node of a window that ended at `hi` once its start has moved to `lo`.
     pub fn end(&self, track: &Track, hi: usize, lo: usize) -> usize {
-        let Some(open) = self.open else { return self.extents[track.list].end(lo).max(hi) };
+        let Some(open) = self.open else {
+            let extent = &self.extents[track.list];
+            let (finished, next) = extent.step(lo);
+            let end = extent.end(lo);
+            return if finished < self.warm_up { end.min(next) } else { end }.max(hi);
+        };
         // open one more block if the maximum allows
         let ends = self.boundaries.iter().skip(track.block + 1).take(open);
         ends.copied().find(|end| *end > hi).unwrap_or(hi)

@@ -62,6 +62,15 @@ pub enum SamplerSpec {
         /// Default 0.1: the published one for DDPM.
         tolerance: f64,
     },
+    /// [`Picard::parasolver`].
+    Parasolver {
+        /// Default 64.
+        window: usize,
+        /// Default 5: the published one for DDPM.
+        first_steps: usize,
+        /// Default 0.55: the published one for DDPM.
+        tolerance: f64,
+    },
     /// [`Picard::parataa`].
     Parataa {
         /// Default 64.
@@ -94,6 +103,7 @@ impl SamplerSpec {
             SamplerSpec::Piadm { .. } => "piadm",
             SamplerSpec::ZhouSugiyama { .. } => "zhou_sugiyama",
             SamplerSpec::Paradigms { .. } => "paradigms",
+            SamplerSpec::Parasolver { .. } => "parasolver",
             SamplerSpec::Parataa { .. } => "parataa",
             SamplerSpec::Parareal(_) => "parareal",
             SamplerSpec::Chords(_) => "chords",
@@ -118,6 +128,9 @@ impl SamplerSpec {
             SamplerSpec::Piadm { h, depth } => Box::new(Picard::piadm(*h, *depth)),
             SamplerSpec::ZhouSugiyama { h, depth } => Box::new(Picard::zhou_sugiyama(*h, *depth)),
             SamplerSpec::Paradigms { window, tolerance } => Box::new(Picard::paradigms(*window, *tolerance)),
+            SamplerSpec::Parasolver { window, first_steps, tolerance } => {
+                Box::new(Picard::parasolver(*window, *first_steps, *tolerance))
+            }
             SamplerSpec::Parataa { window, memory, tolerance } => {
                 Box::new(Picard::parataa(*window, *memory, *tolerance))
             }
@@ -138,6 +151,9 @@ impl SamplerSpec {
             &SamplerSpec::Piadm { h, depth } => Some(Picard::piadm(h, depth)),
             &SamplerSpec::ZhouSugiyama { h, depth } => Some(Picard::zhou_sugiyama(h, depth)),
             &SamplerSpec::Paradigms { window, tolerance } => Some(Picard::paradigms(window, tolerance)),
+            &SamplerSpec::Parasolver { window, first_steps, tolerance } => {
+                Some(Picard::parasolver(window, first_steps, tolerance))
+            }
             &SamplerSpec::Parataa { window, memory, tolerance } => Some(Picard::parataa(window, memory, tolerance)),
             SamplerSpec::Picard(picard) => Some((**picard).clone()),
             SamplerSpec::Sequential {}
@@ -171,6 +187,14 @@ enum Written {
         #[serde(default = "tenth")]
         tolerance: f64,
     },
+    Parasolver {
+        #[serde(default = "count::<64>")]
+        window: usize,
+        #[serde(default = "count::<5>")]
+        first_steps: usize,
+        #[serde(default = "of_ddpm")]
+        tolerance: f64,
+    },
     Parataa {
         #[serde(default = "count::<64>")]
         window: usize,
@@ -191,6 +215,10 @@ fn one() -> f64 {
 
 fn tenth() -> f64 {
     0.1
+}
+
+fn of_ddpm() -> f64 {
+    0.55
 }
 
 fn hundredth() -> f64 {

@@ -31,6 +31,8 @@ pub struct Arguments {
     ///   deviations of the posterior: {"paradigms": {"window": .., "tolerance": ..}}
     /// - zhou_sugiyama: PIADM's blocks without a barrier:
     ///   {"zhou_sugiyama": {"h": .., "depth": ..}}
+    /// - parasolver: the same after some sequential steps, with another first guess:
+    ///   {"parasolver": {"window": .., "first_steps": .., "tolerance": ..}}
     /// - parataa: Anderson acceleration:
     ///   {"parataa": {"window": .., "memory": .., "tolerance": ..}}
     /// - parareal: blocks with a coarse solver: {"parareal": {"blocks": ..}}
