@@ -57,6 +57,7 @@
 //! | fewer rounds for one sample or a few | [`Picard::default`] |
 //! | whichever of the two is faster for your network, with its window | [`Automatic`] |
 //! | the sequential samples bit for bit | [`Picard`] with [`Acceptance::Exact`] |
+//! | samples with exactly the law of sequential ones | [`Picard::exact_in_law`] |
 //! | the paper's grid, integrator and blocks from (d, delta) | [`Piadm::sample`], [`Piadm::recipe`] |
 //! | PIADM-ODE with its corrector | the same, or [`Problem::correction`] on any problem |
 //! | to sample a fixed log density | [`Langevin`](nodes::Langevin) |
@@ -137,6 +138,9 @@ struct TourExamples;
 #[doc = include_str!("../docs/recipes.md")]
 #[cfg(doctest)]
 struct RecipesExamples;
+#[doc = include_str!("../docs/law.md")]
+#[cfg(doctest)]
+struct LawExamples;
 #[doc = include_str!("../docs/writing-a-score.md")]
 #[cfg(doctest)]
 struct ScoreExamples;

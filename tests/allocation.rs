@@ -94,6 +94,12 @@ fn rounds_allocate_nothing() {
             check(name, &sampler, &scheme, Box::new(network()));
         }
     }
+    let lawful = Picard::exact_in_law().window(4);
+    for scheme in [Scheme::default(), Scheme::SdeDpmSolverPp2M { eta: 1.0, lower_order_final: true }] {
+        check("law", &lawful, &scheme, Box::new(network()));
+        check("a queue under the law", &lawful.clone().row_budget(10), &scheme, Box::new(network()));
+        check("frozen draft", &Picard::frozen_draft(4), &scheme, Box::new(network()));
+    }
     let adapters: [(_, Box<dyn ScoreFn<Cpu<f32>> + Send>); 4] = [
         ("guided", Box::new(Guided::new(network(), 2.0).unwrap())),
         ("a guided pair", Box::new(Guided::pair(network(), network(), 2.0).unwrap())),

@@ -67,6 +67,9 @@ fn memory_follows_the_window() {
         let queue = sampler.row_budget(24);
         assert_estimate(&queue, &of_batch(20, 200, Scheme::default()));
     }
+    let lawful = Picard::exact_in_law().window(16);
+    assert_estimate(&lawful, &problem(40));
+    assert_estimate(&lawful.row_budget(24), &of_batch(20, 200, Scheme::default()));
     // arrays of window x samples x dim: states, noise, points and outputs of two rounds, and of one where no slopes are
     // measured
     assert!(estimate < 7 * 16 * SAMPLES * DIM * 4);

@@ -9,13 +9,15 @@ use piadm::{
 };
 use serde_json::{Value, from_value, json, to_value};
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 12] = [
     "sequential",
     "piadm",
     "zhou_sugiyama",
     "paradigms",
     "parasolver",
     "parataa",
+    "law",
+    "frozen_draft",
     "parareal",
     "chords",
     "picard",
@@ -41,6 +43,8 @@ fn a_name_takes_the_defaults() {
     assert_eq!(picard("paradigms"), Some(Picard::paradigms(64, 0.1)));
     assert_eq!(picard("parasolver"), Some(Picard::parasolver(64, 5, 0.55)));
     assert_eq!(picard("parataa"), Some(Picard::parataa(64, 3, 1e-2)));
+    assert_eq!(picard("law"), Some(Picard::exact_in_law()));
+    assert_eq!(picard("frozen_draft"), Some(Picard::frozen_draft(64)));
     for name in ["sequential", "parareal", "chords", "automatic"] {
         assert_eq!(picard(name), None);
     }
@@ -59,6 +63,11 @@ fn settings_are_set_and_the_others_keep_their_defaults() {
     assert_eq!(picard(json!({ "parasolver": { "first_steps": 2 } })), Picard::parasolver(64, 2, 0.55));
     assert_eq!(picard(json!({ "picard": { "warm_up": 2 } })), Picard::default().warm_up(2));
     assert_eq!(picard(json!({ "parataa": { "memory": 2 } })), Picard::parataa(64, 2, 1e-2));
+    assert_eq!(picard(json!({ "law": { "window": 32 } })), Picard::exact_in_law().window(32));
+    let by_time = Picard::exact_in_law().window(Window::OuTime { ou_time: 0.5 });
+    assert_eq!(picard(json!({ "law": { "window": { "ou_time": 0.5 } } })), by_time);
+    assert_eq!(picard(json!({ "frozen_draft": { "window": 9 } })), Picard::frozen_draft(9));
+    assert_eq!(picard(json!({ "picard": { "tolerance": { "law": true } } })), Picard::exact_in_law());
     let own = picard(json!({ "picard": { "window": 50, "tolerance": { "absolute": 1e-2 } } }));
     assert_eq!(own, Picard::default().window(Window::Steps(50)).acceptance(Acceptance::change(1e-2)));
     let parareal = Parareal::default().blocks(6);
@@ -112,6 +121,10 @@ fn what_is_wrong_is_named() {
         (r#"{"zhou_sugiyama": {"depth": null}}"#, "zhou_sugiyama.depth: invalid type: null"),
         (r#"{"paradigms": {"x": 1}}"#, "paradigms.x: unknown field `x`"),
         (r#"{"parasolver": {"x": 1}}"#, "parasolver.x: unknown field `x`"),
+        (
+            r#"{"picard": {"tolerance": {"law": true, "error": 0.1}}}"#,
+            "picard.tolerance: exactness in law has no tolerance",
+        ),
         (r#"{"parataa": {"memory": -1}}"#, "parataa.memory: invalid value: integer `-1`"),
         (r#"{"parareal": {"x": 1}}"#, "parareal.x: unknown field `x`"),
         (r#"{"chords": {"x": 1}}"#, "chords.x: unknown field `x`"),

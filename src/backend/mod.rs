@@ -139,6 +139,9 @@ pub trait Backend: Clone + Debug + PartialEq + Send + Sync + 'static + sealed::S
     fn first_not_finite(&self, array: &Self::Array, rows: Range<usize>) -> Result<Option<usize>>;
 }
 
+/// The most vectors of a group of products.
+pub(crate) const MOST_VECTORS: usize = 8;
+
 /// Number of elements and bytes of an array, if they are addressable.
 fn array_size<E>(what: &'static str, rows: usize, dim: usize) -> Result<(usize, usize)> {
     let len = rows.checked_mul(dim);

@@ -70,10 +70,7 @@ impl<B: Backend> Machine<B> {
         crate::error::reserve(what, &mut self.program.targets, targets)?;
         crate::error::reserve(what, &mut self.program.terms, targets.saturating_mul(sizes.terms_per_target))?;
         crate::error::reserve(what, &mut self.changes, targets)?;
-        // three products per node that was evaluated twice
-        let measured = if sizes.earlier { targets.min(sizes.places()) } else { 0 };
-        let sums = measured.saturating_mul(3 * sizes.layout.seen);
-        self.backend.reserve(&mut self.scratch, targets, sums, self.dim)
+        self.backend.reserve(&mut self.scratch, targets, sizes.products(), self.dim)
     }
 
     pub fn backend(&self) -> &B {

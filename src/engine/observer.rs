@@ -37,7 +37,8 @@ pub trait Observer<B: Backend> {
     }
 
     /// Called once per sample, as soon as it is finished, with its place in the batch, its id and its state (1 x
-    /// dim).
+    /// dim). How long a sample takes depends on the sample: those that come first are no fair selection of all of
+    /// them, under [`Acceptance::Law`](crate::Acceptance::Law) either.
     fn on_sample(&mut self, slot: usize, id: u32, state: B::View<'_>) {
         let _ = (slot, id, state);
     }

@@ -4,7 +4,7 @@ use crate::backend::{Backend, Plane, Real};
 use crate::engine::machine::Machine;
 use crate::engine::span::{Move, Span};
 use crate::error::{Result, filled};
-use crate::problem::{Path, Prepared, Report, Solution};
+use crate::problem::{Path, Prepared, Report, Solution, Verified};
 use std::time::Instant;
 
 /// Samples, path and report of a run in progress.
@@ -54,9 +54,19 @@ impl<B: Backend> Output<B> {
         sample_rounds.fill(0);
         residuals.fill(0.0);
         sweeps.clear();
-        let Report { sampler, steps, sample_steps, samples, .. } = old;
-        self.report =
-            Report { sampler, steps, sample_steps, samples, sample_rounds, residuals, sweeps, ..Report::default() };
+        let Report { sampler, steps, sample_steps, samples, mut verified, .. } = old;
+        verified.iter_mut().for_each(Verified::clear);
+        self.report = Report {
+            sampler,
+            steps,
+            sample_steps,
+            samples,
+            sample_rounds,
+            residuals,
+            sweeps,
+            verified,
+            ..Report::default()
+        };
         self.started = Instant::now();
     }
 

@@ -47,6 +47,8 @@ pub(crate) struct Layout {
     pub lookback: usize,
     /// Number of sweeps kept.
     pub history: usize,
+    /// Whether each place has a row per component for a trial: what a node would be without corrections.
+    pub trial: bool,
     /// Places per slot: a ring takes one slot or several.
     pub unit: usize,
     /// Maximum number of evaluations in a round.
@@ -64,6 +66,11 @@ impl Layout {
         (self.lookback - 1) * (self.components + self.heads)
     }
 
+    /// Memory rows per place: what is kept of past sweeps, then the trial. Both factors are small.
+    fn kept_rows(&self) -> usize {
+        (2 * self.history + usize::from(self.trial)) * self.components
+    }
+
     /// State rows per slot.
     pub fn state_rows(&self) -> usize {
         self.unit * self.components
@@ -71,8 +78,8 @@ impl Layout {
 
     /// Memory rows per slot; `None` if they exceed the address space.
     pub fn memory_rows(&self) -> Option<usize> {
-        let sweeps = self.unit.checked_mul(self.history)?.checked_mul(2 * self.components)?;
-        sweeps.checked_add(self.lookback_rows())
+        let kept = self.unit.checked_mul(self.kept_rows())?;
+        kept.checked_add(self.lookback_rows())
     }
 
     pub fn state(&self, ring: Ring, node: usize, component: usize) -> RowRef {
@@ -104,7 +111,7 @@ impl Layout {
 
     /// The first memory row of a ring.
     fn memory_begin(&self, ring: Ring) -> usize {
-        self.slot(ring) * (self.lookback_rows() + self.unit * self.history * 2 * self.components)
+        self.slot(ring) * (self.lookback_rows() + self.unit * self.kept_rows())
     }
 
     fn left(&self, ring: Ring, node: usize, column: usize) -> RowRef {
@@ -124,8 +131,18 @@ impl Layout {
 
     /// What sweep number `sweep` of the sample left at a node.
     pub fn history(&self, ring: Ring, node: usize, sweep: usize, what: Kept, component: usize) -> RowRef {
-        let place = (node % ring.capacity * self.history + sweep % self.history) * self.components + component;
-        row(Plane::Memory, self.memory_begin(ring) + self.lookback_rows() + 2 * place + what as usize)
+        let of_sweep = (sweep % self.history * self.components + component) * 2 + what as usize;
+        self.kept(ring, node, of_sweep)
+    }
+
+    /// What a component of a node would be without corrections.
+    pub fn trial(&self, ring: Ring, node: usize, component: usize) -> RowRef {
+        self.kept(ring, node, self.history * 2 * self.components + component)
+    }
+
+    fn kept(&self, ring: Ring, node: usize, which: usize) -> RowRef {
+        let place = node % ring.capacity * self.kept_rows();
+        row(Plane::Memory, self.memory_begin(ring) + self.lookback_rows() + place + which)
     }
 }
 
@@ -147,7 +164,8 @@ mod tests {
             [(1, 1, 0, 1, 1), (2, 3, 4, 1, 1), (3, 2, 2, 2, 4), (1, 41, 1, 1, 2)]
         {
             let (normals, unit, evaluations) = (2, 5 + lookback, 100);
-            let layout = Layout { components, normals, seen, heads, lookback, history, unit, evaluations };
+            let trial = history % 2 == 0;
+            let layout = Layout { components, normals, seen, heads, lookback, history, trial, unit, evaluations };
             let rings = [(0, 1), (1, 1), (2, 2), (4, 4), (8, 1)];
             let mut all = HashSet::new();
             for (slot, slots) in rings {
@@ -158,6 +176,7 @@ mod tests {
                 for node in nodes.clone() {
                     rows.extend((0..components).map(|c| layout.state(ring, node, c)));
                     rows.extend((0..normals).map(|k| layout.noise(ring, node, k)));
+                    rows.extend((0..components).filter(|_| trial).map(|c| layout.trial(ring, node, c)));
                     for sweep in 0..history {
                         for c in 0..components {
                             rows.push(layout.history(ring, node, 77 + sweep, Kept::State, c));

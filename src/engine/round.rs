@@ -1,5 +1,6 @@
 //! Buffers for the windows of a round.
 
+use crate::engine::accept::coupling::Decision;
 use crate::engine::accept::judge::Progress;
 use crate::engine::iteration::anderson::Swept;
 use crate::engine::sizes::Sizes;
@@ -12,6 +13,8 @@ pub(crate) struct OfRound {
     pub spans: Vec<Span>,
     pub begun: Vec<Span>,
     pub progress: Vec<Progress>,
+    /// What verification leaves to be swept; all of each window where nothing is verified.
+    pub decisions: Vec<Decision>,
     pub moves: Vec<Move>,
     pub finished: Vec<usize>,
     /// Windows to accelerate; `counts` says how often their nodes have been swept.
@@ -28,6 +31,7 @@ impl OfRound {
             spans: reserved(what, open)?,
             begun: reserved(what, open)?,
             progress: filled(what, open, Progress::default())?,
+            decisions: filled(what, open, Decision::default())?,
             moves: reserved(what, open)?,
             finished: filled(what, samples, 0)?,
             swept: reserved(what, accelerated)?,

@@ -1,9 +1,12 @@
 //! The rounds of a parallel run.
 
 mod after_sweep;
+mod before_sweep;
 
 use crate::backend::Backend;
+use crate::engine::accept::acceptance::Acceptance;
 use crate::engine::accept::book::Book;
+use crate::engine::accept::law::Law;
 use crate::engine::entry::Entry;
 use crate::engine::iteration::anderson::Anderson;
 use crate::engine::observer::{Observer, Round, Silent};
@@ -17,7 +20,7 @@ use crate::engine::windows::{self, Windows};
 use crate::engine::work::Work;
 use crate::error::{Error, Result, reserve};
 use crate::nodes::Nodes;
-use crate::problem::{Guarantee, Path, Prepared, Report, Solution, Stop, Variances};
+use crate::problem::{Guarantee, Path, Prepared, Report, Solution, Stop, Variances, Verified};
 use crate::score::ScoreFn;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -47,6 +50,7 @@ pub struct Session<B: Backend> {
     work: Work<B>,
     book: Book,
     anderson: Anderson,
+    law: Law,
     tracks: Tracks,
     windows: Windows,
     /// Maximum number of rows per round.
@@ -64,10 +68,15 @@ impl<B: Backend> Session<B> {
         let mut work = Work::new(prepared, &sizes, name)?;
         // so that rounds do not grow the list
         reserve("the report", &mut work.output.report.sweeps, windows.boundaries.len())?;
+        if settings.acceptance == Acceptance::Law {
+            let window = sizes.capacities.iter().copied().max().unwrap_or(0);
+            work.output.report.verified = Some(Verified::new(prepared.count(), window)?);
+        }
         Ok(Session {
             work,
             book: Book::new(&sizes)?,
             anderson: Anderson::new(&sizes)?,
+            law: Law::new(&sizes)?,
             tracks: Tracks::new(prepared, &sizes)?,
             windows,
             rows: sizes.layout.evaluations,
@@ -285,32 +294,25 @@ impl<B: Backend> Session<B> {
     /// Sweeps and records the change of every node, in pieces of the batch that keep the program small.
     fn sweep(&mut self, prepared: &Prepared<B>, spans: &[Span]) -> Result<()> {
         let components = self.work.machine.layout.components;
-        for piece in pieces(spans, PIECE, |span| span.guesses() * components) {
-            self.before_sweep(prepared, piece)?;
-            self.work.sweep(prepared, piece, &self.settings.linearisation, &self.windows.barriers)?;
+        // a guess that is verified is copied and tried out first
+        let targets = if self.settings.acceptance == Acceptance::Law { 2 * components } else { components };
+        let mut begin = 0;
+        for piece in pieces(spans, PIECE, |span| span.guesses() * targets) {
+            let of_piece = begin..begin + piece.len();
+            begin = of_piece.end;
+            self.before_sweep(prepared, piece, of_piece.clone())?;
+            let decisions = &self.of_round.decisions[of_piece];
+            let (linearisation, barriers) = (&self.settings.linearisation, &self.windows.barriers);
+            self.work.sweep(prepared, (piece, |i| decisions[i]), linearisation, barriers)?;
             let mut first = 0;
-            for span in piece {
-                let nodes = prepared.list(span.slot).nodes();
-                for (j, node) in nodes.iter().enumerate().take(span.hi + 1).skip(span.lo + 1) {
+            for (span, decision) in piece.iter().zip(decisions) {
+                let nodes = prepared.list(span.slot).nodes().iter().enumerate();
+                for (j, node) in nodes.take(span.hi + 1).skip(span.lo + 1 + decision.kept) {
                     let change = self.work.change(first, node.width);
                     self.book.note(span.ring, j, change, node.width * prepared.dim());
                     first += node.width;
                 }
             }
-        }
-        Ok(())
-    }
-
-    /// Stores what the iteration needs of the evaluations and of the states, while the states are still those that
-    /// the network saw.
-    fn before_sweep(&mut self, prepared: &Prepared<B>, spans: &[Span]) -> Result<()> {
-        let Work { machine, evaluated, slopes, .. } = &mut self.work;
-        if self.settings.linearisation.is_measured() {
-            slopes.measure(prepared, machine, evaluated, spans)?;
-        }
-        if self.settings.anderson > 0 {
-            let tracks = &self.tracks.all;
-            self.anderson.keep(prepared, machine, spans, |slot| tracks[slot].rounds as usize + 1)?;
         }
         Ok(())
     }
@@ -321,17 +323,18 @@ impl<B: Backend> Session<B> {
         moves.clear();
         for (i, span) in spans.iter().enumerate() {
             let lo = span.lo + if begin { 0 } else { self.of_round.progress[i].nodes };
+            let from = if self.settings.redraft { Span { hi: lo, ..*span } } else { *span };
             let track = &mut self.tracks.all[span.slot];
             let ended = |end| (track.rounds - self.book.entered(span.ring, end)) as usize;
             let sweeps = &mut self.work.output.report.sweeps;
             self.windows.end_blocks(&mut track.block, lo, ended, sweeps);
-            let hi = self.windows.end(track, span.hi, lo);
+            let hi = self.windows.end(track, from.hi, lo);
             let to = Span { lo, hi, ..*span };
             track.span = to;
-            for j in span.hi + 1..=hi {
+            for j in from.hi + 1..=hi {
                 self.book.enter(span.ring, j, track.rounds);
             }
-            moves.push(Move { from: *span, to });
+            moves.push(Move { from, to });
         }
         let (entry, linearisation) = (&self.settings.entry, &self.settings.linearisation);
         let done = self.work.advance(prepared, &moves, Some(entry), linearisation);

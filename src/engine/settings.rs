@@ -118,10 +118,15 @@ pub struct Picard {
     /// Number of past sweeps for triangular Anderson acceleration (ParaTAA), at most 6; 0 (default) turns it off.
     /// It helps slow iterations such as `FrozenScore`, but not the secant.
     pub anderson: usize,
+    /// Whether guesses after the first node that is not kept are made anew from it, by `entry`, instead of being swept;
+    /// for [`Acceptance::Law`] only. With a frozen entry this is speculative sampling ([`Picard::frozen_draft`]);
+    /// default: no.
+    pub redraft: bool,
     /// Maximum number of rounds, for applications that must act in time, such as robots. The nodes that remain
     /// after the last round are filled with first guesses from the last evaluation of their sample. Samples that
     /// waited in that round copy their newest state, and samples that have not begun stay at their start. The
-    /// report then says [`Stop::Deadline`](crate::Stop::Deadline). `None` (default) continues until all samples are
+    /// report then says [`Stop::Deadline`](crate::Stop::Deadline). Samples that are finished by then are no fair
+    /// selection of all, nor are those of runs that finish in time. `None` (default) continues until all samples are
     /// finished.
     pub deadline: Option<usize>,
 }
@@ -137,6 +142,7 @@ setters! { Picard, "Picard::default()";
     coupling: Coupling = "Coupling::WholeBatch",
     row_budget?: usize = "512",
     anderson: usize = "2",
+    redraft: bool = "true",
     deadline?: usize = "30",
 }
 
@@ -155,10 +161,40 @@ impl Picard {
         if self.anderson > MOST_MEMORY {
             return Err(Error::setting("anderson", self.anderson, "at most 6 past sweeps"));
         }
+        if self.acceptance == Acceptance::Law {
+            self.check_law(prediction)?;
+        } else if self.redraft {
+            let with = "an acceptance that waits for a guess to settle";
+            return Err(Error::unsupported("redraft", with, "take Acceptance::Law, or leave redraft out"));
+        }
         for (name, most) in [("sweeps", self.sweeps.most()), ("deadline", self.deadline)] {
             if most == Some(0) {
                 return Err(Error::setting(name, 0, "at least 1"));
             }
+        }
+        Ok(())
+    }
+
+    /// Whether guesses can be verified with these settings.
+    fn check_law(&self, prediction: Prediction) -> Result<()> {
+        let refused = |with: &str, instead| Err(Error::unsupported("Acceptance::Law", with, instead));
+        if prediction == Prediction::Next {
+            return refused("a kernel, whose noise it does not know", "take Acceptance::Exact");
+        }
+        if self.policy != Policy::Sliding {
+            return refused("blocks, which it has no use for", "take Policy::Sliding");
+        }
+        if self.coupling == Coupling::WholeBatch {
+            return refused(
+                "Coupling::WholeBatch, under which a node would be judged more than once",
+                "take Coupling::PerSample",
+            );
+        }
+        if self.sweeps != Sweeps::Unbounded {
+            return refused("a bound on sweeps, which accepts what was not verified", "take Sweeps::Unbounded");
+        }
+        if self.anderson > 0 {
+            return refused("Anderson acceleration", "set anderson to 0");
         }
         Ok(())
     }
@@ -171,7 +207,8 @@ impl Picard {
         // sizes that cannot be allocated are reported when allocating
         let evaluations = each.fold(0, usize::saturating_add);
         let history = if self.anderson > 0 { self.anderson + 1 } else { 0 };
-        let all = Room { lanes: samples, evaluations, earlier: self.linearisation.is_measured(), history };
+        let (earlier, trial) = (self.linearisation.is_measured(), self.acceptance == Acceptance::Law);
+        let all = Room { lanes: samples, evaluations, earlier, history, trial };
         match self.row_budget {
             None => Ok(all),
             Some(rows) if rows < window => Err(Error::setting(
@@ -198,7 +235,11 @@ impl Picard {
         if self.coupling == Coupling::WholeBatch {
             prepared.one_list("Coupling::WholeBatch")?;
         }
-        if !prepared.is_continuous() && !self.acceptance.is_exact() {
+        if self.acceptance == Acceptance::Law && prepared.has_path() {
+            let with = "given guesses, which may know the noise of later nodes";
+            return Err(Error::unsupported("Acceptance::Law", with, "leave the guesses out"));
+        }
+        if !prepared.is_continuous() && !self.acceptance.is_exact() && self.acceptance != Acceptance::Law {
             let instead = "take Acceptance::Exact, or declare the kernel continuous";
             return Err(Error::unsupported("a tolerance", "a kernel that may jump", instead));
         }
@@ -230,6 +271,8 @@ struct Written {
     coupling: Coupling,
     row_budget: Option<usize>,
     anderson: usize,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    redraft: bool,
     deadline: Option<usize>,
 }
 
@@ -253,33 +296,20 @@ impl Default for Written {
 #[cfg(feature = "serde")]
 impl From<Picard> for Written {
     fn from(picard: Picard) -> Self {
-        let Picard {
-            policy,
-            window,
-            linearisation,
-            entry,
-            warm_up,
-            acceptance,
-            sweeps,
-            coupling,
-            row_budget,
-            anderson,
-            deadline,
-        } = picard;
-        let on_stall = if let Sweeps::AtMost(_) = sweeps { OnStall::Accept } else { OnStall::Error };
         Written {
-            policy,
-            window,
-            linearisation,
-            entry,
-            warm_up,
-            tolerance: acceptance,
-            max_sweeps: sweeps.most(),
-            on_stall,
-            coupling,
-            row_budget,
-            anderson,
-            deadline,
+            policy: picard.policy,
+            window: picard.window,
+            linearisation: picard.linearisation,
+            entry: picard.entry,
+            warm_up: picard.warm_up,
+            tolerance: picard.acceptance,
+            max_sweeps: picard.sweeps.most(),
+            on_stall: if let Sweeps::AtMost(_) = picard.sweeps { OnStall::Accept } else { OnStall::Error },
+            coupling: picard.coupling,
+            row_budget: picard.row_budget,
+            anderson: picard.anderson,
+            redraft: picard.redraft,
+            deadline: picard.deadline,
         }
     }
 }
@@ -287,37 +317,23 @@ impl From<Picard> for Written {
 #[cfg(feature = "serde")]
 impl From<Written> for Picard {
     fn from(written: Written) -> Self {
-        let Written {
-            policy,
-            window,
-            linearisation,
-            entry,
-            warm_up,
-            tolerance,
-            coupling,
-            row_budget,
-            anderson,
-            deadline,
-            ..
-        } = written;
-        let sweeps = match (written.max_sweeps, written.on_stall) {
-            (None, _) => Sweeps::Unbounded,
-            (Some(most), OnStall::Accept) => Sweeps::AtMost(most),
-            (Some(most), OnStall::Error) => Sweeps::Within(most),
-        };
-        let acceptance = tolerance;
         Picard {
-            policy,
-            window,
-            linearisation,
-            entry,
-            warm_up,
-            acceptance,
-            sweeps,
-            coupling,
-            row_budget,
-            anderson,
-            deadline,
+            policy: written.policy,
+            window: written.window,
+            linearisation: written.linearisation,
+            entry: written.entry,
+            warm_up: written.warm_up,
+            acceptance: written.tolerance,
+            sweeps: match (written.max_sweeps, written.on_stall) {
+                (None, _) => Sweeps::Unbounded,
+                (Some(most), OnStall::Accept) => Sweeps::AtMost(most),
+                (Some(most), OnStall::Error) => Sweeps::Within(most),
+            },
+            coupling: written.coupling,
+            row_budget: written.row_budget,
+            anderson: written.anderson,
+            redraft: written.redraft,
+            deadline: written.deadline,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::backend::sum::LEAF;
 use crate::backend::{Backend, Change, NoiseRow, Real, Segment, Target, Term, Vector};
+use crate::engine::accept::coupling::Products;
 use crate::engine::ring::Layout;
 use crate::error::{Error, Result};
 use crate::nodes::Nodes;
@@ -22,6 +23,8 @@ pub(crate) struct Room {
     pub earlier: bool,
     /// Number of sweeps whose states and residuals are kept.
     pub history: usize,
+    /// Whether nodes are tried without corrections.
+    pub trial: bool,
 }
 
 /// The sizes of all arrays, and what determines them.
@@ -84,6 +87,7 @@ impl Sizes {
             heads,
             lookback,
             history: room.history,
+            trial: room.trial,
             unit,
             evaluations: room.evaluations,
         };
@@ -155,17 +159,24 @@ impl Sizes {
             + 2 * size_of::<E>() * self.dim.div_ceil(LEAF)
             + size_of::<NoiseRow>() * self.layout.normals;
         let (segments, places) = (self.open().min(targets), self.places());
-        let (mut of_place, mut groups) = (PER_PLACE, 0);
+        let mut of_place = PER_PLACE;
         if self.earlier {
             of_place += PER_MEASURED_PLACE;
-            groups = targets.min(places);
         }
-        let sums = size_of::<f64>() + size_of::<E>() * self.dim.div_ceil(LEAF);
-        let of_group = size_of::<(usize, usize)>() + 3 * self.layout.seen * (size_of::<Vector>() + sums);
+        if self.layout.trial {
+            of_place += PER_VERIFIED_PLACE;
+        }
+        let Layout { components, normals, seen, .. } = self.layout;
+        let of_measured = size_of::<(usize, usize)>() + 3 * seen * (size_of::<Vector>() + size_of::<f64>());
+        let of_verified = size_of::<(usize, usize)>()
+            + (components + normals) * size_of::<Vector>()
+            + Products::count(components, normals) * size_of::<f64>();
         let noted = [
             (targets, program),
             (segments, size_of::<Segment>()),
-            (groups, of_group),
+            (self.measured(), of_measured),
+            (self.judged(), of_verified),
+            (self.products(), size_of::<E>() * self.dim.div_ceil(LEAF)),
             (places, of_place),
             (self.layout.evaluations, PER_ROW),
             (self.slots, PER_SLOT),
@@ -174,6 +185,23 @@ impl Sizes {
             (1, self.lists),
         ];
         noted.iter().try_fold(arrays, |sum, (n, each)| sum.checked_add(n.checked_mul(*each)?))
+    }
+
+    /// Maximum number of nodes of a program whose guesses are verified.
+    pub fn judged(&self) -> usize {
+        if self.layout.trial { self.targets().min(self.places()) } else { 0 }
+    }
+
+    /// Maximum number of nodes of a program whose slopes are measured.
+    pub fn measured(&self) -> usize {
+        if self.earlier { self.targets().min(self.places()) } else { 0 }
+    }
+
+    /// Maximum number of inner products at a time: three per component of a measured node, or those of a verified one.
+    pub fn products(&self) -> usize {
+        let Layout { components, normals, seen, .. } = self.layout;
+        let verified = self.judged().saturating_mul(Products::count(components, normals));
+        verified.max(self.measured().saturating_mul(3 * seen))
     }
 
     /// Maximum number of samples that have a window at the same time.
@@ -187,6 +215,8 @@ impl Sizes {
 const PER_PLACE: usize = 4 + 8 + 8 + 1 + 4;
 /// Additional bookkeeping per place where slopes are measured: its row in the previous round, and a slope.
 const PER_MEASURED_PLACE: usize = 4 + 9;
+/// Additional bookkeeping per place where guesses are verified: whether its guess may be.
+const PER_VERIFIED_PLACE: usize = 1;
 /// Bookkeeping per evaluation, in bytes: its slot, node and sample, its level, and the row of its state.
 const PER_ROW: usize = 8 + 4 + 4 + 24 + 4 + 4;
 /// Bytes per slot, for the list of free slots.

@@ -90,33 +90,67 @@ impl<B: Backend> Recurrence<'_, B> {
         // the start of a window has not moved since its score was evaluated: no correction there
         let hands_on = |i: usize| i < span.lo || (i > span.lo && begins.is_none_or(|b| i > b));
         for to in 0..list.nodes()[j].width {
-            for link in list.links(j, to).iter().filter(|link| link.a != 0.0) {
-                let i = j - link.lag as usize;
-                let row = match self.source(span, list, i) {
-                    Source::Row(row) => self.layout.point(row, link.from as usize),
-                    Source::Left => self.layout.left_point(span.ring, i, link.from as usize),
-                    Source::State | Source::Held => self.layout.state(span.ring, i, link.from as usize),
-                };
-                program.term(link.a, row);
-            }
-            for link in list.links(j, to).iter().filter(|link| link.b != 0.0) {
-                let i = j - link.lag as usize;
-                match self.source(span, list, i) {
-                    Source::Row(row) => program.term(link.b, self.layout.output(row, link.from as usize)),
-                    Source::Left => program.term(link.b, self.layout.left_output(span.ring, i, link.from as usize)),
-                    Source::State | Source::Held => {}
-                }
-            }
-            self.noise(span.ring, list, (j, to), program);
+            self.formula(span, list, (j, to), program);
             for link in list.links(j, to).iter().filter(|link| hands_on(j - link.lag as usize)) {
                 self.correction(span, list, (j, to), link, program);
             }
-            // a guess has not changed since its score was evaluated, so its point equals the old state
-            let before = match self.source(span, list, j) {
-                Source::Row(row) => Some(self.layout.point(row, to)),
-                _ => None,
+            self.replace(span, list, (j, to), program);
+        }
+    }
+
+    /// Ends the target of a guess. A guess has not changed since its score was evaluated, so its point equals the old
+    /// state.
+    fn replace(&self, span: &Span, list: &Nodes, (j, to): (usize, usize), program: &mut Program<B::Elem>) {
+        let before = match self.source(span, list, j) {
+            Source::Row(row) => Some(self.layout.point(row, to)),
+            _ => None,
+        };
+        program.target(self.layout.state(span.ring, j, to), before);
+    }
+
+    /// The node's own formula at the states where the network was evaluated.
+    fn formula(&self, span: &Span, list: &Nodes, (j, to): (usize, usize), program: &mut Program<B::Elem>) {
+        for link in list.links(j, to).iter().filter(|link| link.a != 0.0) {
+            let i = j - link.lag as usize;
+            let row = match self.source(span, list, i) {
+                Source::Row(row) => self.layout.point(row, link.from as usize),
+                Source::Left => self.layout.left_point(span.ring, i, link.from as usize),
+                Source::State | Source::Held => self.layout.state(span.ring, i, link.from as usize),
             };
-            program.target(self.layout.state(span.ring, j, to), before);
+            program.term(link.a, row);
+        }
+        for link in list.links(j, to).iter().filter(|link| link.b != 0.0) {
+            let i = j - link.lag as usize;
+            match self.source(span, list, i) {
+                Source::Row(row) => program.term(link.b, self.layout.output(row, link.from as usize)),
+                Source::Left => program.term(link.b, self.layout.left_output(span.ring, i, link.from as usize)),
+                Source::State | Source::Held => {}
+            }
+        }
+        self.noise(span.ring, list, (j, to), program);
+    }
+
+    /// What node `j` would be if all nodes before it stayed as they are: its exact state, if they are final. It is
+    /// written beside the state, over a copy of it, so that the change of the second target is the difference.
+    pub fn try_out(&self, span: &Span, j: usize, program: &mut Program<B::Elem>) {
+        let list = self.prepared.list(span.slot);
+        for to in 0..list.nodes()[j].width {
+            let trial = self.layout.trial(span.ring, j, to);
+            program.copy(self.layout.state(span.ring, j, to), trial);
+            self.formula(span, list, (j, to), program);
+            program.target(trial, None);
+        }
+    }
+
+    /// Reflects the noise of node `j`, which has been tried out: x' - beta (x' - x). The difference comes first, since
+    /// beta is large where x' is near x.
+    pub fn reflect(&self, span: &Span, (j, beta): (usize, f64), program: &mut Program<B::Elem>) {
+        let list = self.prepared.list(span.slot);
+        for to in 0..list.nodes()[j].width {
+            let (trial, state) = (self.layout.trial(span.ring, j, to), self.layout.state(span.ring, j, to));
+            program.term(1.0, trial);
+            program.correction(<B::Elem as Real>::of(-beta), trial, state, None);
+            self.replace(span, list, (j, to), program);
         }
     }
 

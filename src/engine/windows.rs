@@ -1,6 +1,8 @@
 //! Where windows end, and how many rows they need.
 
 use crate::backend::Backend;
+use crate::engine::accept::acceptance::Acceptance;
+use crate::engine::accept::coupling;
 use crate::engine::settings::{Picard, Policy};
 use crate::engine::sizes::Sizes;
 use crate::engine::tracks::Track;
@@ -29,6 +31,9 @@ pub(crate) struct Windows {
 pub(crate) fn sizes<B: Backend>(settings: &Picard, prepared: &Prepared<B>) -> Result<(Sizes, Vec<Extent>)> {
     settings.check(prepared.prediction())?;
     settings.check_lists(prepared)?;
+    if settings.acceptance == Acceptance::Law {
+        coupling::check(prepared.lists().iter().map(|list| &**list))?;
+    }
     let extents = prepared.lists().iter().map(|list| Extent::new(settings.window, list));
     let extents = extents.collect::<Result<Vec<_>>>()?;
     let open = settings.policy.blocks();

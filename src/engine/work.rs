@@ -3,7 +3,9 @@
 //! Spans and moves are in ascending order of their rings.
 
 use crate::backend::{Backend, Change, NoiseRow, Plane};
-use crate::engine::entry::Entry;
+use crate::engine::accept::coupling::Decision;
+use crate::engine::accept::proposals::Proposals;
+use crate::engine::entry::{Entry, Guess};
 use crate::engine::iteration::linearisation::Linearisation;
 use crate::engine::iteration::secant::Slopes;
 use crate::engine::machine::Machine;
@@ -26,6 +28,7 @@ pub(crate) struct Work<B: Backend> {
     pub machine: Machine<B>,
     pub evaluated: Evaluated,
     pub slopes: Slopes,
+    pub proposals: Proposals,
     pub output: Output<B>,
     noise_rows: Vec<NoiseRow>,
     keys: Vec<NoiseKey>,
@@ -41,6 +44,7 @@ impl<B: Backend> Work<B> {
             machine: Machine::new(prepared, sizes)?,
             evaluated: Evaluated::new(sizes)?,
             slopes: Slopes::new(sizes, prepared.count())?,
+            proposals: Proposals::new(sizes)?,
             output: Output::new(prepared, sampler)?,
             noise_rows,
             keys: Vec::new(),
@@ -95,11 +99,34 @@ impl<B: Backend> Work<B> {
         self.evaluated.evaluate(prepared, &mut self.machine, score, spans, watched)
     }
 
-    /// One sweep of all windows of a piece; [`change`](Self::change) then returns the change of each node.
-    pub fn sweep(
+    /// Tries out the guesses of each window up to node `ends[i]`, without it. The changes are those of a copy and a
+    /// trial per component of a node.
+    pub fn try_out(
         &mut self,
         prepared: &Prepared<B>,
         spans: &[Span],
+        ends: &[usize],
+        linearisation: &Linearisation,
+    ) -> Result<()> {
+        let Machine { layout, program, .. } = &mut self.machine;
+        let (evaluated, slopes, barriers) = (&self.evaluated, &self.slopes, &[][..]);
+        let recurrence = Recurrence { prepared, layout, evaluated, slopes, linearisation, barriers };
+        program.clear();
+        for (span, end) in spans.iter().zip(ends) {
+            for j in span.lo + 1..*end {
+                recurrence.try_out(span, j, program);
+            }
+            program.segment(layout.slot(span.ring));
+        }
+        self.machine.run()
+    }
+
+    /// One sweep of all windows of a piece, of the nodes that the `decision` about each does not keep;
+    /// [`change`](Self::change) then returns the change of each of them.
+    pub fn sweep(
+        &mut self,
+        prepared: &Prepared<B>,
+        (spans, decision): (&[Span], impl Fn(usize) -> Decision),
         linearisation: &Linearisation,
         barriers: &[usize],
     ) -> Result<()> {
@@ -107,27 +134,35 @@ impl<B: Backend> Work<B> {
         let (evaluated, slopes) = (&self.evaluated, &self.slopes);
         let recurrence = Recurrence { prepared, layout, evaluated, slopes, linearisation, barriers };
         program.clear();
-        for span in spans {
-            for j in span.lo + 1..=span.hi {
-                recurrence.sweep(span, j, program);
+        for (i, span) in spans.iter().enumerate() {
+            let Decision { kept, beta } = decision(i);
+            let first = span.lo + 1 + kept;
+            for j in first..=span.hi {
+                match beta.filter(|_| j == first) {
+                    Some(beta) => recurrence.reflect(span, (j, beta), program),
+                    None => recurrence.sweep(span, j, program),
+                }
+                self.proposals.set(span.ring, j, true);
             }
             program.segment(layout.slot(span.ring));
         }
+        let components = layout.components;
         self.machine.run()?;
         if self.machine.changes.iter().all(|c| c.finite) {
             return Ok(());
         }
+        self.proposals.check(&self.machine.program, &self.machine.changes, components);
         // the cause is either the score or a state that has overflowed
         let round = self.output.report.rounds;
         self.evaluated.check_outputs(prepared, &self.machine, round)?;
         let mut first = 0;
-        for span in spans {
-            let nodes = prepared.list(span.slot).nodes();
-            if !self.change(first, nodes[span.lo + 1].width).finite {
+        for (i, span) in spans.iter().enumerate() {
+            let (nodes, node) = (prepared.list(span.slot).nodes(), span.lo + 1 + decision(i).kept);
+            if !self.change(first, nodes[node].width).finite {
                 let sample = prepared.ids()[span.slot];
-                return Err(Error::StateNotFinite { round, node: span.lo + 1, sample });
+                return Err(Error::StateNotFinite { round, node, sample });
             }
-            first += nodes[span.lo + 1..=span.hi].iter().map(|n| n.width).sum::<usize>();
+            first += nodes[node..=span.hi].iter().map(|n| n.width).sum::<usize>();
         }
         Ok(())
     }
@@ -187,6 +222,7 @@ impl<B: Backend> Work<B> {
                     self.write_entries(prepared, moves, entry, linearisation, true);
                     self.machine.run()?;
                 }
+                self.proposals.check(&self.machine.program, &self.machine.changes, self.machine.layout.components);
             }
         }
         for m in moves {
@@ -253,6 +289,10 @@ impl<B: Backend> Work<B> {
         for m in moves {
             if let Some(entry) = entry {
                 recurrence.enter(&m.from, (m.from.hi, m.from.hi + 1..=m.to.hi), entry, copies, program);
+                let (list, prediction) = (prepared.list(m.from.slot), prepared.prediction());
+                for j in m.from.hi + 1..=m.to.hi {
+                    self.proposals.set(m.from.ring, j, entry.at(list, j, prediction) != Guess::Copy);
+                }
             }
             recurrence.leave(m, program);
             program.segment(layout.slot(m.from.ring));

@@ -23,7 +23,7 @@ pub use langevin::Langevin;
 pub use list::{Node, Nodes};
 pub use scheme::{DdpmVariance, Scheme};
 pub use step::Form;
-pub(crate) use terms::Link;
+pub(crate) use terms::{Link, MOST_COMPONENTS};
 pub use terms::{NodeTerms, Normal};
 pub(crate) use window::Extent;
 pub use window::Window;

@@ -2,7 +2,8 @@
 //!
 //! Streams lie below 2^30: the two highest bits of that counter word keep double-precision normals and the
 //! `Philox` generator of the `rand` feature apart from the single-precision normals. Your own streams start at
-//! [`USER`].
+//! [`USER`]. Of the uniform numbers at an address, the one with the index 2^32 - 1 belongs to
+//! [`Acceptance::Law`](crate::Acceptance::Law) where the normals there make a node.
 //!
 //! ```
 //! use piadm::noise::stream;

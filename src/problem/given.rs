@@ -96,7 +96,8 @@ impl<B: Backend> Problem<B> {
     }
 
     /// Uses given normals of shape (steps, samples, dim), row m - 1 for step m, in place of addressed ones. The initial
-    /// state stays addressed unless it is given too.
+    /// state stays addressed unless it is given too, and so do the uniform numbers of
+    /// [`Acceptance::Law`](crate::Acceptance::Law): change the seed from run to run there.
     ///
     /// ```
     /// # use piadm::prelude::*;

@@ -17,7 +17,7 @@ mod variances;
 pub use choice::{Choice, Effort, Forecast, Latency, Reason};
 pub use path::Path;
 pub use prepared::Prepared;
-pub use report::{Guarantee, Report, Stop};
+pub use report::{Guarantee, Report, Stop, Verified};
 pub use solution::Solution;
 #[cfg(feature = "serde")]
 pub use spec::{BetaSchedule, ProblemSpec, ScheduleSpec};

@@ -1,5 +1,6 @@
 //! The report of a run.
 
+use crate::error::{Result, filled};
 use crate::names::names;
 use crate::problem::Choice;
 use std::fmt;
@@ -32,6 +33,8 @@ pub enum Guarantee {
     Bits,
     /// An estimated error of the last state, in units of the state.
     Error(f64),
+    /// The law of sequential sampling, up to rounding.
+    Law,
     /// Nothing: nodes were accepted because they changed little or had reached the limit on sweeps, or the run was
     /// cancelled or ran out of rounds.
     #[default]
@@ -46,6 +49,7 @@ impl fmt::Display for Guarantee {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Guarantee::Bits => f.write_str("the sequential bits, if rows are independent"),
+            Guarantee::Law => f.write_str("the sequential law, if rows are independent"),
             Guarantee::Error(error) => write!(f, "an estimated error of {error:e}"),
             Guarantee::None => f.write_str("none"),
         }
@@ -91,6 +95,9 @@ pub struct Report {
     /// What the run guarantees for the samples.
     #[cfg_attr(feature = "serde", serde(default))]
     pub guarantee: Guarantee,
+    /// How guesses fared under [`Acceptance::Law`](crate::Acceptance::Law).
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub verified: Option<Verified>,
     /// Time inside the score.
     pub score_time: Duration,
     /// Time outside the score.
@@ -104,6 +111,56 @@ pub struct Report {
     /// Time spent on these measurements; not part of the other times.
     #[cfg_attr(feature = "serde", serde(default))]
     pub probe_time: Duration,
+}
+
+/// How guesses fared when they were verified ([`Acceptance::Law`](crate::Acceptance::Law)).
+///
+/// ```
+/// use piadm::prelude::*;
+/// let problem = Problem::new(Ou, Grid::log_snr(100).between(8.0, 0.01), Scheme::default()).samples(4).shape([2]);
+/// let mut score = score_map(Prediction::Score, |x, _rows| x.mapv(|v: f32| -v)); // of data N(0, 1)
+/// let report = Picard::exact_in_law().sample(&problem, &mut score)?.report;
+/// let verified = report.verified.as_ref().expect("the sampler verifies");
+/// assert!(verified.kept() < 4 * 100 && verified.mean_length() < 64.0);
+/// println!("{:?} guesses refused", verified.refused); // of each sample
+/// # Ok::<(), piadm::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Verified {
+    /// Refused guesses of each sample.
+    pub refused: Vec<usize>,
+    /// How many times exactly k guesses in a row were kept in a round of a sample, by k.
+    pub lengths: Vec<usize>,
+}
+
+impl Verified {
+    /// Guesses that were kept.
+    pub fn kept(&self) -> usize {
+        self.lengths.iter().enumerate().map(|(length, times)| length * times).sum()
+    }
+
+    /// Mean number of guesses kept in a round of a sample; 0 for no round.
+    pub fn mean_length(&self) -> f64 {
+        self.kept() as f64 / self.lengths.iter().sum::<usize>().max(1) as f64
+    }
+
+    /// For windows of at most this many nodes.
+    pub(crate) fn new(samples: usize, window: usize) -> Result<Self> {
+        let what = "the report";
+        Ok(Verified { refused: filled(what, samples, 0)?, lengths: filled(what, window.saturating_add(1), 0)? })
+    }
+
+    pub(crate) fn note(&mut self, slot: usize, kept: usize, refused: bool) {
+        self.lengths[kept] += 1;
+        self.refused[slot] += usize::from(refused);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.refused.fill(0);
+        self.lengths.fill(0);
+    }
 }
 
 impl Report {
@@ -141,6 +198,11 @@ impl fmt::Display for Report {
             line("blocks", format!("{}, {mean:.1} sweeps each, at most {most}", self.sweeps.len()))?;
         }
         line("residual", format!("{:.2e}", self.max_residual))?;
+        if let Some(verified) = &self.verified {
+            let refused = verified.refused.iter().sum::<usize>() as f64 / self.samples.max(1) as f64;
+            let mean = verified.mean_length();
+            line("verified", format!("{refused:.1} guesses refused per sample, {mean:.1} kept per round"))?;
+        }
         line("stop", self.stop.to_string())?;
         line("guarantee", self.guarantee.to_string())?;
         line(

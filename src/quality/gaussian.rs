@@ -268,7 +268,8 @@ impl Moments {
     /// The lower triangle of the covariance; zeros above.
     fn covariance(&self, without: Option<usize>) -> Array2<f64> {
         let ((sum, n), (products, _)) = (self.left(&self.sums, without), self.left(&self.products, without));
-        let mut covariance = products.into_shape_with_order((sum.len(), sum.len())).unwrap_or_default();
+        let square = products.into_shape_with_order((sum.len(), sum.len()));
+        let Ok(mut covariance) = square else { unreachable!("there is a product for every pair of coordinates") };
         for (i, (mut row, a)) in covariance.rows_mut().into_iter().zip(&sum).enumerate() {
             row.iter_mut().zip(&sum).take(i + 1).for_each(|(p, b)| *p = (*p - a * b / n) / (n - 1.0));
         }

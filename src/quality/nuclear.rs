@@ -9,6 +9,8 @@ const PIVOT: f64 = 1e-13;
 /// Rows whose cosine is below this count as orthogonal; the error of the sum of the norms is of the order of its
 /// square.
 const COSINE: f64 = 1e-9;
+/// Why a row is a slice.
+const CONTIGUOUS: &str = "rows of a matrix made here are contiguous";
 /// Maximum number of sweeps of rotations; usually fewer than ten are needed.
 const SWEEPS: usize = 60;
 
@@ -20,7 +22,7 @@ pub(super) fn cholesky(a: ArrayView2<'_, f64>) -> Array2<f64> {
     let mut l = Array2::zeros((n, n));
     for (j, target) in a.rows().into_iter().enumerate() {
         let (done, mut rest) = l.view_mut().split_at(Axis(0), j);
-        let Some(row) = rest.row_mut(0).into_slice() else { continue };
+        let Some(row) = rest.row_mut(0).into_slice() else { unreachable!("{CONTIGUOUS}") };
         for (i, (other, diagonal)) in done.rows().into_iter().zip(done.diag()).enumerate() {
             let before = other.to_slice().unwrap_or(&[]).iter().zip(&*row).take(i);
             let residual = target[i] - before.fold(0.0, |sum, (a, b)| sum + a * b);
@@ -66,11 +68,11 @@ fn sweep(rows: &mut Array2<f64>, squares: &mut [f64]) -> bool {
     let mut turned = false;
     for p in 0..n {
         let (mut head, mut tail) = rows.view_mut().split_at(Axis(0), p + 1);
-        let Some(row) = head.row_mut(p).into_slice() else { continue };
+        let Some(row) = head.row_mut(p).into_slice() else { unreachable!("{CONTIGUOUS}") };
         let (head, tail_squares) = squares.split_at_mut(p + 1);
-        let Some(square) = head.last_mut() else { continue };
+        let square = &mut head[p];
         for (mut other, other_square) in tail.rows_mut().into_iter().zip(tail_squares) {
-            let Some(other) = other.as_slice_mut() else { continue };
+            let Some(other) = other.as_slice_mut() else { unreachable!("{CONTIGUOUS}") };
             let product = dot(row, other);
             if product.abs() > COSINE * (square.max(0.0) * other_square.max(0.0)).sqrt() {
                 turned = true;

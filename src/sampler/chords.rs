@@ -3,6 +3,7 @@
 mod plan;
 
 use crate::backend::{Backend, RowRef};
+use crate::engine::accept::coupling::Decision;
 use crate::engine::iteration::linearisation::Linearisation;
 use crate::engine::observer::{Observer, Round};
 use crate::engine::ring::Ring;
@@ -135,7 +136,7 @@ impl<B: Backend> Sampler<B> for Chords {
         let jumps = steps_between(&[&plan.starts[..], &[list.steps()]].concat())?;
         let strides = (1..cores).map(|core| steps_between(&plan.anchors(core))).collect::<Result<_>>()?;
         let lanes = prepared.count().saturating_mul(cores);
-        let room = Room { lanes, evaluations: lanes, earlier: false, history: 0 };
+        let room = Room { lanes, evaluations: lanes, earlier: false, history: 0, trial: false };
         let mut sizes = Sizes::new(&prepared, &[2 * PLACES - 1], room)?;
         sizes.slots = lanes;
         let mut work = Work::new(&prepared, &sizes, "chords")?;
@@ -177,7 +178,7 @@ impl<B: Backend> Run<'_, B> {
                 break;
             }
             for piece in pieces(&spans, PIECE, |_| 1) {
-                self.work.sweep(prepared, piece, &ANY, &[])?;
+                self.work.sweep(prepared, (piece, |_| Decision::default()), &ANY, &[])?;
             }
             self.exchange(round)?;
             for &from in &spans {

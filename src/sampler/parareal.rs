@@ -4,6 +4,7 @@ mod plan;
 
 use crate::backend::{Backend, Plane, Real, RowRef};
 use crate::engine::accept::acceptance::Acceptance;
+use crate::engine::accept::coupling::Decision;
 use crate::engine::iteration::linearisation::Linearisation;
 use crate::engine::machine::Machine;
 use crate::engine::observer::{Observer, Round};
@@ -117,6 +118,10 @@ impl<B: Backend> Sampler<B> for Parareal {
         observer: &mut dyn Observer<B>,
     ) -> Result<Solution<B>> {
         self.acceptance.check()?;
+        if self.acceptance == Acceptance::Law {
+            let with = "Acceptance::Law, which verifies guesses of windows";
+            return Err(Error::unsupported("Parareal", with, "take Picard"));
+        }
         problem.check_single("Parareal")?;
         let problem = &problem.resolved(&*score)?;
         let prepared = problem.prepare(&*score)?;
@@ -132,7 +137,8 @@ impl<B: Backend> Sampler<B> for Parareal {
         let (slots, blocks) = (prepared.count(), plan.blocks());
         let lanes = slots.saturating_mul(LANES * (blocks + 1));
         // the start of a block is the sum of three rows
-        let room = Room { lanes, evaluations: slots.saturating_mul(3 * blocks), earlier: false, history: 0 };
+        let room =
+            Room { lanes, evaluations: slots.saturating_mul(3 * blocks), earlier: false, history: 0, trial: false };
         let mut sizes = Sizes::new(&prepared, &[1], room)?;
         sizes.slots = lanes;
         let mut work = Work::new(&prepared, &sizes, "parareal")?;
@@ -210,7 +216,7 @@ impl<B: Backend> Run<'_, B> {
                 break;
             }
             for piece in pieces(&spans, PIECE, |_| 1) {
-                self.work.sweep(self.prepared, piece, &Linearisation::FrozenScore, &[])?;
+                self.work.sweep(self.prepared, (piece, |_| Decision::default()), &Linearisation::FrozenScore, &[])?;
             }
             self.coarse_steps(&running, &active)?;
             // the end of a block stays in its row until the next block begins

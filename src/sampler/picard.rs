@@ -16,6 +16,47 @@ use crate::score::{Model, ScoreFn};
 use std::time::Instant;
 
 impl Picard {
+    /// Samples that have exactly the law of sequential ones ([`Acceptance::Law`]), for lists with noise: the default
+    /// iteration on a window of 64 steps, whose guesses are verified.
+    ///
+    /// ```
+    /// use piadm::prelude::*;
+    /// let grid = Grid::log_snr(100).between(8.0, 0.01);
+    /// let problem = Problem::new(Ou, grid, Scheme::default()).samples(4).shape([2]).seed(1);
+    /// let mut score = score_map(Prediction::Score, |x, _rows| x.mapv(|v: f32| -v)); // of data N(0, 1)
+    /// let solution = Picard::exact_in_law().window(32).sample(&problem, &mut score)?;
+    /// assert_eq!(solution.report.guarantee, piadm::Guarantee::Law);
+    /// assert!(solution.report.rounds < 50);
+    /// # Ok::<(), piadm::Error>(())
+    /// ```
+    pub fn exact_in_law() -> Self {
+        Picard::default().acceptance(Acceptance::Law)
+    }
+
+    /// Speculative sampling with a frozen draft: autospeculative decoding (ASD, arXiv 2505.03983) and speculative
+    /// sampling without a draft network (arXiv 2501.05370). The nodes of a window are drafted with the data prediction
+    /// of the last final node, evaluated in one call and verified ([`Acceptance::Law`]); from the first one that is
+    /// refused on, they are drafted anew.
+    ///
+    /// A draft takes the last output that is known instead of a call of its own at the refused node, so that a draft
+    /// costs one round and not two.
+    ///
+    /// ```
+    /// use piadm::prelude::*;
+    /// let problem = Problem::new(Ou, Grid::log_snr(100).between(8.0, 0.01), Scheme::default()).samples(4).shape([2]);
+    /// let mut score = score_map(Prediction::Score, |x, _rows| x.mapv(|v: f32| -v)); // of data N(0, 1)
+    /// let drafts = Picard::frozen_draft(32).sample(&problem, &mut score)?.report;
+    /// let sweeps = Picard::exact_in_law().window(32).sample(&problem, &mut score)?.report;
+    /// assert_eq!(drafts.guarantee, sweeps.guarantee);
+    /// assert!(sweeps.rounds < drafts.rounds);
+    /// # Ok::<(), piadm::Error>(())
+    /// ```
+    pub fn frozen_draft(window: usize) -> Self {
+        let entry = Entry::HeldData { variance: 0.0 };
+        let linearisation = Linearisation::FrozenScore; // nothing is swept
+        Picard::exact_in_law().window(window).entry(entry).linearisation(linearisation).redraft(true)
+    }
+
     /// PIADM's iteration (arXiv 2405.15986, algorithms 1 and 2) with blocks of Ornstein-Uhlenbeck length `h`, swept
     /// `depth` times, or, for `None`, until every node of every sample changes by at most 1e-2.
     pub fn piadm(h: f64, depth: Option<usize>) -> Self {
@@ -30,6 +71,7 @@ impl Picard {
             coupling: Coupling::WholeBatch,
             row_budget: None,
             anderson: 0,
+            redraft: false,
             deadline: None,
         }
     }

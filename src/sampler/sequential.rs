@@ -1,6 +1,7 @@
 //! One node after another: the reference for every parallel run.
 
 use crate::backend::Backend;
+use crate::engine::accept::coupling::Decision;
 use crate::engine::iteration::linearisation::Linearisation;
 use crate::engine::observer::{Observer, Round};
 use crate::engine::output::finished_steps;
@@ -44,7 +45,7 @@ impl<B: Backend> Sampler<B> for Sequential {
     ) -> Result<Solution<B>> {
         let prepared = problem.prepare(&*score)?;
         let samples = prepared.count();
-        let room = Room { lanes: samples, evaluations: samples, earlier: false, history: 0 };
+        let room = Room { lanes: samples, evaluations: samples, earlier: false, history: 0, trial: false };
         let windows = vec![1; prepared.lists().len()];
         let sizes = Sizes::new(&prepared, &windows, room)?;
         let mut work = Work::new(&prepared, &sizes, "sequential")?;
@@ -60,7 +61,7 @@ impl<B: Backend> Sampler<B> for Sequential {
                 break;
             }
             for piece in pieces(&spans, PIECE, |span| prepared.list(span.slot).components()) {
-                work.sweep(&prepared, piece, &ANY, &[])?;
+                work.sweep(&prepared, (piece, |_| Decision::default()), &ANY, &[])?;
             }
             moves.clear();
             for span in &mut spans {

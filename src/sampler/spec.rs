@@ -2,6 +2,7 @@
 
 use crate::backend::Backend;
 use crate::engine::settings::Picard;
+use crate::nodes::Window;
 use crate::sampler::automatic::settings::Automatic;
 use crate::sampler::chords::Chords;
 use crate::sampler::interface::Sampler;
@@ -80,6 +81,16 @@ pub enum SamplerSpec {
         /// Default 1e-2.
         tolerance: f64,
     },
+    /// [`Picard::exact_in_law`].
+    Law {
+        /// Default 64 steps.
+        window: Window,
+    },
+    /// [`Picard::frozen_draft`].
+    FrozenDraft {
+        /// Default 64.
+        window: usize,
+    },
     /// [`Parareal`].
     Parareal(Parareal),
     /// [`Chords`].
@@ -105,6 +116,8 @@ impl SamplerSpec {
             SamplerSpec::Paradigms { .. } => "paradigms",
             SamplerSpec::Parasolver { .. } => "parasolver",
             SamplerSpec::Parataa { .. } => "parataa",
+            SamplerSpec::Law { .. } => "law",
+            SamplerSpec::FrozenDraft { .. } => "frozen_draft",
             SamplerSpec::Parareal(_) => "parareal",
             SamplerSpec::Chords(_) => "chords",
             SamplerSpec::Picard(_) => "picard",
@@ -125,20 +138,14 @@ impl SamplerSpec {
             SamplerSpec::Parareal(parareal) => Box::new(parareal.clone()),
             SamplerSpec::Chords(chords) => Box::new(chords.clone()),
             SamplerSpec::Automatic(automatic) => automatic.clone(),
-            SamplerSpec::Piadm { h, depth } => Box::new(Picard::piadm(*h, *depth)),
-            SamplerSpec::ZhouSugiyama { h, depth } => Box::new(Picard::zhou_sugiyama(*h, *depth)),
-            SamplerSpec::Paradigms { window, tolerance } => Box::new(Picard::paradigms(*window, *tolerance)),
-            SamplerSpec::Parasolver { window, first_steps, tolerance } => {
-                Box::new(Picard::parasolver(*window, *first_steps, *tolerance))
-            }
-            SamplerSpec::Parataa { window, memory, tolerance } => {
-                Box::new(Picard::parataa(*window, *memory, *tolerance))
-            }
-            SamplerSpec::Picard(picard) => picard.clone(),
+            other => match other.picard() {
+                Some(picard) => Box::new(picard),
+                None => unreachable!("{} is neither a Picard nor listed above", other.name()),
+            },
         }
     }
 
-    /// All settings of a [`Picard`] or of a published sampler, which is one; `None` for the others.
+    /// All settings of a [`Picard`] or of a sampler that is one by another name; `None` for the others.
     ///
     /// ```
     /// use piadm::{Picard, sampler::SamplerSpec};
@@ -155,6 +162,8 @@ impl SamplerSpec {
                 Some(Picard::parasolver(window, first_steps, tolerance))
             }
             &SamplerSpec::Parataa { window, memory, tolerance } => Some(Picard::parataa(window, memory, tolerance)),
+            &SamplerSpec::FrozenDraft { window } => Some(Picard::frozen_draft(window)),
+            &SamplerSpec::Law { window } => Some(Picard::exact_in_law().window(window)),
             SamplerSpec::Picard(picard) => Some((**picard).clone()),
             SamplerSpec::Sequential {}
             | SamplerSpec::Parareal(_)
@@ -202,6 +211,14 @@ enum Written {
         memory: usize,
         #[serde(default = "hundredth")]
         tolerance: f64,
+    },
+    Law {
+        #[serde(default)]
+        window: Window,
+    },
+    FrozenDraft {
+        #[serde(default = "count::<64>")]
+        window: usize,
     },
     Parareal(Parareal),
     Chords(Chords),

@@ -150,7 +150,8 @@ fn eval(
     Ok(out.to_host()?)
 }
 
-/// Calls of few rows and of many, of other lengths, on another stream, and again on the CPU: arrays are made anew where they must be.
+/// Calls of few rows and of many, of other lengths, on another stream, and again on the CPU: arrays are made anew where
+/// they must be.
 #[test]
 fn calls_differ_in_rows_lengths_and_places() {
     let (first, second) = (cuda::<f32>(), cuda::<f32>());

@@ -90,6 +90,14 @@ impl<T: DeviceElem> Given<T> {
 fn random_picard(rng: &mut StdRng, steps: usize) -> Picard {
     let gaussian = Linearisation::Gaussian { variance: 0.2 };
     let secant = Linearisation::Secant;
+    let lawful = Picard::exact_in_law()
+        .window(Window::Nodes { nodes: pick(rng, &[1, 2, 5, 9]) })
+        .linearisation(pick(rng, &[Linearisation::FrozenScore, Linearisation::Identity, gaussian, secant]))
+        .entry(pick(rng, &[Entry::Auto, Entry::Copy, Entry::HeldData { variance: 0.3 }]))
+        .redraft(rng.random_bool(0.2));
+    if rng.random_bool(0.3) {
+        return lawful;
+    }
     let policies = [Policy::Sliding, Policy::Blocks, Policy::Wavefront { blocks: 2 }];
     Picard::default()
         .policy(pick(rng, &policies))

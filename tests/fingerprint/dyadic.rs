@@ -157,7 +157,8 @@ fn halves<T: Real>(prediction: Prediction) -> impl ScoreFn<Cpu<T>> {
     })
 }
 
-/// Adapters around the network, which work where the sampler does: guided, with and without a second network, clipped, preconditioned.
+/// Adapters around the network, which work where the sampler does: guided, with and without a second network, clipped,
+/// preconditioned.
 fn adapted<'p, P: Place>(place: &'p P, adapter: &str, kind: Prediction) -> piadm::Result<Score<'p, P>> {
     let network = |factor| place.score(cubic::<P::Elem>(kind, factor));
     Ok(match adapter {

@@ -131,8 +131,8 @@ where
     }
 }
 
-/// One number per row as a tensor rows x 1 of the dtype and device of `like`: for times, noise levels and what is made of
-/// them.
+/// One number per row as a tensor rows x 1 of the dtype and device of `like`: for times, noise levels and what is made
+/// of them.
 ///
 /// # Errors
 /// Those of candle.

@@ -16,7 +16,8 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(name = "rounds", args_override_self = true, allow_negative_numbers = true)]
 struct Options {
-    /// mlp, unet, mixture-D (any D), patches; repeatable [default: mlp, unet, mixture-2, -64, -1024, -4096, patches]
+    /// mlp, unet, guided-W (the U-Net with labels, any guidance scale W), mixture-D (any D), patches; repeatable
+    /// [default: mlp, unet, mixture-2, -64, -1024, -4096, patches]
     #[arg(long, value_name = "NAME", value_parser = named)]
     problem: Vec<String>,
     /// The reverse SDE, the probability-flow ODE or both
@@ -25,7 +26,7 @@ struct Options {
     /// Steps, at least 8 [default: 500]
     #[arg(long, value_name = "N", value_parser = positive)]
     steps: Option<usize>,
-    /// Window of the table; repeatable [default: 32, 64 and 128, for the unet 64]
+    /// Window of the table; repeatable [default: 32, 64 and 128, for the unet and guided-W 64]
     #[arg(long, value_name = "N", value_parser = positive)]
     window: Vec<usize>,
     /// Samples of a run [default: 6]

@@ -7,6 +7,7 @@ pub mod compare;
 pub mod equal_error;
 pub mod fashion;
 pub mod frontier;
+pub mod law;
 pub mod picture;
 pub mod plot;
 pub mod presets;

@@ -3,7 +3,9 @@
 use ndarray::{Array2, s};
 use ndarray_rand::RandomExt;
 use ndarray_rand::rand::{SeedableRng, rngs::StdRng};
-use piadm::{BoxError, Cpu, ScoreFn, score::Mixture};
+use networks::Labels;
+use piadm::score::{Guided, Mixture};
+use piadm::{BoxError, Cpu, ScoreFn};
 
 /// A score and the length of its rows.
 pub struct Subject {
@@ -13,18 +15,24 @@ pub struct Subject {
     pub dim: usize,
 }
 
-/// All names. `mixture-D` takes any dimension up to [`LARGEST`].
+/// What is measured if no name is given. `mixture-D` takes any dimension up to [`LARGEST`], and there is `guided-W`
+/// with any scale up to [`STRONGEST`], such as `guided-7.5`.
 pub const NAMES: [&str; 7] = ["mlp", "unet", "mixture-2", "mixture-64", "mixture-1024", "mixture-4096", "patches"];
 /// The largest D of `mixture-D`.
 pub const LARGEST: usize = 1 << 20;
+/// The largest W of `guided-W`.
+pub const STRONGEST: f64 = 100.0;
 
 /// A name that [`Subject::load`] knows, for the command line.
 pub fn named(name: &str) -> Result<String, String> {
-    match (NAMES.contains(&name), name.strip_prefix("mixture-")) {
-        (false, Some(_)) if dimension(name).is_none() => Err(format!("mixture-D has a D from 1 to {LARGEST}")),
-        (false, None) => Err(format!("expected one of {}", NAMES.join(", "))),
-        _ => Ok(name.to_owned()),
+    if NAMES.contains(&name) || dimension(name).is_some() || scale(name).is_some() {
+        return Ok(name.to_owned());
     }
+    Err(match name.split_once('-') {
+        Some(("mixture", _)) => format!("mixture-D has a D from 1 to {LARGEST}"),
+        Some(("guided", _)) => format!("guided-W has a W from 0 to {STRONGEST}"),
+        _ => format!("expected one of {}, or guided-W", NAMES.join(", ")),
+    })
 }
 
 /// D of `mixture-D`.
@@ -34,11 +42,25 @@ fn dimension(name: &str) -> Option<usize> {
     (name == format!("mixture-{dim}")).then_some(dim)
 }
 
+/// W of `guided-W`.
+fn scale(name: &str) -> Option<f64> {
+    let scale: f64 = name.strip_prefix("guided-")?.parse().ok()?;
+    // one name per problem: no 2.0 and no -0
+    (scale.is_sign_positive() && scale <= STRONGEST && name == format!("guided-{scale}")).then_some(scale)
+}
+
 impl Subject {
-    /// The networks; `mixture-D`, 16 modes of standard deviation 0.3 with means N(0, 0.91); `patches`, 300 smooth
+    /// The networks; `guided-W`, the U-Net with labels at guidance scale W, where the sample with id `i` has class `i`
+    /// mod 10; `mixture-D`, 16 modes of standard deviation 0.3 with means N(0, 0.91); `patches`, 300 smooth
     /// random 8 x 8 pictures with standard deviation 0.1, which look like small images to a sampler.
     pub fn load(name: &str) -> Result<Self, BoxError> {
         named(name).map_err(|error| format!("problem {name}: {error}"))?;
+        if let Some(scale) = scale(name) {
+            let mut network = networks::load("unet-labels", None)?;
+            network.set_labels(Labels::FirstHalf((0..10).map(Some).collect()))?;
+            let dim = network.dim();
+            return Ok(Subject { score: Box::new(Guided::new(network, scale)?), dim });
+        }
         let (means, std) = match (name, dimension(name)) {
             (_, Some(dim)) => (normals(16, dim, 1)? * 0.91f64.sqrt(), 0.3),
             ("patches", _) => (patches()?, 0.1),

@@ -62,12 +62,16 @@ impl Embedding {
         self.width().max(2 * self.freq.len())
     }
 
-    /// Puts a row for each time into `out`; the rest is scratch.
-    pub fn apply(&self, t: &[f64], hidden: &mut Vec<f32>, packed: &mut Vec<f32>, out: &mut Vec<f32>) {
+    /// Puts a row for each time into `out`. The vector `label`, which may be empty, is added to every row before its
+    /// last SiLU; the rest is scratch.
+    pub fn apply(&self, t: &[f64], label: &[f32], hidden: &mut Vec<f32>, packed: &mut Vec<f32>, out: &mut Vec<f32>) {
         self.features(t, out);
         self.l1.apply(out, packed, hidden);
         silu_all(hidden);
         self.l2.apply(hidden, packed, out);
+        for row in out.chunks_exact_mut(self.width()) {
+            row.iter_mut().zip(label).for_each(|(x, label)| *x += label);
+        }
         silu_all(out);
     }
 

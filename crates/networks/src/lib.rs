@@ -1,6 +1,7 @@
 //! The trained networks of the examples, by name.
 
 mod convolution;
+mod labels;
 mod layers;
 mod linear;
 mod mlp;
@@ -8,6 +9,7 @@ mod panels;
 mod standby;
 mod unet;
 
+pub use labels::Labels;
 pub use linear::RowPath;
 use mlp::Mlp;
 use piadm::{BoxError, Cpu, ScoreFn};
@@ -22,6 +24,14 @@ pub trait Network: ScoreFn<Cpu<f32>> + Send {
 
     /// Mean and standard deviation of the training pixels: a pixel in \[0, 1\] is `mean + std * x0`.
     fn norm(&self) -> (f32, f32);
+
+    /// Gives the samples these labels. Before, no sample has a class.
+    ///
+    /// # Errors
+    /// If the network was trained without labels, or does not know one of them.
+    fn set_labels(&mut self, _labels: Labels) -> Result<(), BoxError> {
+        Err("the network was trained without labels".into())
+    }
 
     /// Has a call on one or two rows take this path, with the same bits. Returns whether there is such a path; a
     /// network whose single row is many rows to its products has none to choose.
@@ -52,15 +62,21 @@ impl Network for Unet {
     fn norm(&self) -> (f32, f32) {
         Unet::norm(self)
     }
+
+    fn set_labels(&mut self, labels: Labels) -> Result<(), BoxError> {
+        Unet::set_labels(self, labels)
+    }
 }
 
-/// Loads the network `mlp` or `unet`, with its weights from `weights` or, without that, from the project's own file.
+/// Loads the network `mlp`, `unet` or `unet-labels`, with its weights from `weights` or, without that, from the
+/// project's own file.
 pub fn load(name: &str, weights: Option<&Path>) -> Result<Box<dyn Network>, BoxError> {
     let data = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../data"));
-    let path = weights.map_or_else(|| data.join(format!("fashion_{name}.safetensors")), PathBuf::from);
+    let file = format!("fashion_{}.safetensors", name.replace('-', "_"));
+    let path = weights.map_or_else(|| data.join(file), PathBuf::from);
     Ok(match name {
         "mlp" => Box::new(Mlp::load(path)?),
-        "unet" => Box::new(Unet::load(path)?),
-        other => return Err(format!("network {other}: expected mlp or unet").into()),
+        "unet" | "unet-labels" => Box::new(Unet::load(name, path)?),
+        other => return Err(format!("network {other}: expected mlp, unet or unet-labels").into()),
     })
 }

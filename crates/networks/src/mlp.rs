@@ -111,7 +111,7 @@ impl Network {
     /// Evaluates some rows.
     fn block(&self, x: &[f32], t: &[f64], out: &mut [f32], scratch: &mut Scratch) {
         let Scratch { embedding, modulation, stream, normed, hidden, packed } = scratch;
-        self.embedding.apply(t, hidden, packed, embedding);
+        self.embedding.apply(t, &[], hidden, packed, embedding);
         self.modulation.apply(embedding, packed, modulation);
 
         self.inp.apply(x, packed, stream);

@@ -1,11 +1,12 @@
 //! The second trained network of the examples, `unet`: a small convolutional U-Net for the Ornstein-Uhlenbeck process,
-//! in plain Rust.
+//! in plain Rust. `unet-labels` is the same with a table of labels.
 //!
 //! `data/README.md` gives architecture and file format. Every image is computed on its own, by one thread, and all sums
 //! have one order: the result of a row does not depend on the other rows of the call, nor on the number of threads, bit
 //! for bit.
 
 use crate::convolution::{BLOCK, Before, Conv, GROUPS, GroupNorm, Pixel};
+use crate::labels::{Labels, Table};
 use crate::layers::{Embedding, Stack, Weights, checked};
 use crate::linear::Linear;
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -32,6 +33,7 @@ pub struct Unet {
 struct Net {
     norm: (f32, f32),
     embedding: Embedding,
+    labels: Table,
     /// The films of all residual blocks, one below the other.
     films: Linear,
     /// Channels of the fine and of the coarse level.
@@ -79,11 +81,11 @@ struct Level {
 }
 
 impl Unet {
-    /// Reads the weights; channels and numbers of blocks come from the tensors. An error names the file and what is
-    /// wrong with it.
-    pub fn load(path: impl AsRef<Path>) -> Result<Self, BoxError> {
+    /// Reads the weights of `unet` or `unet-labels`; channels and numbers of blocks come from the tensors. An error
+    /// names the file and what is wrong with it.
+    pub fn load(name: &str, path: impl AsRef<Path>) -> Result<Self, BoxError> {
         let path = path.as_ref();
-        let read = || -> Result<Net, BoxError> { Net::parse(&std::fs::read(path)?) };
+        let read = || -> Result<Net, BoxError> { Net::parse(&std::fs::read(path)?, name) };
         let net = read().map_err(|e| format!("{}: {e}", path.display()))?;
         Ok(Unet { net, scratch: Vec::new() })
     }
@@ -98,38 +100,48 @@ impl Unet {
         self.net.norm
     }
 
-    /// The velocity `v = alpha eps^ - sigma D` of every row of `x` at its own time `t[i] > 0`.
+    /// Gives the samples these labels. Without, or before, none has a class.
+    pub fn set_labels(&mut self, labels: Labels) -> Result<(), BoxError> {
+        self.net.labels.set(labels)
+    }
+
+    /// The velocity `v = alpha eps^ - sigma D` of every row of `x` at its own time `t > 0`.
     ///
     /// The threads of the current rayon pool take whole images. A single one is evaluated by the calling thread: to
     /// wake others for each of its convolutions took longer than it saved.
-    pub fn forward(&mut self, x: ArrayView2<'_, f32>, t: &[f64], out: ArrayViewMut2<'_, f32>) -> Result<(), BoxError> {
-        let dim = self.dim();
+    fn forward(
+        &mut self,
+        x: ArrayView2<'_, f32>,
+        rows: &Rows<'_>,
+        out: ArrayViewMut2<'_, f32>,
+    ) -> Result<(), BoxError> {
+        let (t, dim) = (rows.t, self.dim());
         let (x, out) = checked(x, t, out, dim)?;
         let threads = rayon::current_num_threads();
         let block = t.len().div_ceil(SHARE * threads).max(1);
         let (net, scratch) = (&self.net, &mut self.scratch);
         // As many as any smaller batch is cut into, which may be more than this one is.
         scratch.resize_with(scratch.len().max(t.len().min(SHARE * threads)), || Scratch::new(net));
-        let images = |x: &[f32], t: &[f64], out: &mut [f32], s: &mut Scratch| {
-            for ((x, t), out) in x.chunks_exact(dim).zip(t).zip(out.chunks_exact_mut(dim)) {
-                net.image(x, *t, out, s);
+        let images = |first: usize, x: &[f32], out: &mut [f32], s: &mut Scratch| {
+            for ((row, x), out) in (first..).zip(x.chunks_exact(dim)).zip(out.chunks_exact_mut(dim)) {
+                net.image(x, t[row], net.labels.vector(rows, row), out, s);
             }
         };
         if threads == 1 || t.len() == 1 {
-            scratch.iter_mut().take(1).for_each(|s| images(x, t, out, s));
+            scratch.iter_mut().take(1).for_each(|s| images(0, x, out, s));
         } else {
-            let rows = x.par_chunks(block * dim).zip(t.par_chunks(block)).zip(out.par_chunks_mut(block * dim));
-            rows.zip(scratch).for_each(|(((x, t), out), s)| images(x, t, out, s));
+            let blocks = x.par_chunks(block * dim).zip(out.par_chunks_mut(block * dim)).zip(scratch).enumerate();
+            blocks.for_each(|(i, ((x, out), s))| images(i * block, x, out, s));
         }
         Ok(())
     }
 }
 
 impl Net {
-    /// Evaluates an image.
-    fn image(&self, x: &[f32], t: f64, out: &mut [f32], scratch: &mut Scratch) {
+    /// Evaluates an image at time `t`, with the vector of its label.
+    fn image(&self, x: &[f32], t: f64, label: &[f32], out: &mut [f32], scratch: &mut Scratch) {
         let Scratch { embedding, films, fine, coarse, rows, packed, products } = scratch;
-        self.embedding.apply(&[t], rows, packed, embedding);
+        self.embedding.apply(&[t], label, rows, packed, embedding);
         self.films.apply(embedding, packed, films);
 
         windows(x, rows);
@@ -276,9 +288,9 @@ fn write_image(rows: &[f32], out: &mut [f32]) {
 }
 
 impl Net {
-    /// From the bytes of a safetensors file.
-    fn parse(bytes: &[u8]) -> Result<Self, BoxError> {
-        let file = Weights::open(bytes, "unet")?;
+    /// From the bytes of a safetensors file of `unet` or `unet-labels`.
+    fn parse(bytes: &[u8], name: &str) -> Result<Self, BoxError> {
+        let file = Weights::open(bytes, name)?;
         let [fine, ..] = file.shape::<4>("inp.weight")?;
         let [coarse, ..] = file.shape::<4>("down.weight")?;
         for (name, channels) in [("inp", fine), ("down", coarse)] {
@@ -287,6 +299,7 @@ impl Net {
             }
         }
         let embedding = Embedding::parse(&file)?;
+        let labels = if name == "unet" { Table::default() } else { Table::parse(&file, embedding.width())? };
         let mut films = Stack::default();
         let mut level = |name: &str, channels: usize| -> Result<Vec<Residual>, BoxError> {
             let blocks = (0..file.blocks(name).max(1)).map(|i| {
@@ -304,6 +317,7 @@ impl Net {
         let (before, middle, after) = (level("d14", fine)?, level("m7", coarse)?, level("u14", fine)?);
         Ok(Net {
             norm: file.norm()?,
+            labels,
             films: films.layer(embedding.width()),
             channels: [fine, coarse],
             inp: inp(&file, fine)?,
@@ -373,6 +387,6 @@ impl Model for Unet {
 
 impl ScoreFn<Cpu<f32>> for Unet {
     fn eval(&mut self, x: ArrayView2<'_, f32>, rows: &Rows<'_>, out: ArrayViewMut2<'_, f32>) -> Result<(), BoxError> {
-        self.forward(x, rows.t, out)
+        self.forward(x, rows, out)
     }
 }

@@ -1,7 +1,7 @@
 //! The trained networks of the examples against their reference files, and files that are no network.
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, concatenate, s};
-use networks::{Network, RowPath, load};
+use networks::{Labels, Network, RowPath, load};
 use piadm::{
     Acceptance, BoxError, Cpu, Ou, Piadm, Picard, Prediction, Problem, Rows, Sampler, Sequential, Solution,
     sampler::Dynamics,
@@ -9,20 +9,23 @@ use piadm::{
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use std::path::{Path, PathBuf};
 
-const NAMES: [&str; 2] = ["mlp", "unet"];
+const NAMES: [&str; 3] = ["mlp", "unet", "unet-labels"];
 
+/// `fashion_NAME` or `fashion_NAME_ref`.
 fn data(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data").join(file)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data").join(format!("{}.safetensors", file.replace('-', "_")))
 }
 
 struct Reference {
     x: Array2<f32>,
     t: Vec<f64>,
     eps: Array2<f32>,
+    /// Of the rows, for a network that knows labels.
+    labels: Vec<Option<usize>>,
 }
 
 fn reference(name: &str) -> Result<Reference, BoxError> {
-    let bytes = std::fs::read(data(&format!("fashion_{name}_ref.safetensors")))?;
+    let bytes = std::fs::read(data(&format!("fashion_{name}_ref")))?;
     let file = SafeTensors::deserialize(&bytes)?;
     let values = |name: &str| -> Result<Vec<f32>, BoxError> {
         Ok(file.tensor(name)?.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect())
@@ -31,6 +34,7 @@ fn reference(name: &str) -> Result<Reference, BoxError> {
         x: Array2::from_shape_vec((16, 784), values("x")?)?,
         t: values("t")?.into_iter().map(f64::from).collect(),
         eps: Array2::from_shape_vec((16, 784), values("eps")?)?,
+        labels: values("label").unwrap_or_default().iter().map(|l| Some(*l as usize).filter(|l| *l < 10)).collect(),
     })
 }
 
@@ -43,8 +47,8 @@ fn noise(x: &Array2<f32>, t: &[f64], v: &Array2<f32>) -> Array2<f64> {
 }
 
 fn eval(net: &mut dyn Network, x: ArrayView2<'_, f32>, t: &[f64], out: ArrayViewMut2<'_, f32>) -> Result<(), BoxError> {
-    let (unused, samples, slots) = (vec![0.0; t.len()], vec![0; t.len()], vec![0; t.len()]);
-    net.eval(x, &Rows::new(t, &unused, &unused, &samples, &slots).ok_or("lengths differ")?, out)
+    let (unused, ids, slots) = (vec![0.0; t.len()], Vec::from_iter(0..t.len() as u32), vec![0; t.len()]);
+    net.eval(x, &Rows::new(t, &unused, &unused, &ids, &slots).ok_or("lengths differ")?, out)
 }
 
 fn forward(net: &mut dyn Network, x: &Array2<f32>, t: &[f64]) -> Result<Array2<f32>, BoxError> {
@@ -74,9 +78,15 @@ fn agree_with_the_references() -> Result<(), BoxError> {
         let (mean, std) = net.norm();
         assert!((mean - 0.28604).abs() < 1e-5 && (std - 0.35302).abs() < 1e-5, "{mean} {std}");
 
+        if !r.labels.is_empty() {
+            net.set_labels(Labels::Each(r.labels.clone()))?;
+        }
         let together = forward(&mut *net, &r.x, &r.t)?;
         let mut alone = Array2::zeros((0, 784));
         for i in 0..16 {
+            if let Some(label) = r.labels.get(i) {
+                net.set_labels(Labels::Each(vec![*label]))?;
+            }
             let row = forward(&mut *net, &r.x.slice(s![i..i + 1, ..]).to_owned(), &r.t[i..i + 1])?;
             alone.append(Axis(0), row.view())?;
         }
@@ -118,7 +128,7 @@ fn a_row_does_not_depend_on_the_others() -> Result<(), BoxError> {
 
 /// The weights of the MLP in single precision, so that half precision would change them.
 fn single_precision() -> Result<PathBuf, BoxError> {
-    let bytes = std::fs::read(data("fashion_mlp.safetensors"))?;
+    let bytes = std::fs::read(data("fashion_mlp"))?;
     let file = SafeTensors::deserialize(&bytes)?;
     let widened = |view: &TensorView<'_>| -> Vec<u8> {
         let values = view.data().as_chunks().0.iter().map(|b| half::f16::from_le_bytes(*b).to_f32() * 1.0003);
@@ -206,7 +216,7 @@ fn load_error(name: &str, file: &str, bytes: &[u8]) -> Result<String, BoxError> 
 
 /// The weights file with each tensor passed through `change`, which may give it another shape or drop it.
 fn changed(name: &str, change: impl Fn(&str, &mut Vec<usize>) -> bool) -> Result<Vec<u8>, BoxError> {
-    let bytes = std::fs::read(data(&format!("fashion_{name}.safetensors")))?;
+    let bytes = std::fs::read(data(&format!("fashion_{name}")))?;
     let file = SafeTensors::deserialize(&bytes)?;
     let mut tensors = Vec::new();
     for (name, view) in file.tensors() {
@@ -233,7 +243,7 @@ fn bad_files_are_errors_that_name_the_fault() -> Result<(), BoxError> {
         let error = load(name, Some(&missing)).err().ok_or("accepted")?.to_string();
         assert!(error.contains("no_such_file"), "{error}");
 
-        let bytes = std::fs::read(data(&format!("fashion_{name}.safetensors")))?;
+        let bytes = std::fs::read(data(&format!("fashion_{name}")))?;
         for length in [0, 7, 8, 100, bytes.len() / 2, bytes.len() - 1] {
             load_error(name, &format!("truncated_{length}"), &bytes[..length])?;
         }
@@ -261,8 +271,8 @@ fn bad_files_are_errors_that_name_the_fault() -> Result<(), BoxError> {
 
 #[test]
 fn other_networks_are_refused() -> Result<(), BoxError> {
-    for (name, other) in [("mlp", "unet"), ("unet", "mlp")] {
-        let error = load(name, Some(&data(&format!("fashion_{other}.safetensors")))).err().ok_or("accepted")?;
+    for (name, other) in [("mlp", "unet"), ("unet", "mlp"), ("unet", "unet-labels"), ("unet-labels", "unet")] {
+        let error = load(name, Some(&data(&format!("fashion_{other}")))).err().ok_or("accepted")?;
         assert!(error.to_string().contains(&format!("{other:?}")), "{error}");
     }
     assert!(load("resnet", None).err().ok_or("accepted")?.to_string().contains("resnet"));

@@ -2,11 +2,8 @@
 
 use super::{GRAIN, elements, join};
 use crate::backend::sum::{self, LEAF};
-use crate::backend::{Cpu, Plane, Planes, Real, RowRef, Vector};
+use crate::backend::{Cpu, MOST_VECTORS, Plane, Planes, Real, RowRef, Vector};
 use crate::error::{Result, reserve};
-
-/// Largest number of vectors in a group.
-const WIDTH: usize = 8;
 
 /// Tails of at most this many elements, after the last whole leaf of a row, are handled as short ones.
 const SHORT: usize = 16;
@@ -88,8 +85,8 @@ impl<T: Real> Shared<'_, T> {
     /// The same leaves, one after another.
     #[inline(always)]
     fn leaves(&self, first: usize, sums: &mut [T]) {
-        let mut differences = [[T::zero(); LEAF]; WIDTH];
-        let mut rows: [Moved<'_, T>; WIDTH] = [(&[], None); WIDTH];
+        let mut differences = [[T::zero(); LEAF]; MOST_VECTORS];
+        let mut rows: [Moved<'_, T>; MOST_VECTORS] = [(&[], None); MOST_VECTORS];
         let mut known = None;
         for (job, sums) in (first..).zip(sums.chunks_mut(self.pairs.len().max(1))) {
             let (group, column) = (job / self.leaves, job % self.leaves * LEAF);
@@ -112,9 +109,9 @@ impl<T: Real> Shared<'_, T> {
     #[inline(always)]
     fn leaf<const L: usize>(
         &self,
-        rows: &[Moved<'_, T>; WIDTH],
+        rows: &[Moved<'_, T>; MOST_VECTORS],
         column: usize,
-        differences: &mut [[T; LEAF]; WIDTH],
+        differences: &mut [[T; LEAF]; MOST_VECTORS],
         sums: &mut [T],
     ) {
         let none = [T::zero(); L];
@@ -153,12 +150,12 @@ impl<T: Real> Shared<'_, T> {
     #[inline(always)]
     fn end<const L: usize>(
         &self,
-        rows: &[Moved<'_, T>; WIDTH],
+        rows: &[Moved<'_, T>; MOST_VECTORS],
         column: usize,
-        differences: &mut [[T; LEAF]; WIDTH],
+        differences: &mut [[T; LEAF]; MOST_VECTORS],
         sums: &mut [T],
     ) {
-        let mut ends = [[[T::zero(); L]; 2]; WIDTH];
+        let mut ends = [[[T::zero(); L]; 2]; MOST_VECTORS];
         for ((row, minus), [end, minus_end]) in rows.iter().zip(&mut ends).take(self.width) {
             end.iter_mut().zip(row.iter().skip(column)).for_each(|(e, x)| *e = *x);
             if let Some(minus) = minus {

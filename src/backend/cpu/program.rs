@@ -76,7 +76,7 @@ impl<T: Real> Shared<'_, T> {
         let mut buffers = [[T::zero(); LEAF]; 2];
         for (target, mut leaves) in targets.iter().zip(leaves.rows_mut()) {
             let terms = self.program.terms.get(target.terms.clone()).unwrap_or(&[]);
-            let Some(leaves) = leaves.as_slice_mut() else { continue };
+            let Some(leaves) = leaves.as_slice_mut() else { unreachable!("the leaves of a target are contiguous") };
             let plane = target.out.plane;
             let (own, other, rows) = match plane {
                 Plane::Memory => (&mut block.memory, &block.state, self.memory_rows),
@@ -86,7 +86,7 @@ impl<T: Real> Shared<'_, T> {
             let columns = block.column..block.column + own.ncols();
             let (before, rest) = own.view_mut().split_at(Axis(0), at);
             let (out, after) = rest.split_at(Axis(0), 1);
-            let Some(out) = out.into_slice() else { continue };
+            let Some(out) = out.into_slice() else { unreachable!("the columns of a row are contiguous") };
             let (before, after, other) = (before.view(), after.view(), other.view());
             let sources = Sources { shared: self, slot: block.slot, columns, plane, at, before, after, other };
             if !sources.in_one_pass(terms, out, leaves, &mut buffers) {

@@ -24,7 +24,9 @@ pub use rows::{DeviceArray, DeviceRows, DeviceRowsMut};
 pub use scratch::CudaScratch;
 
 use super::sum::LEAF;
-use super::{Backend, Change, Limit, NoiseRow, Plane, Planes, Program, Real, Summand, Vector, array_size, clamp};
+use super::{
+    Backend, Change, Limit, MOST_VECTORS, NoiseRow, Plane, Planes, Program, Real, Summand, Vector, array_size, clamp,
+};
 use crate::error::{Error, Result};
 use crate::noise::{NoiseKey, NormalPrecision};
 use cudarc::driver::{DeviceRepr, ValidAsZeroBits};
@@ -46,8 +48,6 @@ const FOLD_THREADS: u32 = 128;
 const PRODUCT_WARPS: u32 = 4;
 /// CUDA's handle of the per-thread default stream.
 const PER_THREAD_STREAM: usize = 2;
-/// The most vectors of a group of products.
-const MOST_VECTORS: usize = 8;
 
 /// An element type that a device computes in: f32 or f64.
 ///

@@ -20,11 +20,24 @@ use crate::problem::Guarantee;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(from = "Numbers", into = "Numbers"))]
+#[cfg_attr(feature = "serde", serde(try_from = "Numbers", into = "Numbers"))]
 #[non_exhaustive]
 pub enum Acceptance {
     /// The elements did not change at all: the result has the bits of sequential sampling.
     Exact,
+    /// The guess has been verified against the node's law, given the nodes before it: samples then have exactly the law
+    /// of sequential samples, though not the path that their seed has there.
+    ///
+    /// Given the states before it, a node is normal with a mean m, and so is its guess, with a mean $\hat m$ and the
+    /// same noise $\xi$. With $\delta = (m - \hat m)/c$ the guess is kept if
+    /// $\log u \le \langle \xi, \delta \rangle - |\delta|^2/2$, where u is a uniform number of its own. Otherwise the
+    /// noise is reflected along $\delta$ and the window goes on from there. There is no tolerance. For lists with noise,
+    /// [`Policy::Sliding`](crate::sampler::Policy) and samples that do not wait for each other; a node without noise is
+    /// kept only if it is exact.
+    ///
+    /// The law is that of all samples of a run. Those that finish first are not a fair selection: see
+    /// [`Observer::on_sample`](crate::Observer::on_sample).
+    Law,
     /// The estimated error is at most this, in units of the state. On trained networks the rms difference from
     /// sequential samples is about this large.
     Error(f64),
@@ -60,7 +73,7 @@ impl Acceptance {
     /// The bounds error, absolute, relative and posterior; 0 for those not set.
     pub(crate) fn numbers(&self) -> [f64; 4] {
         match *self {
-            Acceptance::Exact => [0.0; 4],
+            Acceptance::Exact | Acceptance::Law => [0.0; 4],
             Acceptance::Error(error) => [error, 0.0, 0.0, 0.0],
             Acceptance::Change { absolute, relative, posterior } => [0.0, absolute, relative, posterior],
             Acceptance::Either { error, absolute, relative, posterior } => [error, absolute, relative, posterior],
@@ -79,7 +92,7 @@ impl Acceptance {
 
     /// Whether only exact nodes are accepted.
     pub(crate) fn is_exact(&self) -> bool {
-        self.numbers() == [0.0; 4]
+        *self != Acceptance::Law && self.numbers() == [0.0; 4]
     }
 
     /// Whether to accept a node that last moved by `change` and, if it was swept before, by `earlier` in the sweep
@@ -100,6 +113,7 @@ impl Acceptance {
     /// What a run guarantees if all its nodes were accepted.
     pub(crate) fn guarantee(&self) -> Guarantee {
         match *self {
+            Acceptance::Law => Guarantee::Law,
             _ if self.is_exact() => Guarantee::Bits,
             Acceptance::Error(error) => Guarantee::Error(error),
             _ => Guarantee::None,
@@ -139,7 +153,7 @@ impl Sweeps {
     }
 }
 
-/// The serialised form of an acceptance: the numbers of a tolerance, all 0 for an exact one.
+/// The serialised form of an acceptance: the numbers of a tolerance, all 0 for an exact one, or `law`.
 #[cfg(feature = "serde")]
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -149,25 +163,31 @@ struct Numbers {
     absolute: f64,
     relative: f64,
     posterior: f64,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    law: bool,
 }
 
 #[cfg(feature = "serde")]
 impl From<Acceptance> for Numbers {
     fn from(acceptance: Acceptance) -> Self {
         let [error, absolute, relative, posterior] = acceptance.numbers();
-        Numbers { error, absolute, relative, posterior }
+        Numbers { error, absolute, relative, posterior, law: acceptance == Acceptance::Law }
     }
 }
 
 #[cfg(feature = "serde")]
-impl From<Numbers> for Acceptance {
-    fn from(numbers: Numbers) -> Self {
-        let Numbers { error, absolute, relative, posterior } = numbers;
+impl TryFrom<Numbers> for Acceptance {
+    type Error = &'static str;
+
+    fn try_from(numbers: Numbers) -> std::result::Result<Self, &'static str> {
+        let Numbers { error, absolute, relative, posterior, law } = numbers;
         match (error == 0.0, [absolute, relative, posterior] == [0.0; 3]) {
-            (true, true) => Acceptance::Exact,
-            (false, true) => Acceptance::Error(error),
-            (true, false) => Acceptance::Change { absolute, relative, posterior },
-            (false, false) => Acceptance::Either { error, absolute, relative, posterior },
+            (true, true) if law => Ok(Acceptance::Law),
+            _ if law => Err("exactness in law has no tolerance: leave out its numbers, or law"),
+            (true, true) => Ok(Acceptance::Exact),
+            (false, true) => Ok(Acceptance::Error(error)),
+            (true, false) => Ok(Acceptance::Change { absolute, relative, posterior }),
+            (false, false) => Ok(Acceptance::Either { error, absolute, relative, posterior }),
         }
     }
 }

@@ -70,6 +70,16 @@ impl Judge<'_> {
         Progress { nodes: broken.unwrap_or(progress.nodes), ..progress }
     }
 
+    /// The guesses that were kept, and the node after them: it was made anew from final nodes. So were nodes that
+    /// follow one which has not moved or whose output is not needed.
+    pub fn verified(&self, kept: usize) -> Progress {
+        let mut last = self.span.lo + 1 + kept;
+        while last < self.span.hi && self.exact(last) && self.swept(last + 1).finite {
+            last += 1;
+        }
+        Progress { nodes: last - self.span.lo, ..Progress::default() }
+    }
+
     /// The number of consecutive accepted nodes plus 1: the first node that fails was still computed from accepted
     /// ones.
     pub fn sliding(&self) -> Result<Progress> {

@@ -74,13 +74,15 @@ impl Slopes {
 
     /// Measures the slope of the output at every node that was evaluated in this round and in the one before:
     /// J = <df, dy> / <dy, dy>, clamped to its bounds, over all components that the network sees. Nodes without a
-    /// slope borrow that of the nearest node before them.
+    /// slope borrow that of the nearest node before them; those before the first slope of a window that of the window's
+    /// end in the round before, unless `causal`: then no node uses what a later one has told.
     pub fn measure<B: Backend>(
         &mut self,
         prepared: &Prepared<B>,
         machine: &mut Machine<B>,
         evaluated: &Evaluated,
         spans: &[Span],
+        causal: bool,
     ) -> Result<()> {
         self.products(machine, evaluated, spans)?;
         let seen = machine.layout.seen;
@@ -92,6 +94,9 @@ impl Slopes {
         for span in spans {
             let nodes = prepared.list(span.slot).nodes();
             let variance = &mut self.variances[span.slot];
+            if causal {
+                *variance = FIRST_VARIANCE;
+            }
             for (j, node) in nodes.iter().enumerate().take(span.hi).skip(span.lo) {
                 let place = span.ring.place(j);
                 let (alpha, sigma) = (node.level.alpha, node.level.sigma);

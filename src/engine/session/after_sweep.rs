@@ -1,6 +1,7 @@
 //! What follows a sweep: deciding which nodes are final, and accelerating the others.
 
 use crate::backend::Backend;
+use crate::engine::accept::acceptance::Acceptance;
 use crate::engine::accept::judge::{Judge, Progress};
 use crate::engine::iteration::anderson::Swept;
 use crate::engine::round::OfRound;
@@ -40,11 +41,13 @@ impl<B: Backend> Session<B> {
             track.rounds += 1;
             let block = track.block;
             let judge = self.judging(prepared, span);
-            let progress = judge.whole(match self.settings.policy {
-                Policy::Sliding => judge.sliding()?,
-                Policy::Blocks | Policy::Wavefront { .. } => judge.blocks(&self.windows.boundaries[block + 1..])?,
-            });
-            self.of_round.progress[i] = progress;
+            self.of_round.progress[i] = match self.settings.policy {
+                _ if self.settings.acceptance == Acceptance::Law => judge.verified(self.of_round.decisions[i].kept),
+                Policy::Sliding => judge.whole(judge.sliding()?),
+                Policy::Blocks | Policy::Wavefront { .. } => {
+                    judge.whole(judge.blocks(&self.windows.boundaries[block + 1..])?)
+                }
+            };
             self.work.output.report.residuals[span.slot] = self.book.swept(span.ring, span.hi).rms;
         }
         if self.settings.coupling == Coupling::WholeBatch {
@@ -54,7 +57,10 @@ impl<B: Backend> Session<B> {
         }
         for (i, span) in spans.iter().enumerate() {
             let Progress { nodes, stalled_at, .. } = self.of_round.progress[i];
-            let residual = self.judging(prepared, span).residual(nodes);
+            let residual = match self.settings.acceptance {
+                Acceptance::Law => 0.0,
+                _ => self.judging(prepared, span).residual(nodes),
+            };
             self.of_round.progress[i].residual = residual;
             let report = &mut self.work.output.report;
             report.max_residual = report.max_residual.max(residual);

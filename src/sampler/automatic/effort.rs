@@ -1,5 +1,6 @@
 //! The number of rounds that a window takes.
 
+use crate::engine::accept::acceptance::Acceptance;
 use crate::engine::settings::{Picard, Policy};
 use crate::nodes::Nodes;
 use crate::problem::Effort;
@@ -11,6 +12,10 @@ impl Effort {
     /// A tolerance ten times smaller takes three more rounds and a tenth of the reach (measured at 1e-3).
     /// Iterations other than the default take about three times as many rounds.
     pub(super) fn of(sampler: &Picard, list: &Nodes) -> Option<Self> {
+        if sampler.acceptance == Acceptance::Law {
+            // a window stops where a guess is refused, however long it is (measured on the residual network)
+            return Some(Effort { rounds: 10.5, reach: 0.01 });
+        }
         let tolerance = sampler.acceptance.numbers().into_iter().fold(0.0, f64::max);
         if tolerance == 0.0 {
             // with a fixed depth the number of rounds is known

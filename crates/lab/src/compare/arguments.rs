@@ -35,6 +35,8 @@ pub struct Arguments {
     ///   {"parasolver": {"window": .., "first_steps": .., "tolerance": ..}}
     /// - parataa: Anderson acceleration:
     ///   {"parataa": {"window": .., "memory": .., "tolerance": ..}}
+    /// - law: guesses are verified: {"law": {"window": ..}}; frozen_draft: speculative sampling:
+    ///   {"frozen_draft": {"window": ..}}
     /// - parareal: blocks with a coarse solver: {"parareal": {"blocks": ..}}
     /// - chords: staggered solvers of an ODE: {"chords": {"cores": .., "output": ..}}
     /// - picard: this crate's defaults; any field of the Picard struct can be set:

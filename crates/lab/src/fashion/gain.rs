@@ -6,7 +6,7 @@ use crate::picture::{beside, grid};
 use crate::stats::median;
 use networks::Network;
 use piadm::sampler::Dynamics;
-use piadm::{BoxError, Cpu, Grid, Ou, Picard, Problem, Sampler, Scheme, Sequential, Solution};
+use piadm::{BoxError, Cpu, Grid, Guarantee, Ou, Picard, Problem, Report, Sampler, Scheme, Sequential, Solution};
 use serde_json::json;
 use std::io::Write;
 use std::process::ExitCode;
@@ -52,7 +52,7 @@ fn measure(
     out: &mut dyn Write,
 ) -> Result<(), BoxError> {
     let one = problem(net, o, 1, steps);
-    let parallel = Picard::default().window(window);
+    let parallel = Picard::default().window(window).acceptance(o.acceptance());
     let mut timed = |sampler: &dyn Sampler<Cpu<f32>>| -> piadm::Result<(Solution<Cpu<f32>>, f64)> {
         let clock = Instant::now();
         let solution = sampler.sample(&one, net)?;
@@ -82,26 +82,35 @@ fn measure(
     writeln!(out, "one image of the {}, {steps} {dynamics} steps, medians of {TURNS} turns", o.network)?;
     writeln!(out, "{:<12}{:>6} rounds{before:>9.4} s", "sequential", reference.report.rounds)?;
     let rounds = solution.report.rounds;
-    writeln!(out, "{:<12}{rounds:>6} rounds{after:>9.4} s, window {window}, rms difference {error:.0e}", "parallel")?;
+    let promise = promise(&solution.report, error);
+    writeln!(out, "{:<12}{rounds:>6} rounds{after:>9.4} s, window {window}, {promise}", "parallel")?;
     Ok(writeln!(out, "{:<12}{:.1} times the speed\n", "gain", before / after)?)
+}
+
+/// What is said about a run: its law, or how far its samples are from the sequential ones.
+fn promise(report: &Report, error: f64) -> String {
+    match report.guarantee {
+        Guarantee::Law => "the law of sequential sampling".into(),
+        _ => format!("rms difference {error:.0e}"),
+    }
 }
 
 /// The same images sequentially and in parallel, beside each other.
 fn pictures(o: &Options, net: &mut dyn Network, name: &str, out: &mut dyn Write) -> Result<(), BoxError> {
     let problem = problem(net, o, IMAGES, IMAGE_STEPS);
     let reference = Sequential.sample(&problem, net)?;
-    let solution = Picard::default().window(IMAGE_WINDOW).sample(&problem, net)?;
+    let solution = Picard::default().window(IMAGE_WINDOW).acceptance(o.acceptance()).sample(&problem, net)?;
     let draw = |solution: &Solution<Cpu<f32>>| grid(solution.samples.view(), 4, net.norm());
     let file =
         o.output.folder()?.join(if name == "mlp" { "comparison.png".into() } else { format!("comparison-{name}.png") });
     beside(&[draw(&reference)?, draw(&solution)?]).save(&file).map_err(about(&file))?;
     if o.output.format == Format::Table {
-        let error = median(errors(&solution.samples, &reference.samples));
+        let promise = promise(&solution.report, median(errors(&solution.samples, &reference.samples)));
         let (rounds, fewer) = (reference.report.rounds, solution.report.rounds);
         writeln!(
             out,
             "{}: {IMAGES} images of the {name}, left in {rounds} rounds, right in {fewer} (window {IMAGE_WINDOW}), \
-             rms difference {error:.0e}",
+             {promise}",
             file.display()
         )?;
     }

@@ -8,7 +8,7 @@ use clap::Parser;
 use ndarray::Array2;
 use networks::Network;
 use piadm::sampler::Dynamics;
-use piadm::{BoxError, Report};
+use piadm::{Acceptance, BoxError, Report};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -36,6 +36,10 @@ pub struct Options {
     /// sde or ode
     #[arg(long, value_name = "KIND", default_value = "sde")]
     dynamics: Dynamics,
+    /// What the sliding window promises: law, samples with the law of sequential ones (SDE only), or bits, the
+    /// sequential samples themselves [default: an estimated error, see --tolerance]
+    #[arg(long, value_name = "WHAT", conflicts_with = "tolerance", value_parser = ["law", "bits"])]
+    exact: Option<String>,
     #[command(flatten)]
     output: Output,
     /// The comparison of N images
@@ -59,6 +63,15 @@ pub struct Options {
 }
 
 impl Options {
+    /// When a sliding window accepts a guess.
+    fn acceptance(&self) -> Acceptance {
+        match self.exact.as_deref() {
+            Some("law") => Acceptance::Law,
+            Some(_) => Acceptance::Exact,
+            None => self.tolerance.map_or(Acceptance::default(), Acceptance::Error),
+        }
+    }
+
     fn network(&self) -> Result<Box<dyn Network>, BoxError> {
         networks::load(&self.network, self.weights.as_deref())
     }

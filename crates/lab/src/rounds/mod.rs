@@ -45,7 +45,7 @@ pub struct Plan {
     pub dynamics: Vec<Dynamics>,
     /// Of the tables.
     pub steps: usize,
-    /// Of the table of all samplers. Empty: 32, 64 and 128, for the U-Net 64 only.
+    /// Of the table of all samplers. Empty: 32, 64 and 128, for the U-Nets 64 only.
     pub windows: Vec<usize>,
     /// Of a run.
     pub samples: usize,
@@ -214,7 +214,7 @@ impl Plan {
     fn windows(&self, problem: &str) -> &[usize] {
         match problem {
             _ if !self.windows.is_empty() => &self.windows,
-            "unet" => &[WINDOW],
+            _ if problem == "unet" || problem.starts_with("guided-") => &[WINDOW],
             _ => &[32, 64, 128],
         }
     }
