@@ -199,6 +199,11 @@ impl Picard {
         Ok(())
     }
 
+    /// The error of a sample over the estimate from its changes.
+    pub(crate) fn error_factor(&self) -> f64 {
+        self.linearisation.error_factor(self.anderson > 0)
+    }
+
     /// The room that is needed for windows of at most `windows` nodes, given per list.
     pub(crate) fn room<B: Backend>(&self, prepared: &Prepared<B>, windows: &[usize]) -> Result<Room> {
         let samples = prepared.count();

@@ -1,7 +1,6 @@
 //! What the measuring examples of [`piadm`] share. An example is a command line and a sentence or two; what it measures
 //! and how it shows it stands in the module of its name.
 
-pub mod chords;
 pub mod cli;
 pub mod compare;
 pub mod equal_error;
@@ -14,6 +13,7 @@ pub mod presets;
 pub mod residuals;
 pub mod rounds;
 pub mod scaling;
+pub mod short;
 pub mod stats;
 pub mod subject;
 pub mod table;

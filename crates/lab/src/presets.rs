@@ -22,10 +22,14 @@ pub const OURS: &str = "default";
 
 const HELD: Entry = Entry::HeldData { variance: 0.25 };
 
+/// Sequential steps of ParaSolver: one, its choice for DDIM; its five for DDPM are for a thousand steps.
+const FIRST_STEPS: usize = 1;
+
 /// All of them.
-pub static PRESETS: [Preset; 10] = [
+pub static PRESETS: [Preset; 11] = [
     windowed(REFERENCE, |w, tol| sliding(w, tol, Linearisation::Identity, Entry::Copy)).plotted(0xd0, 0x5a, 0x1e),
     windowed("paradigms-batch", |w, tol| Box::new(Picard::paradigms(w, tol))),
+    windowed("parasolver", |w, tol| Box::new(Picard::parasolver(w, FIRST_STEPS, tol))),
     whole("piadm-blocks", |_, tol| Box::new(blocks(tol))),
     windowed("piadm-sliding", |w, tol| sliding(w, tol, Linearisation::FrozenScore, Entry::Copy))
         .plotted(0x6b, 0x8e, 0x3a),

@@ -1,7 +1,7 @@
 //! What follows a sweep: deciding which nodes are final, and accelerating the others.
 
 use crate::backend::Backend;
-use crate::engine::accept::acceptance::Acceptance;
+use crate::engine::accept::acceptance::{Acceptance, Meaning};
 use crate::engine::accept::judge::{Judge, Progress};
 use crate::engine::iteration::anderson::Swept;
 use crate::engine::round::OfRound;
@@ -31,6 +31,7 @@ impl<B: Backend> Session<B> {
             rounds: self.tracks.all[span.slot].rounds,
             acceptance: &self.settings.acceptance,
             sweeps: self.settings.sweeps,
+            meaning: Meaning::new::<B::Elem>(self.settings.error_factor()),
         }
     }
 
