@@ -14,11 +14,11 @@ Exit status: 0, or 1 if a sampler failed (its line says why and the others still
 nothing could be compared.
 RAYON_NUM_THREADS sets the number of threads; it does not change the samples.";
 
-/// Runs samplers on a problem with a known score and compares them with sequential sampling
+/// Runs samplers on a problem with a known score, or on a trained network, and compares them with sequential sampling
 #[derive(Clone, Debug, Parser)]
 #[command(name = "compare", args_override_self = true, allow_negative_numbers = true, after_help = NOTES)]
 pub struct Arguments {
-    /// Target, schedule, grid and scheme; docs/compare.md describes the format and examples/problems/ has some
+    /// Target or network, schedule, grid and scheme; docs/compare.md describes the format and examples/problems/ has some
     #[arg(long, value_name = "FILE.json")]
     pub problem: PathBuf,
     /// A sampler, more than once for several: a name takes the defaults, JSON sets fields
