@@ -41,6 +41,9 @@ struct Options {
     /// The claims about the mlp and nothing else
     #[arg(long, group = "part", conflicts_with = "quick")]
     claims: bool,
+    /// ParaDiGMS at window 64 and the default with the widest window that takes no more rows, and nothing else
+    #[arg(long, group = "part")]
+    equal_rows: bool,
     /// The residual of every round on the first problem and nothing else (a minute or two)
     #[arg(long, group = "part")]
     residuals: bool,
@@ -53,7 +56,12 @@ fn run(o: Options, out: &mut dyn Write) -> Result<ExitCode, BoxError> {
         true => (Part::Quick, &["mlp", "mixture-64"][..], 60, vec![16], 2),
         false => (Part::All, &NAMES[..], 500, vec![], 6),
     };
-    let parts = [(o.table, Part::Table), (o.claims, Part::Claims), (o.residuals, Part::Residuals)];
+    let parts = [
+        (o.table, Part::Table),
+        (o.claims, Part::Claims),
+        (o.equal_rows, Part::EqualRows),
+        (o.residuals, Part::Residuals),
+    ];
     let plan = Plan {
         problems: given(o.problem, problems.iter().map(ToString::to_string)),
         dynamics: o.dynamics.list(),

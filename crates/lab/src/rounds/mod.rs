@@ -32,6 +32,8 @@ pub enum Part {
     Table,
     /// The claims and nothing else.
     Claims,
+    /// ParaDiGMS and the default at no more rows, and nothing else.
+    EqualRows,
     /// The residuals of every round on the first problem and nothing else.
     Residuals,
 }
@@ -174,11 +176,13 @@ pub fn measure(plan: &Plan) -> Result<Results, BoxError> {
             };
             if part != Part::Claims {
                 let mut bench = Bench::new(problem, &mut subject, setting(steps))?;
-                if part != Part::Residuals {
+                if !matches!(part, Part::Residuals | Part::EqualRows) {
                     results.table.extend(bench.rows(&PRESETS, plan.windows(problem), &TARGETS)?);
                 }
-                if matches!(part, Part::All | Part::Quick) {
+                if matches!(part, Part::All | Part::Quick | Part::EqualRows) {
                     results.equal_rows.extend(bench.equal_rows()?);
+                }
+                if matches!(part, Part::All | Part::Quick) {
                     results.calibration.extend(bench.calibration()?);
                 }
                 if part == Part::All && i == 0 {
@@ -187,7 +191,7 @@ pub fn measure(plan: &Plan) -> Result<Results, BoxError> {
                 if matches!(part, Part::All | Part::Quick) && i == 0 {
                     results.frontiers.extend(bench.frontiers()?);
                 }
-                if part != Part::Table && i == 0 {
+                if !matches!(part, Part::Table | Part::EqualRows) && i == 0 {
                     results.residuals.extend(bench.residuals()?);
                 }
             }
