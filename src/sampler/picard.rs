@@ -66,6 +66,7 @@ impl Picard {
             linearisation: Linearisation::FrozenScore,
             entry: Entry::Copy,
             warm_up: 0,
+            far_stride: None,
             acceptance: if depth.is_some() { Acceptance::Exact } else { Acceptance::change(1e-2) },
             sweeps: depth.map_or(Sweeps::Unbounded, Sweeps::AtMost),
             coupling: Coupling::WholeBatch,
@@ -185,7 +186,7 @@ impl<B: Backend> Problem<B> {
     /// As the run itself, but for the lack of memory.
     pub fn memory_estimate(&self, sampler: &Picard, model: &(impl Model + ?Sized)) -> Result<usize> {
         let outline = self.outline(model)?;
-        let (sizes, _) = windows::sizes(sampler, &outline)?;
+        let (sizes, ..) = windows::sizes(sampler, &outline)?;
         sizes
             .bytes::<B::Elem>()
             .ok_or_else(|| Error::TooLarge { what: "working memory", why: "more bytes than can be addressed".into() })

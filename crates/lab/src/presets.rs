@@ -26,7 +26,7 @@ const HELD: Entry = Entry::HeldData { variance: 0.25 };
 const FIRST_STEPS: usize = 1;
 
 /// All of them.
-pub static PRESETS: [Preset; 11] = [
+pub static PRESETS: [Preset; 12] = [
     windowed(REFERENCE, |w, tol| sliding(w, tol, Linearisation::Identity, Entry::Copy)).plotted(0xd0, 0x5a, 0x1e),
     windowed("paradigms-batch", |w, tol| Box::new(Picard::paradigms(w, tol))),
     windowed("parasolver", |w, tol| Box::new(Picard::parasolver(w, FIRST_STEPS, tol))),
@@ -38,8 +38,8 @@ pub static PRESETS: [Preset; 11] = [
     whole("parareal", |_, tol| Box::new(Parareal::default().acceptance(Acceptance::change(tol)))),
     windowed("identity-held", |w, tol| sliding(w, tol, Linearisation::Identity, HELD)),
     windowed("gaussian-held", |w, tol| sliding(w, tol, Linearisation::Gaussian { variance: 0.25 }, HELD)),
-    windowed(OURS, |w, tol| Box::new(Picard::default().window(Window::Steps(w)).acceptance(Acceptance::Error(tol))))
-        .plotted(0x1f, 0x5f, 0xa8),
+    windowed(OURS, |w, tol| Box::new(ours(w, tol))).plotted(0x1f, 0x5f, 0xa8),
+    windowed("strided", |w, tol| Box::new(ours(w, tol).far_stride(3))),
 ];
 
 /// The preset of this name, one of the constants of the programs.
@@ -66,6 +66,10 @@ impl Preset {
     const fn plotted(self, red: u8, green: u8, blue: u8) -> Self {
         Preset { colour: Some((red, green, blue)), ..self }
     }
+}
+
+fn ours(window: usize, tolerance: f64) -> Picard {
+    Picard::default().window(window).acceptance(Acceptance::Error(tolerance))
 }
 
 /// A sliding window for every sample and a tolerance for changes.

@@ -29,6 +29,8 @@ pub(crate) struct Judge<'a> {
     pub acceptance: &'a Acceptance,
     pub sweeps: Sweeps,
     pub meaning: Meaning,
+    /// The first node of the window that was not evaluated; the nodes after it cannot be judged.
+    pub skipped: usize,
 }
 
 impl Judge<'_> {
@@ -92,6 +94,10 @@ impl Judge<'_> {
             // A node is exact if its inputs are final. Its successor is exact too if the node's output was
             // evaluated at its final state.
             exact &= self.exact(node);
+            if node == self.skipped {
+                progress.nodes = k + 1;
+                break;
+            }
             if exact || self.accepts(node) {
                 continue;
             }
