@@ -62,6 +62,7 @@ fn settings_are_set_and_the_others_keep_their_defaults() {
     assert_eq!(picard(json!({ "paradigms": { "window": 9 } })), Picard::paradigms(9, 0.1));
     assert_eq!(picard(json!({ "parasolver": { "first_steps": 2 } })), Picard::parasolver(64, 2, 0.55));
     assert_eq!(picard(json!({ "picard": { "warm_up": 2 } })), Picard::default().warm_up(2));
+    assert_eq!(picard(json!({ "picard": { "far_stride": 3 } })), Picard::default().far_stride(3));
     assert_eq!(picard(json!({ "parataa": { "memory": 2 } })), Picard::parataa(64, 2, 1e-2));
     assert_eq!(picard(json!({ "law": { "window": 32 } })), Picard::exact_in_law().window(32));
     let by_time = Picard::exact_in_law().window(Window::OuTime { ou_time: 0.5 });

@@ -99,7 +99,7 @@ fn random_picard(rng: &mut StdRng, steps: usize) -> Picard {
         return lawful;
     }
     let policies = [Policy::Sliding, Policy::Blocks, Policy::Wavefront { blocks: 2 }];
-    Picard::default()
+    let picard = Picard::default()
         .policy(pick(rng, &policies))
         .window(Window::Steps(pick(rng, &[1, 2, 3, 7, steps])))
         .linearisation(pick(rng, &[Linearisation::FrozenScore, Linearisation::Identity, gaussian, secant, secant]))
@@ -111,7 +111,11 @@ fn random_picard(rng: &mut StdRng, steps: usize) -> Picard {
         ))
         .sweeps(pick(rng, &[Sweeps::Unbounded, Sweeps::Unbounded, Sweeps::AtMost(2)]))
         .coupling(pick(rng, &[Coupling::PerSample, Coupling::PerSample, Coupling::WholeBatch]))
-        .deadline(pick(rng, &[None, None, None, Some(4)]))
+        .deadline(pick(rng, &[None, None, None, Some(4)]));
+    if picard.policy == Policy::Sliding && rng.random_bool(0.3) {
+        return picard.anderson(0).far_stride(3);
+    }
+    picard
 }
 
 /// All of a report but the seconds.

@@ -4,6 +4,7 @@
 
 use clap::Parser;
 use lab::cli::{Study, Which, given, positive};
+use lab::presets::{self, PRESETS, Preset};
 use lab::rounds::{Part, Plan, draw, measure, text};
 use lab::subject::{NAMES, named};
 use piadm::BoxError;
@@ -29,6 +30,9 @@ struct Options {
     /// Window of the table; repeatable [default: 32, 64 and 128, for the unet and guided-W 64]
     #[arg(long, value_name = "N", value_parser = positive)]
     window: Vec<usize>,
+    /// A sampler of the table; repeatable [default: all]
+    #[arg(long, value_name = "NAME", value_parser = presets::named)]
+    sampler: Vec<&'static Preset>,
     /// Samples of a run [default: 6]
     #[arg(long, value_name = "N", value_parser = positive)]
     samples: Option<usize>,
@@ -67,6 +71,7 @@ fn run(o: Options, out: &mut dyn Write) -> Result<ExitCode, BoxError> {
         dynamics: o.dynamics.list(),
         steps: o.steps.unwrap_or(steps),
         windows: given(o.window, windows),
+        samplers: given(o.sampler, &PRESETS),
         samples: o.samples.unwrap_or(samples),
         seed: o.seed,
         part: parts.into_iter().find(|(asked, _)| *asked).map_or(part, |(_, part)| part),

@@ -4,6 +4,7 @@
 
 use clap::Parser;
 use lab::cli::{Study, given, positive};
+use lab::presets::{self, PRESETS, Preset};
 use lab::short::{Plan, Steps, measure, text};
 use lab::subject::named;
 use piadm::BoxError;
@@ -39,9 +40,9 @@ struct Options {
     /// Seed of the noise; repeatable [default: 0, 1, 2, 3 and 5]
     #[arg(long, value_name = "N")]
     seed: Vec<u64>,
-    /// Only the default sampler and those without a tolerance
-    #[arg(long)]
-    ours: bool,
+    /// A sampler with a tolerance; repeatable [default: all]
+    #[arg(long, value_name = "NAME", value_parser = presets::named)]
+    sampler: Vec<&'static Preset>,
     #[command(flatten)]
     study: Study,
 }
@@ -59,7 +60,7 @@ fn run(o: Options, out: &mut dyn Write) -> Result<ExitCode, BoxError> {
         error: o.error,
         samples: o.samples.unwrap_or(samples),
         seeds: given(o.seed, seeds),
-        ours: o.ours,
+        samplers: given(o.sampler, &PRESETS),
     };
     if !(plan.error > 0.0 && plan.error.is_finite()) {
         return Err("--error must be a positive number".into());

@@ -4,6 +4,7 @@ use piadm::sampler::{Coupling, Entry, Linearisation, Policy};
 use piadm::{Acceptance, Cpu, Parareal, Picard, Sampler, Window};
 
 /// A parallel sampler that is complete but for its window and its tolerance.
+#[derive(Debug)]
 pub struct Preset {
     /// How it is called on the command line and in the files.
     pub name: &'static str,
@@ -45,6 +46,12 @@ pub static PRESETS: [Preset; 12] = [
 /// The preset of this name, one of the constants of the programs.
 pub fn preset(name: &str) -> &'static Preset {
     PRESETS.iter().find(|p| p.name == name).expect("programs name presets of the table")
+}
+
+/// The preset of this name, for the command line.
+pub fn named(name: &str) -> Result<&'static Preset, String> {
+    let names = || PRESETS.iter().map(|p| p.name).collect::<Vec<_>>().join(", ");
+    PRESETS.iter().find(|p| p.name == name).ok_or_else(|| format!("expected one of {}", names()))
 }
 
 /// The samplers of the plots.

@@ -1,6 +1,7 @@
 //! What the `short` example measures: steps uniform in flow time, all samplers in the same order for every seed.
 
 use lab::equal_error::{Setting, flow_uniform};
+use lab::presets::{OURS, preset};
 use lab::short::{Plan, Steps, measure, text};
 use lab::subject::random_mixture;
 use piadm::sampler::Dynamics;
@@ -42,7 +43,7 @@ fn every_task_has_its_table() {
         error: 5e-3,
         samples: 2,
         seeds: vec![3, 4],
-        ours: true,
+        samplers: vec![preset(OURS)],
     };
     let text = text(&measure(&plan).unwrap());
     let tables: Vec<Vec<&str>> = text.split("\n\n").skip(1).map(|table| table.lines().collect()).collect();

@@ -4,7 +4,7 @@ mod show;
 
 use crate::cli::{self, Progress};
 use crate::equal_error::{Case, EXPONENTS, Outcome, Setting};
-use crate::presets::{OURS, PRESETS, Preset, REFERENCE, plotted, preset};
+use crate::presets::{OURS, Preset, REFERENCE, plotted, preset};
 use crate::subject::Subject;
 use piadm::{BoxError, sampler::Dynamics};
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,8 @@ pub struct Plan {
     pub steps: usize,
     /// Of the table of all samplers. Empty: 32, 64 and 128, for the U-Nets 64 only.
     pub windows: Vec<usize>,
+    /// Of the table of all samplers.
+    pub samplers: Vec<&'static Preset>,
     /// Of a run.
     pub samples: usize,
     /// Of the noise.
@@ -177,7 +179,7 @@ pub fn measure(plan: &Plan) -> Result<Results, BoxError> {
             if part != Part::Claims {
                 let mut bench = Bench::new(problem, &mut subject, setting(steps))?;
                 if !matches!(part, Part::Residuals | Part::EqualRows) {
-                    results.table.extend(bench.rows(&PRESETS, plan.windows(problem), &TARGETS)?);
+                    results.table.extend(bench.rows(plan.samplers.iter().copied(), plan.windows(problem), &TARGETS)?);
                 }
                 if matches!(part, Part::All | Part::Quick | Part::EqualRows) {
                     results.equal_rows.extend(bench.equal_rows()?);

@@ -4,7 +4,7 @@ mod show;
 
 use crate::cli::Progress;
 use crate::equal_error::{Case, Outcome, Setting};
-use crate::presets::{OURS, PRESETS, Preset};
+use crate::presets::Preset;
 use crate::stats::median;
 use crate::subject::Subject;
 use clap::ValueEnum;
@@ -64,8 +64,8 @@ pub struct Plan {
     pub samples: usize,
     /// Of the noise, one run for each.
     pub seeds: Vec<u64>,
-    /// Only [`OURS`] and what has no tolerance.
-    pub ours: bool,
+    /// Those of them that have a tolerance; the others are always measured.
+    pub samplers: Vec<&'static Preset>,
 }
 
 /// A problem and its steps.
@@ -137,8 +137,7 @@ pub fn measure(plan: &Plan) -> Result<Results, BoxError> {
 /// What one noise gives, always in the same order.
 fn outcomes(plan: &Plan, case: &mut Case<'_>, kind: Steps) -> Result<Vec<(String, usize, Option<Outcome>)>, BoxError> {
     let mut all = Vec::new();
-    let rivals = PRESETS.iter().filter(|preset| !plan.ours || preset.name == OURS);
-    for preset in rivals {
+    for &preset in &plan.samplers {
         for (window, given) in windows(plan, preset) {
             all.push((preset.name.to_owned(), window, case.equal_error(preset, given, plan.error)?));
         }
