@@ -65,8 +65,8 @@
 //! | unlike requests in one batch | [`Problem::join`] |
 //! | many runs of one shape, without new memory | [`Picard::session`] |
 //! | samples after at most so many rounds | [`Picard::deadline`](Picard#structfield.deadline) |
-//! | published samplers, for comparison | [`Picard::paradigms`], [`Picard::parataa`], [`Picard::zhou_sugiyama`] |
-//! | SRDS (parareal), for comparison | [`Parareal`] |
+//! | published samplers, for comparison | [`Picard::paradigms`], [`Picard::parasolver`], [`Picard::parataa`], [`Picard::zhou_sugiyama`] |
+//! | SRDS (parareal) and CHORDS, for comparison | [`Parareal`], [`Chords`] |
 //! | a coarse solve as first guess | [`Problem::coarse`], [`Problem::refine`] |
 //!
 //! Most programs need [`prelude`] alone. Schedules ([`schedule`]), grids ([`Grid`]), schemes ([`Scheme`], [`nodes`]),
@@ -123,7 +123,9 @@ pub use grid::Grid;
 pub use ndarray;
 pub use nodes::{Nodes, Scheme, Window};
 pub use problem::{Guarantee, Path, Problem, Report, Save, Solution, Stop};
-pub use sampler::{Acceptance, Automatic, Observer, Parareal, Piadm, Picard, Sampler, Sequential, Session, Sweeps};
+pub use sampler::{
+    Acceptance, Automatic, Chords, Observer, Parareal, Piadm, Picard, Sampler, Sequential, Session, Sweeps,
+};
 pub use schedule::{Discrete, Edm, Flow, NoiseSchedule, Ou, Ve, VpCosine, VpLinear};
 pub use score::{Model, Prediction, Rows, ScoreFn, score_fn, score_images, score_map};
 

@@ -5,8 +5,11 @@ mod common;
 use common::{bits, two_modes};
 use ndarray::{Array1, Array2, Axis};
 use piadm::{
-    Acceptance, Cpu, Grid, Ou, Picard, Prediction, Problem, Rows, Sampler, Save, Scheme, ScoreFn, Sweeps, Window,
-    nodes::Form, noise::NoiseKey, sampler::Policy,
+    Acceptance, Cpu, Error, Grid, NoiseSchedule, Ou, Picard, Prediction, Problem, Rows, Sampler, Save, Scheme, ScoreFn,
+    Sequential, Sweeps, Window,
+    nodes::Form,
+    noise::NoiseKey,
+    sampler::{Entry, Policy, Round, on_round},
 };
 
 const DIM: usize = 3;
@@ -238,4 +241,123 @@ fn acceleration_helps_the_frozen_score() {
     let (with, without) = (rounds(&with, &mut score), rounds(&with.clone().anderson(0), &mut score));
     println!("{with} rounds with, {without} without");
     assert!(with < without);
+}
+
+/// ParaSolver, with one step per subinterval: `first` sequential steps, then windows of `window` nodes whose new nodes
+/// are made by the scheme's own steps from the last data prediction, swept by the sum of all steps from the start of
+/// the window; it moves to the first node that changed by more than `tolerance` standard deviations of the posterior.
+/// Returns the states and the number of rounds.
+fn parasolver(grid: &Grid, eta: f64, (window, first): (usize, usize), tolerance: f64) -> (Sweep, usize) {
+    let times = grid.times(&Ou).unwrap();
+    let n = times.len() - 1;
+    let (x0, xi) = noise(n);
+    let level = |m: usize| (Ou.alpha(times[m]), Ou.sigma(times[m]));
+    let posterior = |m: usize| {
+        let ((a, s), (before_a, before_s)) = (level(m), level(m - 1));
+        s * (1.0 - (before_a * s / (a * before_s)).powi(2)).sqrt()
+    };
+    let data = |x: &Array1<f64>, m: usize| {
+        let (alpha, sigma) = level(m);
+        (x + score_at(x, times[m]) * sigma * sigma) / alpha
+    };
+    // arXiv 2010.02502, equation 12
+    let step = |x: &Array1<f64>, data: &Array1<f64>, m: usize| {
+        let ((alpha, sigma), (before_alpha, before_sigma)) = (level(m), level(m - 1));
+        let predicted = (x - data * before_alpha) / before_sigma;
+        let c = eta * posterior(m);
+        data * alpha + predicted * (sigma * sigma - c * c).sqrt() + &xi.row(m) * c
+    };
+    let mut x = vec![x0; n + 1];
+    let mut held = data(&x[0], 0);
+    for m in 1..=first {
+        held = data(&x[m - 1], m - 1);
+        x[m] = step(&x[m - 1], &held, m);
+    }
+    let (mut lo, mut hi, mut rounds) = (first, first, first);
+    while lo < n {
+        let end = n.min(lo + window);
+        for m in hi + 1..=end {
+            x[m] = step(&x[m - 1], &held, m);
+        }
+        hi = end;
+        let all: Sweep = (lo..hi).map(|m| data(&x[m], m)).collect();
+        let old = x.clone();
+        let mut failed = None;
+        for m in lo + 1..=hi {
+            x[m] = &x[m - 1] + &(step(&old[m - 1], &all[m - 1 - lo], m) - &old[m - 1]);
+            let change = &x[m] - &old[m];
+            if failed.is_none() && (change.dot(&change) / DIM as f64).sqrt() > tolerance * posterior(m) {
+                failed = Some(m);
+            }
+        }
+        held = all[all.len() - 1].clone();
+        lo = failed.unwrap_or(hi);
+        rounds += 1;
+    }
+    (x, rounds)
+}
+
+#[test]
+fn lu_and_others() {
+    let grid = Grid::log_snr(40).between(6.0, 0.02);
+    for (eta, window, first, tolerance) in
+        [(1.0, 8, 5, 0.55), (1.0, 30, 2, 0.1), (1.0, 5, 1, 0.3), (0.0, 16, 1, 0.05), (0.0, 100, 3, 0.01)]
+    {
+        let scheme = Scheme::Ddim { eta };
+        let problem = Problem::on(Cpu::<f64>::new(), Ou, grid.clone(), scheme).shape([DIM]).seed(SEED).save(Save::All);
+        let (expected, rounds) = parasolver(&grid, eta, (window, first), tolerance);
+        for kind in [Prediction::Score, Prediction::Data, Prediction::Noise] {
+            let preset = Picard::parasolver(window, first, tolerance);
+            let run = preset.sample(&problem, &mut two_modes::<f64>(kind)).unwrap();
+            assert_eq!(run.report.rounds, rounds, "eta {eta}, window {window}");
+            for (m, expected) in expected.iter().enumerate() {
+                let state = run.path.states().index_axis(Axis(0), m).row(0).to_owned();
+                let off = (&state - expected).iter().fold(0.0f64, |m, e| m.max(e.abs()));
+                assert!(off < 1e-11, "eta {eta}, window {window}, {kind:?}, step {m}: {off:e}");
+            }
+            // what tells it from ParaDiGMS
+            for other in [preset.clone().warm_up(0), preset.entry(Entry::Copy)] {
+                let other = other.sample(&problem, &mut two_modes::<f64>(kind)).unwrap();
+                assert_ne!(bits(&other.samples), bits(&run.samples));
+            }
+        }
+    }
+}
+
+/// Steps of the warm-up are sequential ones, whatever the scheme, and do not change what a run converges to.
+#[test]
+fn a_warm_up_takes_single_steps() {
+    let grid = Grid::log_snr(30).between(6.0, 0.05);
+    for (scheme, stages) in
+        [(Scheme::default(), 1), (Scheme::DpmSolverPp2M { lower_order_final: false }, 1), (Scheme::Heun {}, 2)]
+    {
+        let problem = Problem::new(Ou, grid.clone(), scheme).samples(3).shape([DIM]).seed(SEED).save(Save::All);
+        let run = |sampler: &dyn Sampler<Cpu<f32>>, rows: &mut Vec<usize>| {
+            let mut watch = on_round(|round: &Round<'_>| rows.push(round.rows));
+            sampler.run(&problem, &mut two_modes::<f32>(Prediction::Noise), &mut watch).unwrap()
+        };
+        let sequential = run(&Sequential, &mut Vec::new());
+        let exact = Picard::default().window(10).acceptance(Acceptance::Exact);
+        for warm_up in [0, 1, 4, 29, 30, usize::MAX] {
+            let mut rows = Vec::new();
+            let warm = run(&exact.clone().warm_up(warm_up), &mut rows);
+            assert_eq!(warm.path, sequential.path, "warm-up {warm_up}");
+            // a step of two stages takes a round or two, and evaluates its guess of the inner one
+            let single = warm_up.min(30);
+            assert!(rows.iter().take(single).all(|rows| *rows <= 3 * stages), "{rows:?}");
+            assert!(stages == 2 || single >= 20 || rows[single] == 30, "{rows:?}");
+            // the queue reserves the rows of the window, and no sample changes another
+            let mut rows = Vec::new();
+            let queued = run(&exact.clone().warm_up(warm_up).row_budget(20 * stages), &mut rows);
+            assert_eq!(queued.path, sequential.path);
+            assert!(rows.iter().all(|rows| *rows <= 20 * stages), "{rows:?}");
+        }
+        let narrow = exact.clone().window(Window::Nodes { nodes: 1 }).warm_up(3);
+        assert_eq!(run(&narrow, &mut Vec::new()).path, sequential.path);
+    }
+    for policy in [Policy::Blocks, Policy::Wavefront { blocks: 2 }] {
+        let sampler = Picard::default().policy(policy).warm_up(1);
+        let error = sampler.sample(&problem(&grid, 1.0), &mut two_modes::<f64>(Prediction::Score)).unwrap_err();
+        assert!(matches!(error, Error::Unsupported { what: "a warm-up", .. }), "{error}");
+    }
 }

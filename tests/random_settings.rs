@@ -76,13 +76,18 @@ fn random_picard(rng: &mut StdRng, steps: usize) -> Picard {
         Entry::HeldData { variance: 0.3 },
         Entry::LinearData { variance: 0.2 },
     ];
-    Picard::default()
+    let picard = Picard::default()
         .policy(pick(rng, &[Policy::Sliding, Policy::Blocks, Policy::Wavefront { blocks }]))
         .window(window)
         .linearisation(pick(rng, &linearisations))
         .entry(pick(rng, &entries))
         .anderson(rng.random_range(0..=9usize).saturating_sub(3))
-        .acceptance(Acceptance::Exact)
+        .acceptance(Acceptance::Exact);
+    let counted = matches!(window, Window::Steps(_) | Window::Nodes { .. });
+    if counted && picard.policy == Policy::Sliding && rng.random_bool(0.5) {
+        return picard.anderson(0).far_stride(rng.random_range(2..=5));
+    }
+    picard
 }
 
 /// Scores that couple the elements, that overflow where guesses are wild, and that are flat.
@@ -199,7 +204,7 @@ fn check<T: Real>(seed: u64) {
 
         // one open block is a barrier
         let [blocks, one] = [Policy::Blocks, Policy::Wavefront { blocks: 1 }].map(|policy| {
-            let sampler = loose.clone().policy(policy);
+            let sampler = loose.clone().policy(policy).far_stride(None);
             sampler.sample(&problem, &mut *score).ok()
         });
         if let (Some(blocks), Some(one)) = (blocks, one) {

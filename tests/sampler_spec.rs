@@ -4,20 +4,22 @@ mod common;
 
 use common::two_modes;
 use piadm::{
-    Acceptance, Automatic, Cpu, Grid, Ou, Parareal, Picard, Prediction, Problem, Sampler, Scheme, Sequential, Window,
-    nodes::Form, sampler::SamplerSpec,
+    Acceptance, Automatic, Chords, Cpu, Grid, Ou, Parareal, Picard, Prediction, Problem, Sampler, Scheme, Sequential,
+    Window, nodes::Form, sampler::SamplerSpec,
 };
 use serde_json::{Value, from_value, json, to_value};
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 12] = [
     "sequential",
     "piadm",
     "zhou_sugiyama",
     "paradigms",
+    "parasolver",
     "parataa",
     "law",
     "frozen_draft",
     "parareal",
+    "chords",
     "picard",
     "automatic",
 ];
@@ -39,11 +41,15 @@ fn a_name_takes_the_defaults() {
     assert_eq!(picard("piadm"), Some(Picard::piadm(1.0, None)));
     assert_eq!(picard("zhou_sugiyama"), Some(Picard::zhou_sugiyama(1.0, 8)));
     assert_eq!(picard("paradigms"), Some(Picard::paradigms(64, 0.1)));
+    assert_eq!(picard("parasolver"), Some(Picard::parasolver(64, 5, 0.55)));
     assert_eq!(picard("parataa"), Some(Picard::parataa(64, 3, 1e-2)));
     assert_eq!(picard("law"), Some(Picard::exact_in_law()));
     assert_eq!(picard("frozen_draft"), Some(Picard::frozen_draft(64)));
-    assert_eq!([picard("sequential"), picard("parareal"), picard("automatic")], [None, None, None]);
+    for name in ["sequential", "parareal", "chords", "automatic"] {
+        assert_eq!(picard(name), None);
+    }
     assert_eq!(spec(json!("parareal")), SamplerSpec::Parareal(Parareal::default()));
+    assert_eq!(spec(json!("chords")), SamplerSpec::Chords(Chords::default()));
     assert_eq!(spec(json!("automatic")), SamplerSpec::Automatic(Box::default()));
 }
 
@@ -54,6 +60,9 @@ fn settings_are_set_and_the_others_keep_their_defaults() {
     assert_eq!(picard(json!({ "piadm": { "depth": null } })), Picard::piadm(1.0, None));
     assert_eq!(picard(json!({ "zhou_sugiyama": { "h": 0.5 } })), Picard::zhou_sugiyama(0.5, 8));
     assert_eq!(picard(json!({ "paradigms": { "window": 9 } })), Picard::paradigms(9, 0.1));
+    assert_eq!(picard(json!({ "parasolver": { "first_steps": 2 } })), Picard::parasolver(64, 2, 0.55));
+    assert_eq!(picard(json!({ "picard": { "warm_up": 2 } })), Picard::default().warm_up(2));
+    assert_eq!(picard(json!({ "picard": { "far_stride": 3 } })), Picard::default().far_stride(3));
     assert_eq!(picard(json!({ "parataa": { "memory": 2 } })), Picard::parataa(64, 2, 1e-2));
     assert_eq!(picard(json!({ "law": { "window": 32 } })), Picard::exact_in_law().window(32));
     let by_time = Picard::exact_in_law().window(Window::OuTime { ou_time: 0.5 });
@@ -64,6 +73,8 @@ fn settings_are_set_and_the_others_keep_their_defaults() {
     assert_eq!(own, Picard::default().window(Window::Steps(50)).acceptance(Acceptance::change(1e-2)));
     let parareal = Parareal::default().blocks(6);
     assert_eq!(spec(json!({ "parareal": { "blocks": 6 } })), SamplerSpec::Parareal(parareal));
+    let chords = Chords::default().cores(3).starts(vec![0, 5, 9]);
+    assert_eq!(spec(json!({ "chords": { "cores": 3, "starts": [0, 5, 9] } })), SamplerSpec::Chords(chords));
     let automatic = Automatic::default().max_window(32);
     assert_eq!(spec(json!({ "automatic": { "max_window": 32 } })), SamplerSpec::Automatic(Box::new(automatic)));
 }
@@ -110,12 +121,14 @@ fn what_is_wrong_is_named() {
         (r#"{"zhou_sugiyama": {"x": 1}}"#, "zhou_sugiyama.x: unknown field `x`"),
         (r#"{"zhou_sugiyama": {"depth": null}}"#, "zhou_sugiyama.depth: invalid type: null"),
         (r#"{"paradigms": {"x": 1}}"#, "paradigms.x: unknown field `x`"),
+        (r#"{"parasolver": {"x": 1}}"#, "parasolver.x: unknown field `x`"),
         (
             r#"{"picard": {"tolerance": {"law": true, "error": 0.1}}}"#,
             "picard.tolerance: exactness in law has no tolerance",
         ),
         (r#"{"parataa": {"memory": -1}}"#, "parataa.memory: invalid value: integer `-1`"),
         (r#"{"parareal": {"x": 1}}"#, "parareal.x: unknown field `x`"),
+        (r#"{"chords": {"x": 1}}"#, "chords.x: unknown field `x`"),
         (r#"{"automatic": {"base": {"x": 1}}}"#, "automatic.base.x: unknown field `x`"),
         (r#"{"picard": {"x": 1}}"#, "picard.x: unknown field `x`"),
         (r#"{"picard": {"tolerance": {"x": 1}}}"#, "picard.tolerance.x: unknown field `x`"),
@@ -151,6 +164,10 @@ fn a_spec_runs_as_its_sampler() {
     assert_eq!(run(&*spec(json!("sequential")).sampler()), run(&Sequential));
     assert_eq!(run(&*spec(json!("picard")).sampler()), run(&Picard::default()));
     assert_eq!(run(&*spec(json!("parareal")).sampler()), run(&Parareal::default()));
+    let slow = json!({ "chords": { "cores": 4, "output": 1 } });
+    let ode = Problem::on(Cpu::<f64>::new(), Ou, Grid::log_snr(30).between(5.0, 0.05), Scheme::ddim()).shape([3]);
+    let of = |sampler: &dyn Sampler<Cpu<f64>>| sampler.sample(&ode, &mut two_modes::<f64>(Prediction::Score)).unwrap();
+    assert_eq!(of(&*spec(slow).sampler()).samples, of(&Sequential).samples);
     let window = json!({ "paradigms": { "window": 7, "tolerance": 0.01 } });
     assert_eq!(run(&*spec(window).sampler()), run(&Picard::paradigms(7, 0.01)));
     let latency = json!({ "automatic": { "latency": { "points": [[2, 0.02], [512, 0.02]] } } });

@@ -42,7 +42,7 @@ names! { Entry, "entry";
 }
 
 /// Data variance that [`Entry::Auto`] assumes.
-const AUTO_VARIANCE: f64 = 0.05;
+pub(crate) const AUTO_VARIANCE: f64 = 0.05;
 
 /// How an entering node is filled.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,7 +55,7 @@ pub(crate) enum Guess {
 /// The prediction for Gaussian data of this variance, around a centre that is held or extrapolated.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct HeldData {
-    variance: f64,
+    pub variance: f64,
     pub follows: bool,
 }
 

@@ -2,7 +2,8 @@
 //! round. Every parallel sampler consists of a list of nodes, an iteration and an acceptance criterion.
 //!
 //! Files import each other by full path and without cycles (checked by `tests/rooms.rs`). From bottom to top: ring
-//! (rows of arrays), span, sizes, lanes, machine (arrays and programs), rows (evaluation), iteration, entry, sweep
+//! (rows of arrays), span, sizes, lanes, machine (arrays and programs), reach and rows
+//! (evaluation), iteration, entry, sweep
 //! (the recurrence), output, work (the parts of a round), accept, settings, observer, tracks, windows, round,
 //! session (the rounds).
 
@@ -13,6 +14,7 @@ pub(crate) mod lanes;
 pub(crate) mod machine;
 pub(crate) mod observer;
 pub(crate) mod output;
+pub(crate) mod reach;
 pub(crate) mod ring;
 pub(crate) mod round;
 pub(crate) mod rows;

@@ -3,6 +3,7 @@
 use crate::backend::{Backend, Plane};
 use crate::engine::machine::Machine;
 use crate::engine::observer::Observer;
+use crate::engine::reach::Reach;
 use crate::engine::ring::Ring;
 use crate::engine::sizes::Sizes;
 use crate::engine::span::Span;
@@ -24,6 +25,7 @@ pub(crate) struct Evaluated {
     /// The same for the previous round; empty if not needed.
     before: Vec<u32>,
     batch: Batch,
+    pub reach: Reach,
 }
 
 /// The rows of the current round.
@@ -124,6 +126,7 @@ impl Evaluated {
             now: filled(what, places, NO_ROW)?,
             before: filled(what, if sizes.earlier { places } else { 0 }, NO_ROW)?,
             batch: Batch::new(sizes.layout.evaluations, sizes.layout.seen, sizes.kernel)?,
+            reach: Reach::full(),
         })
     }
 
@@ -137,13 +140,20 @@ impl Evaluated {
         Some(self.before[ring.place(node)]).filter(|row| *row != NO_ROW)
     }
 
+    /// The first node of a window whose output is needed and was not evaluated in this round; `hi` if there is none.
+    pub fn first_skipped(&self, span: &Span, nodes: &[Node]) -> usize {
+        let skipped = |j: &usize| nodes[*j].evaluate && self.row(span.ring, *j).is_none();
+        (span.lo..span.hi).find(skipped).unwrap_or(span.hi)
+    }
+
     /// Forgets the evaluation at a node's place, for a node that enters.
     pub fn clear(&mut self, ring: Ring, node: usize) {
         self.now[ring.place(node)] = NO_ROW;
     }
 
     /// Forgets all evaluations in a ring, for a sample that begins.
-    pub fn begin(&mut self, ring: Ring) {
+    pub fn begin(&mut self, slot: usize, ring: Ring) {
+        self.reach.begin(slot);
         self.now[ring.places()].fill(NO_ROW);
     }
 
@@ -167,7 +177,11 @@ impl Evaluated {
             let id = prepared.ids()[span.slot];
             let before = self.batch.len();
             let nodes = prepared.list(span.slot).nodes();
+            let list = prepared.list_of(span.slot);
             for (j, node) in nodes.iter().enumerate().take(span.hi).skip(span.lo).filter(|(_, n)| n.evaluate) {
+                if !self.reach.takes(list, span, j, self.batch.len() - before) {
+                    continue;
+                }
                 self.now[span.ring.place(j)] = self.batch.len() as u32;
                 self.batch.push(span.slot, id, j, node, layout.state(span.ring, j, 0).row);
                 if let Some(makes) = prepared.made_by(span.slot, j) {

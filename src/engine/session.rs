@@ -11,6 +11,7 @@ use crate::engine::entry::Entry;
 use crate::engine::iteration::anderson::Anderson;
 use crate::engine::observer::{Observer, Round, Silent};
 use crate::engine::output::finished_steps;
+use crate::engine::reach::Reach;
 use crate::engine::round::OfRound;
 use crate::engine::settings::Picard;
 use crate::engine::sizes::PIECE;
@@ -63,9 +64,10 @@ pub struct Session<B: Backend> {
 
 impl<B: Backend> Session<B> {
     pub(crate) fn new(settings: &Picard, prepared: &Prepared<B>, name: &str) -> Result<Self> {
-        let (sizes, extents) = windows::sizes(settings, prepared)?;
-        let windows = Windows::new(settings, extents, sizes.earlier)?;
+        let (sizes, extents, rows) = windows::sizes(settings, prepared)?;
+        let windows = Windows::new(settings, extents, rows, sizes.earlier)?;
         let mut work = Work::new(prepared, &sizes, name)?;
+        work.evaluated.reach = Reach::new(settings.far_stride, &windows.most_rows, prepared.count())?;
         // so that rounds do not grow the list
         reserve("the report", &mut work.output.report.sweeps, windows.boundaries.len())?;
         if settings.acceptance == Acceptance::Law {

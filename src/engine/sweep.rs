@@ -4,7 +4,7 @@
 //! which f was evaluated and x' the newest states.
 
 use crate::backend::{Backend, Program, Real, RowRef};
-use crate::engine::entry::{Entry, Guess, HeldData};
+use crate::engine::entry::{AUTO_VARIANCE, Entry, Guess, HeldData};
 use crate::engine::iteration::linearisation::{Linearisation, Place};
 use crate::engine::iteration::secant::Slopes;
 use crate::engine::ring::{Layout, Ring};
@@ -14,6 +14,9 @@ use crate::nodes::{Link, Nodes};
 use crate::problem::{Prepared, Split};
 use crate::schedule::Level;
 use std::ops::RangeInclusive;
+
+/// The prediction between evaluated nodes of a window.
+const BETWEEN: HeldData = HeldData { variance: AUTO_VARIANCE, follows: true };
 
 /// Where the contribution of a node comes from.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +92,15 @@ impl<B: Backend> Recurrence<'_, B> {
         let begins = self.barriers.get(j).copied();
         // the start of a window has not moved since its score was evaluated: no correction there
         let hands_on = |i: usize| i < span.lo || (i > span.lo && begins.is_none_or(|b| i > b));
+        let held = |link: &Link| matches!(self.source(span, list, j - link.lag as usize), Source::Held);
+        if (0..list.nodes()[j].width).any(|to| list.links(j, to).iter().any(held)) {
+            // in the far part of a window, after a node that was not evaluated
+            for to in 0..list.nodes()[j].width {
+                self.predict(span, list, (j, to), (&BETWEEN, &|i| self.between(span, list, i)), program);
+                self.replace(span, list, (j, to), program);
+            }
+            return;
+        }
         for to in 0..list.nodes()[j].width {
             self.formula(span, list, (j, to), program);
             for link in list.links(j, to).iter().filter(|link| hands_on(j - link.lag as usize)) {
@@ -226,8 +238,11 @@ impl<B: Backend> Recurrence<'_, B> {
             }
             if let Guess::Held(data) = guess {
                 // all guesses of a window are held predictions of the same variance, so the centres are found once
-                let held = held.get_or_insert_with(|| self.held(span, list, &data));
-                self.predict(span, list, j, (&data, held), program);
+                let held = *held.get_or_insert_with(|| self.held(span, list, &data));
+                for to in 0..list.nodes()[j].width {
+                    self.predict(span, list, (j, to), (&data, &|_| held), program);
+                    program.target(self.layout.state(span.ring, j, to), None);
+                }
             }
         }
     }
@@ -248,83 +263,96 @@ impl<B: Backend> Recurrence<'_, B> {
         }
     }
 
-    /// The recurrence of node `j`, in which the held prediction stands in for the outputs of nodes that have not
-    /// been evaluated.
+    /// The recurrence of node `j`, in which a held prediction stands in for the outputs of nodes that have not been
+    /// evaluated. `held` gives the centres for a source.
     fn predict(
         &self,
         span: &Span,
         list: &Nodes,
-        j: usize,
-        (data, held): (&HeldData, &Held),
+        (j, to): (usize, usize),
+        (data, held): (&HeldData, &dyn Fn(usize) -> Held),
         program: &mut Program<B::Elem>,
     ) {
         let prediction = self.prepared.prediction();
         // the prediction applies only if the network sees a single component; other outputs are held as they are
         let predicts = |head: u32| head == 0 && self.layout.seen == 1;
-        for to in 0..list.nodes()[j].width {
-            for link in list.links(j, to) {
-                let i = j - link.lag as usize;
-                let from = link.from as usize;
-                match self.source(span, list, i) {
-                    Source::State => program.term(link.a, self.layout.state(span.ring, i, from)),
-                    Source::Row(row) if link.a != 0.0 => program.term(link.a, self.layout.point(row, from)),
-                    Source::Left if link.a != 0.0 => program.term(link.a, self.layout.left_point(span.ring, i, from)),
-                    Source::Held => {
-                        let slope =
-                            if predicts(link.from) { data.output(&list.nodes()[i].level, prediction).0 } else { 0.0 };
-                        let own = if link.b == 0.0 { 0.0 } else { link.b * slope };
-                        program.term(link.a + own, self.layout.state(span.ring, i, from));
-                    }
-                    Source::Row(_) | Source::Left => {}
+        for link in list.links(j, to) {
+            let i = j - link.lag as usize;
+            let from = link.from as usize;
+            match self.source(span, list, i) {
+                Source::State => program.term(link.a, self.layout.state(span.ring, i, from)),
+                Source::Row(row) if link.a != 0.0 => program.term(link.a, self.layout.point(row, from)),
+                Source::Left if link.a != 0.0 => program.term(link.a, self.layout.left_point(span.ring, i, from)),
+                Source::Held => {
+                    let slope =
+                        if predicts(link.from) { data.output(&list.nodes()[i].level, prediction).0 } else { 0.0 };
+                    let own = if link.b == 0.0 { 0.0 } else { link.b * slope };
+                    program.term(link.a + own, self.layout.state(span.ring, i, from));
                 }
+                Source::Row(_) | Source::Left => {}
             }
-            for link in list.links(j, to).iter().filter(|link| link.b != 0.0) {
-                let i = j - link.lag as usize;
-                match self.source(span, list, i) {
-                    Source::State => {}
-                    Source::Row(row) => program.term(link.b, self.layout.output(row, link.from as usize)),
-                    Source::Left => program.term(link.b, self.layout.left_output(span.ring, i, link.from as usize)),
-                    Source::Held if predicts(link.from) => {
-                        let level = &list.nodes()[i].level;
-                        let centre = link.b * data.output(level, prediction).1;
-                        let held = if data.follows { *held } else { Held { first: None, ..*held } };
-                        for (weight, c) in held.centres(level).into_iter().flatten() {
-                            program.term(centre * weight * c.on_point, self.layout.point(c.row, 0));
-                            program.term(centre * weight * c.on_output, self.layout.output(c.row, 0));
-                        }
-                    }
-                    Source::Held => {
-                        if let Some(c) = held.last {
-                            program.term(link.b, self.layout.output(c.row, link.from as usize));
-                        }
-                    }
-                }
-            }
-            self.noise(span.ring, list, (j, to), program);
-            for link in list.links(j, to).iter().filter(|link| j - link.lag as usize != span.lo) {
-                self.correction(span, list, (j, to), link, program);
-            }
-            program.target(self.layout.state(span.ring, j, to), None);
         }
+        for link in list.links(j, to).iter().filter(|link| link.b != 0.0) {
+            let i = j - link.lag as usize;
+            match self.source(span, list, i) {
+                Source::State => {}
+                Source::Row(row) => program.term(link.b, self.layout.output(row, link.from as usize)),
+                Source::Left => program.term(link.b, self.layout.left_output(span.ring, i, link.from as usize)),
+                Source::Held if predicts(link.from) => {
+                    let level = &list.nodes()[i].level;
+                    let centre = link.b * data.output(level, prediction).1;
+                    let held = if data.follows { held(i) } else { Held { first: None, ..held(i) } };
+                    for (weight, c) in held.centres(level).into_iter().flatten() {
+                        program.term(centre * weight * c.on_point, self.layout.point(c.row, 0));
+                        program.term(centre * weight * c.on_output, self.layout.output(c.row, 0));
+                    }
+                }
+                Source::Held => {
+                    if let Some(c) = held(i).last {
+                        program.term(link.b, self.layout.output(c.row, link.from as usize));
+                    }
+                }
+            }
+        }
+        self.noise(span.ring, list, (j, to), program);
+        for link in list.links(j, to).iter().filter(|link| j - link.lag as usize != span.lo) {
+            self.correction(span, list, (j, to), link, program);
+        }
+    }
+
+    fn is_evaluated(&self, span: &Span, list: &Nodes, i: usize) -> bool {
+        list.nodes()[i].evaluate && self.evaluated.row(span.ring, i).is_some()
+    }
+
+    fn centre(&self, span: &Span, list: &Nodes, data: &HeldData, i: usize) -> Option<Centre> {
+        let Source::Row(row) = self.source(span, list, i) else { return None };
+        let level = &list.nodes()[i].level;
+        let (on_point, on_output) = data.centre(level, self.prepared.prediction());
+        Some(Centre { row, on_point, on_output, log_snr: level.log_snr })
     }
 
     /// The centres for a held prediction: the one at the last evaluated node and, to extrapolate it, the one at an
     /// earlier node.
     fn held(&self, span: &Span, list: &Nodes, data: &HeldData) -> Held {
-        let evaluated = |i: &usize| list.nodes()[*i].evaluate && self.evaluated.row(span.ring, *i).is_some();
-        let centre = |i: usize| {
-            let Source::Row(row) = self.source(span, list, i) else { return None };
-            let level = &list.nodes()[i].level;
-            let (on_point, on_output) = data.centre(level, self.prepared.prediction());
-            Some(Centre { row, on_point, on_output, log_snr: level.log_snr })
-        };
+        let evaluated = |i: &usize| self.is_evaluated(span, list, *i);
         let last = (span.lo..span.hi).rev().find(evaluated);
         let first = last.and_then(|last| {
             // near enough for a straight line, far enough apart that the difference is not just error
             let back = (span.guesses() / 4).max(2);
             (span.lo.max(last.saturating_sub(back))..last).find(evaluated)
         });
+        let centre = |i| self.centre(span, list, data, i);
         Held { last: last.and_then(centre), first: first.and_then(centre) }
+    }
+
+    /// The centres at the evaluated nodes before and after node `i`; after the last one, those of the last two.
+    fn between(&self, span: &Span, list: &Nodes, i: usize) -> Held {
+        let evaluated = |i: &usize| self.is_evaluated(span, list, *i);
+        let before = (span.lo..i).rev().find(evaluated);
+        let earlier = || (span.lo..before?).rev().find(evaluated);
+        let other = (i..span.hi).find(evaluated).or_else(earlier);
+        let centre = |i| self.centre(span, list, &BETWEEN, i);
+        Held { last: before.and_then(centre), first: other.and_then(centre) }
     }
 
     /// Stores point and output of the nodes that leave, as far back as later nodes look.
@@ -362,4 +390,19 @@ pub(crate) fn step<E: Real>(
     }
     list.noise(j, 0).iter().for_each(|(_, c)| program.term(*c, noise));
     program.target(out, None);
+}
+
+/// What such a step makes of another source in place of a first one: A (x - x') + B (f - f'), as corrections of the
+/// next target. Sources are point and output.
+pub(crate) fn step_change<E: Real>(
+    list: &Nodes,
+    j: usize,
+    [point, output]: [RowRef; 2],
+    [first_point, first_output]: [RowRef; 2],
+    program: &mut Program<E>,
+) {
+    for link in list.links(j, 0) {
+        program.correction(E::of(link.a), point, first_point, None);
+        program.correction(E::of(link.b), output, first_output, None);
+    }
 }

@@ -15,36 +15,41 @@ use crate::problem::Prepared;
 pub(crate) struct Windows {
     /// One per list.
     pub extents: Vec<Extent>,
+    /// The most rows of a window, one per list.
+    pub most_rows: Vec<usize>,
     /// Nodes where blocks begin and end, for policies that have blocks.
     pub boundaries: Vec<usize>,
     /// Per node, where its block begins, if changes are not passed on into blocks.
     pub barriers: Vec<usize>,
     /// Maximum number of open blocks, for policies that have blocks.
     open: Option<usize>,
+    /// Number of steps that are taken one at a time before windows open.
+    warm_up: usize,
     /// Per list, the rows that a sample at each node reserves; empty if it may wait.
     kept: Vec<Vec<usize>>,
 }
 
-/// The array sizes of a sampler on a prepared problem, and where windows end on its lists.
-pub(crate) fn sizes<B: Backend>(settings: &Picard, prepared: &Prepared<B>) -> Result<(Sizes, Vec<Extent>)> {
+/// The array sizes of a sampler on a prepared problem, where windows end on its lists, and the most rows of a window per
+/// list.
+pub(crate) fn sizes<B: Backend>(settings: &Picard, prepared: &Prepared<B>) -> Result<(Sizes, Vec<Extent>, Vec<usize>)> {
     settings.check(prepared.prediction())?;
     settings.check_lists(prepared)?;
     if settings.acceptance == Acceptance::Law {
         coupling::check(prepared.lists().iter().map(|list| &**list))?;
     }
-    let extents = prepared.lists().iter().map(|list| Extent::new(settings.window, list));
-    let extents = extents.collect::<Result<Vec<_>>>()?;
+    let extents = |window| prepared.lists().iter().map(|list| Extent::new(window, list)).collect::<Result<Vec<_>>>();
     let open = settings.policy.blocks();
     let longest = |extent: &Extent| Ok(extent.most_nodes(open)?.first().copied().unwrap_or(1));
-    let windows = extents.iter().map(longest).collect::<Result<Vec<usize>>>()?;
-    let room = settings.room(prepared, &windows)?;
-    Ok((Sizes::new(prepared, &windows, room)?, extents))
+    let longest = |extents: &[Extent]| extents.iter().map(longest).collect::<Result<Vec<usize>>>();
+    let (rows, extents) = (longest(&extents(settings.window)?)?, extents(settings.reaching())?);
+    let room = settings.room(prepared, &rows)?;
+    Ok((Sizes::new(prepared, &longest(&extents)?, room)?, extents, rows))
 }
 
 impl Windows {
     /// `measured` says whether slopes are measured between consecutive rounds. If so, samples may not wait: the
     /// result of a sample would then depend on the other samples.
-    pub fn new(settings: &Picard, extents: Vec<Extent>, measured: bool) -> Result<Self> {
+    pub fn new(settings: &Picard, extents: Vec<Extent>, most_rows: Vec<usize>, measured: bool) -> Result<Self> {
         let open = settings.policy.blocks();
         let boundaries = if open.is_some() { extents[0].boundaries() } else { Vec::new() };
         let mut barriers = Vec::new();
@@ -53,13 +58,17 @@ impl Windows {
             barriers.extend(boundaries.windows(2).flat_map(|block| (block[0]..block[1]).map(move |_| block[0])));
         }
         let kept = |extent: &Extent| if measured { extent.most_nodes(open) } else { Ok(Vec::new()) };
-        let kept = extents.iter().map(kept).collect::<Result<_>>()?;
-        Ok(Windows { extents, boundaries, barriers, open, kept })
+        let mut kept = extents.iter().map(kept).collect::<Result<Vec<_>>>()?;
+        for (kept, most) in kept.iter_mut().zip(&most_rows) {
+            kept.iter_mut().for_each(|rows| *rows = (*rows).min(*most));
+        }
+        Ok(Windows { extents, most_rows, boundaries, barriers, open, warm_up: settings.warm_up, kept })
     }
 
     /// Number of rows that a sample needs in a round.
     pub fn rows(&self, track: &Track) -> usize {
         let open = if track.open { track.span.guesses() } else { self.extents[track.list].end(0) };
+        let open = open.min(self.most_rows[track.list]);
         let at = if self.open.is_some() { self.boundaries[track.block] } else { track.span.lo };
         self.kept[track.list].get(at).map_or(open, |kept| open.max(*kept))
     }
@@ -77,7 +86,12 @@ impl Windows {
 
     /// The last node of a window that ended at `hi` once its start has moved to `lo`.
     pub fn end(&self, track: &Track, hi: usize, lo: usize) -> usize {
-        let Some(open) = self.open else { return self.extents[track.list].end(lo).max(hi) };
+        let Some(open) = self.open else {
+            let extent = &self.extents[track.list];
+            let (finished, next) = extent.step(lo);
+            let end = extent.end(lo);
+            return if finished < self.warm_up { end.min(next) } else { end }.max(hi);
+        };
         // open one more block if the maximum allows
         let ends = self.boundaries.iter().skip(track.block + 1).take(open);
         ends.copied().find(|end| *end > hi).unwrap_or(hi)

@@ -56,7 +56,7 @@ impl<B: Backend> Work<B> {
         let Machine { layout, planes, .. } = &mut self.machine;
         let row = layout.state(ring, 0, 0).row as usize;
         prepared.backend().upload(prepared.start(slot), &mut planes[Plane::State], row)?;
-        self.evaluated.begin(ring);
+        self.evaluated.begin(slot, ring);
         self.slopes.begin(slot, ring);
         Ok(())
     }

@@ -136,6 +136,12 @@ impl Extent {
         }
     }
 
+    /// Number of steps that are finished at the final node `lo`, and the node that ends the next one.
+    pub fn step(&self, lo: usize) -> (usize, usize) {
+        let next = self.solutions.partition_point(|node| *node <= lo);
+        (next - 1, self.solutions.get(next).copied().unwrap_or(self.last))
+    }
+
     /// The nodes where blocks begin, followed by the node where the last block ends.
     pub fn boundaries(&self) -> Vec<usize> {
         let mut nodes = vec![0];

@@ -9,7 +9,8 @@ use crate::score::ScoreFn;
 /// Turns a problem and a score into samples. Usable as `dyn Sampler<B>`.
 ///
 /// Every sampler gives the same trajectory up to its tolerance: a tolerance of zero gives the bits of
-/// [`Sequential`](crate::Sequential), for a score whose row results do not depend on the other rows.
+/// [`Sequential`](crate::Sequential), for a score whose row results do not depend on the other rows. Only
+/// [`Chords`](crate::Chords) has no tolerance.
 pub trait Sampler<B: Backend>: Send + Sync {
     /// Samples, telling `observer` about every round.
     ///

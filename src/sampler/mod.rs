@@ -1,6 +1,7 @@
 //! Samplers: short files that set the engine.
 
 mod automatic;
+mod chords;
 pub(crate) mod interface;
 mod parareal;
 mod piadm;
@@ -16,6 +17,7 @@ pub use crate::engine::observer::{IntoFlow, Observer, OnRound, Round, on_round};
 pub use crate::engine::session::Session;
 pub use crate::engine::settings::{Coupling, Picard, Policy};
 pub use automatic::Automatic;
+pub use chords::Chords;
 pub use interface::Sampler;
 pub use parareal::Parareal;
 pub use piadm::{Dynamics, Piadm, Recipe};

@@ -3,7 +3,7 @@
 mod plan;
 
 use crate::backend::{Backend, Plane, Real, RowRef};
-use crate::engine::accept::acceptance::Acceptance;
+use crate::engine::accept::acceptance::{Acceptance, Meaning};
 use crate::engine::accept::coupling::Decision;
 use crate::engine::iteration::linearisation::Linearisation;
 use crate::engine::machine::Machine;
@@ -369,7 +369,8 @@ impl<B: Backend> Run<'_, B> {
         let node = self.list.nodes()[self.plan.node(block)];
         let track = &mut self.tracks[slot];
         let earlier = Some(std::mem::replace(&mut track.changes[block], rms)).filter(|e| !e.is_nan());
-        let accepted = !change.moved || self.settings.acceptance.accepts(&node, rms, earlier);
+        let meaning = Meaning::new::<B::Elem>(1.0);
+        let accepted = !change.moved || self.settings.acceptance.accepts(&node, rms, earlier, meaning);
         track.failed[k] |= !accepted;
         track.largest[k] = track.largest[k].max(rms);
         if block < self.plan.blocks() {

@@ -65,6 +65,8 @@ impl Picard {
             window: Window::OuTime { ou_time: h },
             linearisation: Linearisation::FrozenScore,
             entry: Entry::Copy,
+            warm_up: 0,
+            far_stride: None,
             acceptance: if depth.is_some() { Acceptance::Exact } else { Acceptance::change(1e-2) },
             sweeps: depth.map_or(Sweeps::Unbounded, Sweeps::AtMost),
             coupling: Coupling::WholeBatch,
@@ -86,6 +88,29 @@ impl Picard {
             acceptance: Acceptance::Change { absolute: 0.0, relative: 0.0, posterior: tolerance },
             coupling: Coupling::WholeBatch,
             ..Picard::default()
+        }
+    }
+
+    /// ParaSolver (Lu, Zhu, Hou, *ParaSolver: A Hierarchical Parallel Integral Solver for Diffusion Models*, ICLR 2025)
+    /// with one step per subinterval, the published choice: [`paradigms`](Picard::paradigms) after `first_steps`
+    /// sequential steps, where new nodes take the scheme's own steps with the last data prediction of the window. The
+    /// authors' code has `first_steps` = 5 and `tolerance` = 0.55 for DDPM, 1 and 0.005 to 0.05 for DDIM. It evaluates
+    /// the first steps once more in its first window; here the window begins behind them.
+    ///
+    /// ```
+    /// use piadm::prelude::*;
+    /// let grid = Grid::log_snr(200).between(8.0, 0.01);
+    /// let problem = Problem::new(Ou, grid, Scheme::ddpm()).samples(2).shape([3]).seed(1);
+    /// let mut score = score_map(Prediction::Score, |x, _rows| x.mapv(|v: f32| -v));
+    /// let rounds = |sampler: Picard, score: &mut dyn ScoreFn<_>| Ok(sampler.sample(&problem, score)?.report.rounds);
+    /// assert!(rounds(Picard::parasolver(50, 5, 0.1), &mut score)? < rounds(Picard::paradigms(50, 0.1), &mut score)?);
+    /// # Ok::<(), piadm::Error>(())
+    /// ```
+    pub fn parasolver(window: usize, first_steps: usize, tolerance: f64) -> Self {
+        Picard {
+            entry: Entry::HeldData { variance: 0.0 },
+            warm_up: first_steps,
+            ..Picard::paradigms(window, tolerance)
         }
     }
 
@@ -161,7 +186,7 @@ impl<B: Backend> Problem<B> {
     /// As the run itself, but for the lack of memory.
     pub fn memory_estimate(&self, sampler: &Picard, model: &(impl Model + ?Sized)) -> Result<usize> {
         let outline = self.outline(model)?;
-        let (sizes, _) = windows::sizes(sampler, &outline)?;
+        let (sizes, ..) = windows::sizes(sampler, &outline)?;
         sizes
             .bytes::<B::Elem>()
             .ok_or_else(|| Error::TooLarge { what: "working memory", why: "more bytes than can be addressed".into() })

@@ -4,6 +4,7 @@ use crate::backend::Backend;
 use crate::engine::settings::Picard;
 use crate::nodes::Window;
 use crate::sampler::automatic::settings::Automatic;
+use crate::sampler::chords::Chords;
 use crate::sampler::interface::Sampler;
 use crate::sampler::parareal::Parareal;
 use crate::sampler::sequential::Sequential;
@@ -62,6 +63,15 @@ pub enum SamplerSpec {
         /// Default 0.1: the published one for DDPM.
         tolerance: f64,
     },
+    /// [`Picard::parasolver`].
+    Parasolver {
+        /// Default 64.
+        window: usize,
+        /// Default 5: the published one for DDPM.
+        first_steps: usize,
+        /// Default 0.55: the published one for DDPM.
+        tolerance: f64,
+    },
     /// [`Picard::parataa`].
     Parataa {
         /// Default 64.
@@ -83,6 +93,8 @@ pub enum SamplerSpec {
     },
     /// [`Parareal`].
     Parareal(Parareal),
+    /// [`Chords`].
+    Chords(Chords),
     /// [`Picard`].
     Picard(Box<Picard>),
     /// [`Automatic`].
@@ -102,10 +114,12 @@ impl SamplerSpec {
             SamplerSpec::Piadm { .. } => "piadm",
             SamplerSpec::ZhouSugiyama { .. } => "zhou_sugiyama",
             SamplerSpec::Paradigms { .. } => "paradigms",
+            SamplerSpec::Parasolver { .. } => "parasolver",
             SamplerSpec::Parataa { .. } => "parataa",
             SamplerSpec::Law { .. } => "law",
             SamplerSpec::FrozenDraft { .. } => "frozen_draft",
             SamplerSpec::Parareal(_) => "parareal",
+            SamplerSpec::Chords(_) => "chords",
             SamplerSpec::Picard(_) => "picard",
             SamplerSpec::Automatic(_) => "automatic",
         }
@@ -122,16 +136,12 @@ impl SamplerSpec {
         match self {
             SamplerSpec::Sequential {} => Box::new(Sequential),
             SamplerSpec::Parareal(parareal) => Box::new(parareal.clone()),
+            SamplerSpec::Chords(chords) => Box::new(chords.clone()),
             SamplerSpec::Automatic(automatic) => automatic.clone(),
-            SamplerSpec::Piadm { h, depth } => Box::new(Picard::piadm(*h, *depth)),
-            SamplerSpec::ZhouSugiyama { h, depth } => Box::new(Picard::zhou_sugiyama(*h, *depth)),
-            SamplerSpec::Paradigms { window, tolerance } => Box::new(Picard::paradigms(*window, *tolerance)),
-            SamplerSpec::Parataa { window, memory, tolerance } => {
-                Box::new(Picard::parataa(*window, *memory, *tolerance))
-            }
-            SamplerSpec::FrozenDraft { window } => Box::new(Picard::frozen_draft(*window)),
-            SamplerSpec::Law { window } => Box::new(Picard::exact_in_law().window(*window)),
-            SamplerSpec::Picard(picard) => picard.clone(),
+            other => match other.picard() {
+                Some(picard) => Box::new(picard),
+                None => unreachable!("{} is neither a Picard nor listed above", other.name()),
+            },
         }
     }
 
@@ -148,11 +158,17 @@ impl SamplerSpec {
             &SamplerSpec::Piadm { h, depth } => Some(Picard::piadm(h, depth)),
             &SamplerSpec::ZhouSugiyama { h, depth } => Some(Picard::zhou_sugiyama(h, depth)),
             &SamplerSpec::Paradigms { window, tolerance } => Some(Picard::paradigms(window, tolerance)),
+            &SamplerSpec::Parasolver { window, first_steps, tolerance } => {
+                Some(Picard::parasolver(window, first_steps, tolerance))
+            }
             &SamplerSpec::Parataa { window, memory, tolerance } => Some(Picard::parataa(window, memory, tolerance)),
             &SamplerSpec::FrozenDraft { window } => Some(Picard::frozen_draft(window)),
             &SamplerSpec::Law { window } => Some(Picard::exact_in_law().window(window)),
             SamplerSpec::Picard(picard) => Some((**picard).clone()),
-            SamplerSpec::Sequential {} | SamplerSpec::Parareal(_) | SamplerSpec::Automatic(_) => None,
+            SamplerSpec::Sequential {}
+            | SamplerSpec::Parareal(_)
+            | SamplerSpec::Chords(_)
+            | SamplerSpec::Automatic(_) => None,
         }
     }
 }
@@ -180,6 +196,14 @@ enum Written {
         #[serde(default = "tenth")]
         tolerance: f64,
     },
+    Parasolver {
+        #[serde(default = "count::<64>")]
+        window: usize,
+        #[serde(default = "count::<5>")]
+        first_steps: usize,
+        #[serde(default = "of_ddpm")]
+        tolerance: f64,
+    },
     Parataa {
         #[serde(default = "count::<64>")]
         window: usize,
@@ -197,6 +221,7 @@ enum Written {
         window: usize,
     },
     Parareal(Parareal),
+    Chords(Chords),
     Picard(Box<Picard>),
     Automatic(Box<Automatic>),
 }
@@ -207,6 +232,10 @@ fn one() -> f64 {
 
 fn tenth() -> f64 {
     0.1
+}
+
+fn of_ddpm() -> f64 {
+    0.55
 }
 
 fn hundredth() -> f64 {

@@ -7,8 +7,8 @@ use ndarray::{Array2, Array3};
 use piadm::cuda::{DeviceElem, DeviceMixture, HostScore};
 use piadm::noise::NormalPrecision;
 use piadm::{
-    Acceptance, Backend, Cpu, Edm, Error, Flow, Grid, NoiseSchedule, Ou, Parareal, Path, Piadm, Picard, Prediction,
-    Problem, Report, Sampler, Save, ScoreFn, Sequential, Solution, Sweeps, Window,
+    Acceptance, Backend, Chords, Cpu, Edm, Error, Flow, Grid, NoiseSchedule, Ou, Parareal, Path, Piadm, Picard,
+    Prediction, Problem, Report, Sampler, Save, ScoreFn, Sequential, Solution, Sweeps, Window,
     noise::NoiseKey,
     problem::Variances,
     sampler::{Coupling, Entry, Linearisation, Policy},
@@ -99,7 +99,7 @@ fn random_picard(rng: &mut StdRng, steps: usize) -> Picard {
         return lawful;
     }
     let policies = [Policy::Sliding, Policy::Blocks, Policy::Wavefront { blocks: 2 }];
-    Picard::default()
+    let picard = Picard::default()
         .policy(pick(rng, &policies))
         .window(Window::Steps(pick(rng, &[1, 2, 3, 7, steps])))
         .linearisation(pick(rng, &[Linearisation::FrozenScore, Linearisation::Identity, gaussian, secant, secant]))
@@ -111,7 +111,11 @@ fn random_picard(rng: &mut StdRng, steps: usize) -> Picard {
         ))
         .sweeps(pick(rng, &[Sweeps::Unbounded, Sweeps::Unbounded, Sweeps::AtMost(2)]))
         .coupling(pick(rng, &[Coupling::PerSample, Coupling::PerSample, Coupling::WholeBatch]))
-        .deadline(pick(rng, &[None, None, None, Some(4)]))
+        .deadline(pick(rng, &[None, None, None, Some(4)]));
+    if picard.policy == Policy::Sliding && rng.random_bool(0.3) {
+        return picard.anderson(0).far_stride(3);
+    }
+    picard
 }
 
 /// All of a report but the seconds.
@@ -188,6 +192,14 @@ where
         let (a, b) = (parareal.sample(&a, &mut on_cpu), parareal.sample(&b, &mut on_device));
         assert!(a.is_ok());
         assert_equal(a, b, &format!("parareal, {scheme:?}"));
+    }
+    let longer = Grid::log_snr(50).between(6.0, 0.05);
+    let a = Problem::on(Cpu::<T>::new(), Ou, longer.clone(), piadm::Scheme::ddim()).samples(3).shape([65]).seed(4);
+    let b = Problem::on(device.clone(), Ou, longer, piadm::Scheme::ddim()).samples(3).shape([65]).seed(4);
+    for chords in [Chords::default(), Chords::default().cores(3).starts(vec![0, 1, 20])] {
+        let (a, b) = (chords.sample(&a, &mut on_cpu), chords.sample(&b, &mut on_device));
+        assert!(a.is_ok());
+        assert_equal(a, b, "chords");
     }
     // the paper's samplers; that of the ODE has its Langevin corrector between the blocks
     for dynamics in [piadm::sampler::Dynamics::Sde, piadm::sampler::Dynamics::Ode] {

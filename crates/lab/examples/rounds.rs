@@ -4,6 +4,7 @@
 
 use clap::Parser;
 use lab::cli::{Study, Which, given, positive};
+use lab::presets::{self, PRESETS, Preset};
 use lab::rounds::{Part, Plan, draw, measure, text};
 use lab::subject::{NAMES, named};
 use piadm::BoxError;
@@ -29,6 +30,9 @@ struct Options {
     /// Window of the table; repeatable [default: 32, 64 and 128, for the unet and guided-W 64]
     #[arg(long, value_name = "N", value_parser = positive)]
     window: Vec<usize>,
+    /// A sampler of the table; repeatable [default: all]
+    #[arg(long, value_name = "NAME", value_parser = presets::named)]
+    sampler: Vec<&'static Preset>,
     /// Samples of a run [default: 6]
     #[arg(long, value_name = "N", value_parser = positive)]
     samples: Option<usize>,
@@ -41,6 +45,9 @@ struct Options {
     /// The claims about the mlp and nothing else
     #[arg(long, group = "part", conflicts_with = "quick")]
     claims: bool,
+    /// ParaDiGMS at window 64 and the default with the widest window that takes no more rows, and nothing else
+    #[arg(long, group = "part")]
+    equal_rows: bool,
     /// The residual of every round on the first problem and nothing else (a minute or two)
     #[arg(long, group = "part")]
     residuals: bool,
@@ -53,12 +60,18 @@ fn run(o: Options, out: &mut dyn Write) -> Result<ExitCode, BoxError> {
         true => (Part::Quick, &["mlp", "mixture-64"][..], 60, vec![16], 2),
         false => (Part::All, &NAMES[..], 500, vec![], 6),
     };
-    let parts = [(o.table, Part::Table), (o.claims, Part::Claims), (o.residuals, Part::Residuals)];
+    let parts = [
+        (o.table, Part::Table),
+        (o.claims, Part::Claims),
+        (o.equal_rows, Part::EqualRows),
+        (o.residuals, Part::Residuals),
+    ];
     let plan = Plan {
         problems: given(o.problem, problems.iter().map(ToString::to_string)),
         dynamics: o.dynamics.list(),
         steps: o.steps.unwrap_or(steps),
         windows: given(o.window, windows),
+        samplers: given(o.sampler, &PRESETS),
         samples: o.samples.unwrap_or(samples),
         seed: o.seed,
         part: parts.into_iter().find(|(asked, _)| *asked).map_or(part, |(_, part)| part),

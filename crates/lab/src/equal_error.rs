@@ -4,11 +4,16 @@ use crate::presets::Preset;
 use crate::stats::{first_good, largest, median, row_errors};
 use ndarray::Array2;
 use piadm::sampler::{Dynamics, Round, on_round};
-use piadm::{BoxError, Cpu, Error, Grid, Ou, Problem, Sampler, Scheme, ScoreFn, Sequential, nodes::Form};
+use piadm::{
+    BoxError, Cpu, Error, Grid, NoiseSchedule, Ou, Problem, Sampler, Scheme, ScoreFn, Sequential, nodes::Form,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::ops::{ControlFlow, RangeInclusive};
 
+/// Ornstein-Uhlenbeck times of the ends of all grids.
+const FIRST_TIME: f64 = 8.0;
+const LAST_TIME: f64 = 0.01;
 /// Tolerances are `FIRST * RATIO^-k` for k in [`EXPONENTS`].
 pub(crate) const FIRST: f64 = 0.5;
 /// One tolerance over the next.
@@ -64,11 +69,31 @@ impl Setting {
         self.problem(scheme, dim)
     }
 
-    /// Ornstein-Uhlenbeck times from 8 to 0.01, uniform in the log-SNR.
+    /// Euler's method with equal steps in the time sigma / (alpha + sigma) of a rectified flow: DDIM takes the same
+    /// steps, up to the scale of the states.
+    pub fn flow_euler(&self, dim: usize) -> Problem<Cpu<f32>> {
+        self.on(flow_uniform(self.steps), Scheme::ddim(), dim)
+    }
+
+    /// Steps uniform in the log-SNR.
     fn problem(&self, scheme: Scheme, dim: usize) -> Problem<Cpu<f32>> {
-        let grid = Grid::log_snr(self.steps).between(8.0, 0.01);
+        self.on(Grid::log_snr(self.steps).between(FIRST_TIME, LAST_TIME), scheme, dim)
+    }
+
+    fn on(&self, grid: Grid, scheme: Scheme, dim: usize) -> Problem<Cpu<f32>> {
         Problem::on(Cpu::new(), Ou, grid, scheme).samples(self.samples).shape([dim]).seed(self.seed)
     }
+}
+
+/// Ornstein-Uhlenbeck times between those of the other grids that are uniform in the time sigma / (alpha + sigma).
+pub fn flow_uniform(steps: usize) -> Grid {
+    let flow_time = |t: f64| Ou.sigma(t) / (Ou.alpha(t) + Ou.sigma(t));
+    let (first, last) = (flow_time(FIRST_TIME), flow_time(LAST_TIME));
+    let time = |m: usize| {
+        let s = first + (last - first) * m as f64 / steps as f64;
+        Ou.time_of_log_snr(((1.0 - s) / s).ln())
+    };
+    Grid::new((0..=steps).map(time).collect::<Vec<_>>())
 }
 
 /// What a run gives: `None` where it does not stay finite, or where a search finds nothing.
@@ -88,9 +113,17 @@ pub struct Case<'s> {
 }
 
 impl<'s> Case<'s> {
-    /// Samples sequentially.
+    /// Samples sequentially, with steps of first order.
     pub fn new(score: &'s mut dyn ScoreFn<Cpu<f32>>, dim: usize, setting: Setting) -> Result<Self, BoxError> {
-        let problem = setting.first_order(dim);
+        Case::of(score, setting, setting.first_order(dim))
+    }
+
+    /// Samples sequentially from a problem of this setting.
+    pub fn of(
+        score: &'s mut dyn ScoreFn<Cpu<f32>>,
+        setting: Setting,
+        problem: Problem<Cpu<f32>>,
+    ) -> Result<Self, BoxError> {
         let sequential = Sequential.sample(&problem, score)?.samples;
         Ok(Case { setting, score, problem, sequential, known: HashMap::new(), last: HashMap::new() })
     }
@@ -108,15 +141,23 @@ impl<'s> Case<'s> {
 
     /// A run with this tolerance.
     pub fn run(&mut self, preset: &Preset, window: usize, tolerance: f64) -> Tried {
-        let solution = match (preset.sampler)(window, tolerance).sample(&self.problem, &mut *self.score) {
+        let outcome = self.outcome(&*(preset.sampler)(window, tolerance))?;
+        Ok(outcome.map(|outcome| Outcome { tolerance, ..outcome }))
+    }
+
+    /// A run of a sampler that has no tolerance: it says 0. `None` also for schemes that the sampler does not take.
+    pub fn outcome(&mut self, sampler: &dyn Sampler<Cpu<f32>>) -> Tried {
+        let solution = match sampler.sample(&self.problem, &mut *self.score) {
             Ok(solution) => solution,
-            Err(Error::ScoreNotFinite { .. } | Error::StateNotFinite { .. }) => return Ok(None),
+            Err(Error::ScoreNotFinite { .. } | Error::StateNotFinite { .. } | Error::Unsupported { .. }) => {
+                return Ok(None);
+            }
             Err(other) => return Err(other.into()),
         };
         let errors = row_errors(solution.samples.view(), self.sequential.view());
         let rounds = || solution.report.sample_rounds.iter().map(|r| *r as f64);
         Ok(Some(Outcome {
-            tolerance,
+            tolerance: 0.0,
             rounds: rounds().sum::<f64>() / self.setting.samples as f64,
             rounds_median: median(rounds()),
             rows: solution.report.rows_per_step(),

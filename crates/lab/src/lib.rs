@@ -14,6 +14,7 @@ pub mod presets;
 pub mod residuals;
 pub mod rounds;
 pub mod scaling;
+pub mod short;
 pub mod stats;
 pub mod subject;
 pub mod table;

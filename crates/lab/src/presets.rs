@@ -4,6 +4,7 @@ use piadm::sampler::{Coupling, Entry, Linearisation, Policy};
 use piadm::{Acceptance, Cpu, Parareal, Picard, Sampler, Window};
 
 /// A parallel sampler that is complete but for its window and its tolerance.
+#[derive(Debug)]
 pub struct Preset {
     /// How it is called on the command line and in the files.
     pub name: &'static str,
@@ -22,10 +23,14 @@ pub const OURS: &str = "default";
 
 const HELD: Entry = Entry::HeldData { variance: 0.25 };
 
+/// Sequential steps of ParaSolver: one, its choice for DDIM; its five for DDPM are for a thousand steps.
+const FIRST_STEPS: usize = 1;
+
 /// All of them.
-pub static PRESETS: [Preset; 10] = [
+pub static PRESETS: [Preset; 12] = [
     windowed(REFERENCE, |w, tol| sliding(w, tol, Linearisation::Identity, Entry::Copy)).plotted(0xd0, 0x5a, 0x1e),
     windowed("paradigms-batch", |w, tol| Box::new(Picard::paradigms(w, tol))),
+    windowed("parasolver", |w, tol| Box::new(Picard::parasolver(w, FIRST_STEPS, tol))),
     whole("piadm-blocks", |_, tol| Box::new(blocks(tol))),
     windowed("piadm-sliding", |w, tol| sliding(w, tol, Linearisation::FrozenScore, Entry::Copy))
         .plotted(0x6b, 0x8e, 0x3a),
@@ -34,13 +39,19 @@ pub static PRESETS: [Preset; 10] = [
     whole("parareal", |_, tol| Box::new(Parareal::default().acceptance(Acceptance::change(tol)))),
     windowed("identity-held", |w, tol| sliding(w, tol, Linearisation::Identity, HELD)),
     windowed("gaussian-held", |w, tol| sliding(w, tol, Linearisation::Gaussian { variance: 0.25 }, HELD)),
-    windowed(OURS, |w, tol| Box::new(Picard::default().window(Window::Steps(w)).acceptance(Acceptance::Error(tol))))
-        .plotted(0x1f, 0x5f, 0xa8),
+    windowed(OURS, |w, tol| Box::new(ours(w, tol))).plotted(0x1f, 0x5f, 0xa8),
+    windowed("strided", |w, tol| Box::new(ours(w, tol).far_stride(3))),
 ];
 
 /// The preset of this name, one of the constants of the programs.
 pub fn preset(name: &str) -> &'static Preset {
     PRESETS.iter().find(|p| p.name == name).expect("programs name presets of the table")
+}
+
+/// The preset of this name, for the command line.
+pub fn named(name: &str) -> Result<&'static Preset, String> {
+    let names = || PRESETS.iter().map(|p| p.name).collect::<Vec<_>>().join(", ");
+    PRESETS.iter().find(|p| p.name == name).ok_or_else(|| format!("expected one of {}", names()))
 }
 
 /// The samplers of the plots.
@@ -62,6 +73,10 @@ impl Preset {
     const fn plotted(self, red: u8, green: u8, blue: u8) -> Self {
         Preset { colour: Some((red, green, blue)), ..self }
     }
+}
+
+fn ours(window: usize, tolerance: f64) -> Picard {
+    Picard::default().window(window).acceptance(Acceptance::Error(tolerance))
 }
 
 /// A sliding window for every sample and a tolerance for changes.

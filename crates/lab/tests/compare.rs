@@ -260,7 +260,18 @@ fn help_lists_every_option_and_every_sampler() {
     {
         assert!(text.contains(option), "{option}");
     }
-    for name in ["sequential", "piadm", "zhou_sugiyama", "paradigms", "parataa", "parareal", "picard", "automatic"] {
+    for name in [
+        "sequential",
+        "piadm",
+        "zhou_sugiyama",
+        "paradigms",
+        "parasolver",
+        "parataa",
+        "parareal",
+        "chords",
+        "picard",
+        "automatic",
+    ] {
         assert!(text.contains(&format!("- {name}: ")), "{name}");
     }
 }

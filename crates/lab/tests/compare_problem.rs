@@ -3,7 +3,7 @@
 mod common;
 
 use common::{base, value, with};
-use lab::compare::ProblemFile;
+use lab::compare::{ProblemFile, Target};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -258,13 +258,22 @@ fn the_final_step_to_zero_is_one_of_the_steps() {
 }
 
 #[test]
+fn a_network_takes_the_place_of_a_target() {
+    let mut problem = with(base(), "/network", json!("mlp"));
+    assert!(refusal(&problem).starts_with("network: does not go with a target"));
+    problem.as_object_mut().unwrap().remove("target");
+    assert!(matches!(parse(&problem).unwrap().target, Target::Network(network) if network.dim() == 784));
+    assert!(refusal(&with(problem.clone(), "/prediction", json!("velocity"))).starts_with("prediction: "));
+    assert!(refusal(&with(problem, "/network", json!("gan"))).starts_with("network: network gan: expected mlp"));
+}
+
+#[test]
 fn a_file_is_named_in_its_errors() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/problems");
     let problem = ProblemFile::read(&folder.join("mixture-sde.json")).unwrap();
-    assert_eq!(
-        (problem.grid.times(&problem.schedule).unwrap().len() - 1, problem.mixture.modes(), problem.mixture.dim()),
-        (256, 8, 16)
-    );
+    let Target::Mixture(mixture) = &problem.target else { panic!("not a mixture") };
+    let steps = problem.grid.times(&problem.schedule).unwrap().len() - 1;
+    assert_eq!((steps, mixture.modes(), mixture.dim()), (256, 8, 16));
     let error = ProblemFile::read(&folder.join("missing.json")).err().unwrap().to_string();
     assert!(error.contains("missing.json: "), "{error}");
 }

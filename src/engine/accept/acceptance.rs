@@ -1,5 +1,6 @@
 //! When a node counts as converged.
 
+use crate::backend::Real;
 use crate::error::{Error, Result};
 use crate::nodes::Node;
 use crate::problem::Guarantee;
@@ -8,9 +9,12 @@ use crate::problem::Guarantee;
 ///
 /// A change is not yet an error: a fast iteration is much closer to its limit than its last change, a slow one is
 /// not. The estimate uses a node's last two changes. If they fall by the ratio rho, the error that remains after
-/// the last one is change * rho / (1 - rho). The estimate is never smaller than the change itself, since the first
-/// ratios are too optimistic. Errors made while the noise outweighs the signal are amplified by the steps that
-/// follow, so there the allowed error is multiplied by sqrt(alpha / sigma).
+/// the last one is change * rho / (1 - rho). No ratio below 1/2 is believed, since the first ones are too optimistic. So
+/// that a tolerance means about the same error whatever the iteration, the estimate is multiplied by 1/4 for a frozen
+/// score (1/2 with Anderson acceleration), 3/2 for the identity and 2 for Gaussian slopes. Errors made while the noise outweighs the signal are amplified by the steps that
+/// follow, so there the allowed error is multiplied by sqrt(alpha / sigma). Where that is below the rounding of the
+/// states, a change of eight units in the last place of sqrt(alpha^2 + sigma^2), a state's size for data of unit variance,
+/// counts as none: the sequential sampler rounds as much in a few steps.
 ///
 /// ```
 /// use piadm::{Acceptance, Picard};
@@ -64,6 +68,25 @@ pub enum Acceptance {
     },
 }
 
+/// What a change of a node means.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Meaning {
+    /// The error of a sample over the estimate from its changes.
+    pub factor: f64,
+    /// A unit in the last place of 1.
+    pub unit: f64,
+}
+
+impl Meaning {
+    pub fn new<E: Real>(factor: f64) -> Self {
+        Meaning { factor, unit: E::epsilon().wide() }
+    }
+}
+
+/// A change of so many units in the last place of the rms state counts as none where an error is allowed: about four of
+/// the largest element.
+const ROUNDINGS: f64 = 8.0;
+
 impl Acceptance {
     /// A bound on the change, in units of the state.
     pub const fn change(absolute: f64) -> Self {
@@ -97,7 +120,7 @@ impl Acceptance {
 
     /// Whether to accept a node that last moved by `change` and, if it was swept before, by `earlier` in the sweep
     /// before.
-    pub(crate) fn accepts(&self, node: &Node, change: f64, earlier: Option<f64>) -> bool {
+    pub(crate) fn accepts(&self, node: &Node, change: f64, earlier: Option<f64>, meaning: Meaning) -> bool {
         let [error, absolute, relative, posterior] = self.numbers();
         let largest = absolute.max(relative * node.level.sigma).max(posterior * node.posterior_std);
         // with zero tolerances only unchanged elements count, but the square of a tiny change is 0 as well
@@ -106,8 +129,9 @@ impl Acceptance {
         }
         let ratio = earlier.map_or(0.5, |earlier| (change / earlier).clamp(0.5, 0.95));
         let weight = (0.5 * node.level.log_snr).exp().min(1.0);
-        // two changes too small to square have no ratio
-        error > 0.0 && (change <= 0.0 || change * ratio / (1.0 - ratio) <= error * weight)
+        let rounding = ROUNDINGS * meaning.unit * node.level.alpha.hypot(node.level.sigma);
+        // changes as small as roundings have no ratio
+        error > 0.0 && (change <= rounding || meaning.factor * change * ratio / (1.0 - ratio) <= error * weight)
     }
 
     /// What a run guarantees if all its nodes were accepted.
@@ -194,16 +218,18 @@ impl TryFrom<Numbers> for Acceptance {
 
 #[cfg(test)]
 mod tests {
-    use super::Acceptance;
+    use super::{Acceptance, Meaning};
     use crate::nodes::Node;
     use crate::schedule::{Level, Ou};
+
+    const PLAIN: Meaning = Meaning { factor: 1.0, unit: 0.0 };
 
     #[test]
     fn changes_and_their_ratios() {
         let level = Level::at(&Ou, 0.1);
         let node =
             Node { level, step: 1, solution: true, evaluate: true, width: 1, posterior_std: 0.1, prefactor: 1.0 };
-        let accepts = |change, earlier| Acceptance::Error(1e-2).accepts(&node, change, earlier);
+        let accepts = |change, earlier| Acceptance::Error(1e-2).accepts(&node, change, earlier, PLAIN);
         assert!(accepts(0.9e-2, None) && !accepts(1.1e-2, None));
         // a ratio of 0.8 leaves four times the change, a ratio of 0.95 or more nineteen times
         assert!(accepts(0.24e-2, Some(0.3e-2)) && !accepts(0.26e-2, Some(0.325e-2)));
@@ -211,11 +237,11 @@ mod tests {
         assert!(accepts(0.9e-2, Some(f64::INFINITY)) && accepts(0.0, Some(0.0)) && accepts(0.0, None));
         // either criterion is enough
         let either = Acceptance::Either { error: 1e-2, absolute: 0.0, relative: 0.0, posterior: 0.5 };
-        assert!(either.accepts(&node, 0.049, Some(0.05)) && !either.accepts(&node, 0.051, Some(0.05)));
-        assert!(either.accepts(&node, 0.009, None));
+        assert!(either.accepts(&node, 0.049, Some(0.05), PLAIN) && !either.accepts(&node, 0.051, Some(0.05), PLAIN));
+        assert!(either.accepts(&node, 0.009, None, PLAIN));
         for earlier in [None, Some(0.0), Some(f64::INFINITY)] {
             assert!(!accepts(f64::INFINITY, earlier) && !accepts(f64::NAN, earlier));
-            assert!(!Acceptance::Exact.accepts(&node, 0.0, earlier));
+            assert!(!Acceptance::Exact.accepts(&node, 0.0, earlier, Meaning { unit: 1.0, ..PLAIN }));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! How far windows may move after a sweep.
 
-use crate::engine::accept::acceptance::{Acceptance, Sweeps};
+use crate::engine::accept::acceptance::{Acceptance, Meaning, Sweeps};
 use crate::engine::accept::book::{Book, Swept};
 use crate::engine::span::Span;
 use crate::error::{Error, Result};
@@ -28,6 +28,9 @@ pub(crate) struct Judge<'a> {
     pub rounds: u32,
     pub acceptance: &'a Acceptance,
     pub sweeps: Sweeps,
+    pub meaning: Meaning,
+    /// The first node of the window that was not evaluated; the nodes after it cannot be judged.
+    pub skipped: usize,
 }
 
 impl Judge<'_> {
@@ -43,7 +46,7 @@ impl Judge<'_> {
     /// Whether a guess counts as final.
     fn accepts(&self, node: usize) -> bool {
         let Swept { rms, earlier, moved, finite } = self.swept(node);
-        finite && (!moved || self.acceptance.accepts(&self.nodes[node], rms, earlier))
+        finite && (!moved || self.acceptance.accepts(&self.nodes[node], rms, earlier, self.meaning))
     }
 
     /// Whether the network output was evaluated at the node's newest state, or is not needed.
@@ -91,6 +94,10 @@ impl Judge<'_> {
             // A node is exact if its inputs are final. Its successor is exact too if the node's output was
             // evaluated at its final state.
             exact &= self.exact(node);
+            if node == self.skipped {
+                progress.nodes = k + 1;
+                break;
+            }
             if exact || self.accepts(node) {
                 continue;
             }

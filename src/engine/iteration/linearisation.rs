@@ -65,6 +65,20 @@ impl Linearisation {
         matches!(self, Linearisation::Secant)
     }
 
+    /// The error of a sample over what the last changes of its nodes make one expect: rounded from what was measured on
+    /// the trained networks (`results/calibration.md`). A frozen score converges faster than geometrically, as all
+    /// Picard iterations do, but Anderson acceleration takes part of that. Slopes of one constant for all data err in
+    /// the same direction in every sweep.
+    pub(crate) fn error_factor(&self, accelerated: bool) -> f64 {
+        match *self {
+            Linearisation::Secant => 1.0,
+            Linearisation::Identity => 1.5,
+            Linearisation::Gaussian { .. } => 2.0,
+            Linearisation::FrozenScore if accelerated => 0.5,
+            Linearisation::FrozenScore => 0.25,
+        }
+    }
+
     /// Whether this linearisation works with a network that has this output.
     pub(crate) fn check(&self, prediction: Prediction) -> Result<()> {
         match *self {

@@ -1,7 +1,7 @@
 //! What follows a sweep: deciding which nodes are final, and accelerating the others.
 
 use crate::backend::Backend;
-use crate::engine::accept::acceptance::Acceptance;
+use crate::engine::accept::acceptance::{Acceptance, Meaning};
 use crate::engine::accept::judge::{Judge, Progress};
 use crate::engine::iteration::anderson::Swept;
 use crate::engine::round::OfRound;
@@ -31,6 +31,8 @@ impl<B: Backend> Session<B> {
             rounds: self.tracks.all[span.slot].rounds,
             acceptance: &self.settings.acceptance,
             sweeps: self.settings.sweeps,
+            skipped: self.work.evaluated.first_skipped(span, prepared.list(span.slot).nodes()),
+            meaning: Meaning::new::<B::Elem>(self.settings.error_factor()),
         }
     }
 
@@ -62,6 +64,7 @@ impl<B: Backend> Session<B> {
                 _ => self.judging(prepared, span).residual(nodes),
             };
             self.of_round.progress[i].residual = residual;
+            self.work.evaluated.reach.note(prepared.list_of(span.slot), span.slot, nodes);
             let report = &mut self.work.output.report;
             report.max_residual = report.max_residual.max(residual);
             if stalled_at.is_some_and(|k| k + 1 < nodes) {

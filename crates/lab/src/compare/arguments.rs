@@ -14,11 +14,11 @@ Exit status: 0, or 1 if a sampler failed (its line says why and the others still
 nothing could be compared.
 RAYON_NUM_THREADS sets the number of threads; it does not change the samples.";
 
-/// Runs samplers on a problem with a known score and compares them with sequential sampling
+/// Runs samplers on a problem with a known score, or on a trained network, and compares them with sequential sampling
 #[derive(Clone, Debug, Parser)]
 #[command(name = "compare", args_override_self = true, allow_negative_numbers = true, after_help = NOTES)]
 pub struct Arguments {
-    /// Target, schedule, grid and scheme; docs/compare.md describes the format and examples/problems/ has some
+    /// Target or network, schedule, grid and scheme; docs/compare.md describes the format and examples/problems/ has some
     #[arg(long, value_name = "FILE.json")]
     pub problem: PathBuf,
     /// A sampler, more than once for several: a name takes the defaults, JSON sets fields
@@ -31,11 +31,14 @@ pub struct Arguments {
     ///   deviations of the posterior: {"paradigms": {"window": .., "tolerance": ..}}
     /// - zhou_sugiyama: PIADM's blocks without a barrier:
     ///   {"zhou_sugiyama": {"h": .., "depth": ..}}
+    /// - parasolver: the same after some sequential steps, with another first guess:
+    ///   {"parasolver": {"window": .., "first_steps": .., "tolerance": ..}}
     /// - parataa: Anderson acceleration:
     ///   {"parataa": {"window": .., "memory": .., "tolerance": ..}}
     /// - law: guesses are verified: {"law": {"window": ..}}; frozen_draft: speculative sampling:
     ///   {"frozen_draft": {"window": ..}}
     /// - parareal: blocks with a coarse solver: {"parareal": {"blocks": ..}}
+    /// - chords: staggered solvers of an ODE: {"chords": {"cores": .., "output": ..}}
     /// - picard: this crate's defaults; any field of the Picard struct can be set:
     ///   {"picard": {"window": 50, "tolerance": {"absolute": 1e-2}}}
     /// - automatic: sequential or picard with the window that suits the measured cost of the

@@ -1,4 +1,4 @@
-//! Runs samplers on a problem with a known score and compares them with sequential sampling.
+//! Runs samplers on a problem and compares them with sequential sampling.
 
 mod arguments;
 pub mod npy;
@@ -6,18 +6,20 @@ mod problem;
 mod results;
 
 pub use arguments::{Arguments, Dtype};
-pub use problem::ProblemFile;
+pub use problem::{ProblemFile, Target};
 
 use crate::cli::{Format, about, sentence};
 use ndarray::{Array2, Array3, Axis};
 use ndarray_npy::WritableElement;
 use piadm::{
-    BoxError, Cpu, Problem, Sampler, Save, ScoreFn, Sequential, backend::Real, sampler::SamplerSpec, score::Mixture,
+    BoxError, Cpu, Grid, NoiseSchedule, Problem, Sampler, Save, Scheme, ScoreFn, Sequential, backend::Real,
+    sampler::SamplerSpec,
 };
 use results::{Line, Measured, settings, table};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Batch size where nothing says otherwise.
@@ -28,23 +30,31 @@ const PATH_NUMBERS: usize = 1 << 22;
 /// Runs the command; the exit status is 1 if a sampler failed. An error means that nothing could be run, that a
 /// reference that is not listed failed, or that the results could not be written.
 pub fn run(arguments: Arguments, out: &mut dyn Write) -> Result<ExitCode, BoxError> {
-    let file = ProblemFile::read(&arguments.problem)?;
-    match arguments.dtype {
-        Dtype::F32 => compare::<f32>(&arguments, file, out),
-        Dtype::F64 => compare::<f64>(&arguments, file, out),
+    let ProblemFile { schedule, grid, scheme, target } = ProblemFile::read(&arguments.problem)?;
+    let equation = Equation { schedule, grid, scheme };
+    match (arguments.dtype, target) {
+        (Dtype::F32, Target::Mixture(mut score)) => compare::<f32>(&arguments, equation, score.dim(), &mut score, out),
+        (Dtype::F64, Target::Mixture(mut score)) => compare::<f64>(&arguments, equation, score.dim(), &mut score, out),
+        (Dtype::F32, Target::Network(mut score)) => compare(&arguments, equation, score.dim(), &mut score, out),
+        (Dtype::F64, Target::Network(_)) => Err("--dtype f64: the networks compute in f32".into()),
     }
+}
+
+/// What is solved, whoever answers for the score.
+struct Equation {
+    schedule: Arc<dyn NoiseSchedule>,
+    grid: Grid,
+    scheme: Scheme,
 }
 
 fn compare<T: Real + WritableElement>(
     arguments: &Arguments,
-    file: ProblemFile,
+    Equation { schedule, grid, scheme }: Equation,
+    dim: usize,
+    score: &mut dyn ScoreFn<Cpu<T>>,
     out: &mut dyn Write,
-) -> Result<ExitCode, BoxError>
-where
-    Mixture: ScoreFn<Cpu<T>>,
-{
-    let ProblemFile { schedule, grid, scheme, mut mixture } = file;
-    let (steps, dim) = (grid.times(&schedule)?.len() - 1, mixture.dim());
+) -> Result<ExitCode, BoxError> {
+    let steps = grid.times(&schedule)?.len() - 1;
     let init: Option<Array2<T>> = arguments.init.as_deref().map(npy::read).transpose()?;
     let noise: Option<Array3<T>> = arguments.noise.as_deref().map(npy::read).transpose()?;
     let samples = batch_size([
@@ -72,7 +82,7 @@ where
     }
     let mut run = |sampler: &dyn Sampler<Cpu<T>>| {
         let start = Instant::now();
-        sampler.sample(&problem, &mut mixture).map(|solution| (solution, start.elapsed().as_secs_f64()))
+        sampler.sample(&problem, score).map(|solution| (solution, start.elapsed().as_secs_f64()))
     };
 
     let reference = run(&Sequential);

@@ -1,10 +1,11 @@
-//! A sampling problem with a known score, read from JSON: an isotropic Gaussian mixture, a noise schedule, a time grid
-//! and a scheme. `docs/compare.md` describes the format.
+//! A sampling problem, read from JSON: an isotropic Gaussian mixture, whose score is known, or a trained network, and a
+//! noise schedule, a time grid and a scheme. `docs/compare.md` describes the format.
 
 use crate::cli::about;
 use ndarray::Array2;
+use networks::Network;
 use piadm::problem::ScheduleSpec;
-use piadm::{BoxError, Grid, Nodes, NoiseSchedule, Prediction, Scheme, score::Mixture};
+use piadm::{BoxError, Grid, Model, Nodes, NoiseSchedule, Prediction, Scheme, score::Mixture};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -15,24 +16,28 @@ use std::sync::Arc;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    target: Target,
+    target: Option<Mixed>,
+    network: Option<String>,
     schedule: Box<RawValue>,
     grid: Grid,
     scheme: Box<RawValue>,
-    #[serde(default = "score")]
-    prediction: Prediction,
-}
-
-fn score() -> Prediction {
-    Prediction::Score
+    prediction: Option<Prediction>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Target {
+struct Mixed {
     weights: Vec<f64>,
     means: Vec<Vec<f64>>,
     std: Vec<f64>,
+}
+
+/// What is sampled from.
+pub enum Target {
+    /// A mixture, in the words of `prediction` of the file.
+    Mixture(Mixture),
+    /// A trained network, in its own words.
+    Network(Box<dyn Network>),
 }
 
 /// A problem file.
@@ -43,8 +48,8 @@ pub struct ProblemFile {
     pub grid: Grid,
     /// The time-stepping scheme.
     pub scheme: Scheme,
-    /// The target's score, in the words of `prediction` of the file.
-    pub mixture: Mixture,
+    /// What is sampled from.
+    pub target: Target,
 }
 
 impl ProblemFile {
@@ -56,19 +61,33 @@ impl ProblemFile {
 
     /// Reads the text of a file.
     pub fn parse(text: &str) -> Result<Self, BoxError> {
-        let File { target, schedule, grid, scheme, prediction } = read(text)?;
-        let mixture = mixture(target)?.predicting(prediction);
+        let File { target, network, schedule, grid, scheme, prediction } = read(text)?;
+        let target = match (target, network, prediction) {
+            (Some(target), None, given) => {
+                Target::Mixture(mixture(target)?.predicting(given.unwrap_or(Prediction::Score)))
+            }
+            (None, Some(name), None) => {
+                Target::Network(networks::load(&name, None).map_err(|error| format!("network: {error}"))?)
+            }
+            (None, Some(_), Some(_)) => return Err("prediction: a network has its own".into()),
+            (Some(_), Some(_), _) => return Err("network: does not go with a target".into()),
+            (None, None, _) => return Err("missing field `target` or `network`".into()),
+        };
+        let prediction = match &target {
+            Target::Mixture(mixture) => mixture.prediction(),
+            Target::Network(network) => network.prediction(),
+        };
         let schedule: ScheduleSpec = tagged("schedule", &schedule)?;
         let schedule = schedule.schedule().map_err(|error| format!("schedule: {error}"))?;
         grid.times(&schedule).map_err(|error| format!("grid: {error}"))?;
         let scheme = tagged("scheme", &scheme)?;
         // settings that do not fit together are found here, before anything is sampled
         Nodes::new(&schedule, &grid, &scheme, prediction).map_err(|error| format!("scheme: {error}"))?;
-        Ok(ProblemFile { schedule, grid, scheme, mixture })
+        Ok(ProblemFile { schedule, grid, scheme, target })
     }
 }
 
-fn mixture(Target { weights, means, std }: Target) -> Result<Mixture, BoxError> {
+fn mixture(Mixed { weights, means, std }: Mixed) -> Result<Mixture, BoxError> {
     let dim = means.first().map_or(0, Vec::len);
     if let Some((row, mean)) = means.iter().enumerate().find(|(_, mean)| mean.len() != dim) {
         let len = mean.len();

@@ -4,7 +4,7 @@ mod show;
 
 use crate::cli::{self, Progress};
 use crate::equal_error::{Case, EXPONENTS, Outcome, Setting};
-use crate::presets::{OURS, PRESETS, Preset, REFERENCE, plotted, preset};
+use crate::presets::{OURS, Preset, REFERENCE, plotted, preset};
 use crate::subject::Subject;
 use piadm::{BoxError, sampler::Dynamics};
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,8 @@ pub enum Part {
     Table,
     /// The claims and nothing else.
     Claims,
+    /// ParaDiGMS and the default at no more rows, and nothing else.
+    EqualRows,
     /// The residuals of every round on the first problem and nothing else.
     Residuals,
 }
@@ -47,6 +49,8 @@ pub struct Plan {
     pub steps: usize,
     /// Of the table of all samplers. Empty: 32, 64 and 128, for the U-Nets 64 only.
     pub windows: Vec<usize>,
+    /// Of the table of all samplers.
+    pub samplers: Vec<&'static Preset>,
     /// Of a run.
     pub samples: usize,
     /// Of the noise.
@@ -174,11 +178,13 @@ pub fn measure(plan: &Plan) -> Result<Results, BoxError> {
             };
             if part != Part::Claims {
                 let mut bench = Bench::new(problem, &mut subject, setting(steps))?;
-                if part != Part::Residuals {
-                    results.table.extend(bench.rows(&PRESETS, plan.windows(problem), &TARGETS)?);
+                if !matches!(part, Part::Residuals | Part::EqualRows) {
+                    results.table.extend(bench.rows(plan.samplers.iter().copied(), plan.windows(problem), &TARGETS)?);
+                }
+                if matches!(part, Part::All | Part::Quick | Part::EqualRows) {
+                    results.equal_rows.extend(bench.equal_rows()?);
                 }
                 if matches!(part, Part::All | Part::Quick) {
-                    results.equal_rows.extend(bench.equal_rows()?);
                     results.calibration.extend(bench.calibration()?);
                 }
                 if part == Part::All && i == 0 {
@@ -187,7 +193,7 @@ pub fn measure(plan: &Plan) -> Result<Results, BoxError> {
                 if matches!(part, Part::All | Part::Quick) && i == 0 {
                     results.frontiers.extend(bench.frontiers()?);
                 }
-                if part != Part::Table && i == 0 {
+                if !matches!(part, Part::Table | Part::EqualRows) && i == 0 {
                     results.residuals.extend(bench.residuals()?);
                 }
             }

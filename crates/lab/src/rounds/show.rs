@@ -88,6 +88,9 @@ fn calibration(results: &Results) -> String {
 
 /// The claims about the MLP, and that the default takes no more rounds or rows than ParaDiGMS, per sample or per batch.
 fn claims(results: &Results) -> String {
+    if results.claims.is_empty() && results.table.is_empty() {
+        return String::new();
+    }
     let mut text = String::from("\nclaims\n");
     for claim @ Claim { rounds, rows, row: Row { task, window, target, outcome, .. } } in &results.claims {
         let found = outcome.as_ref().map_or("not reached".into(), |o| {
