@@ -70,16 +70,16 @@ impl Solution {
 }
 
 impl Newton {
-    /// The problem of this name in [`Subject::load`]: `mlp`, `patches` or `mixture-D`. The others have no derivative
-    /// here.
-    pub fn load(name: &str) -> Result<Self, BoxError> {
-        let Subject { score, dim } = Subject::load(name)?;
+    /// The problem of this name in [`Subject::load`]: `mlp`, `patches` or `mixture-D`. `None` for the others, which
+    /// have no derivative here.
+    pub fn load(name: &str) -> Result<Option<Self>, BoxError> {
         let tangent: Box<dyn Tangent> = match mixture(name)? {
             Some(mixture) => Box::new(mixture),
             None if name == "mlp" => Box::new(MlpTangent::load(None)?),
-            None => return Err(format!("problem {name} has no derivative: take mlp, patches or mixture-D").into()),
+            None => return Ok(None),
         };
-        Ok(Newton { score, tangent, dim })
+        let Subject { score, dim } = Subject::load(name)?;
+        Ok(Some(Newton { score, tangent, dim }))
     }
 
     /// A score whose rows have so many numbers, and its derivative.
@@ -358,6 +358,7 @@ impl<'a> Run<'a> {
         let ratio = if before.is_nan() { 0.5 } else { (change / before).clamp(0.5, 0.95) };
         let weight = (0.5 * self.list.nodes()[j].level.log_snr).exp().min(1.0);
         let tolerance = self.settings.tolerance;
+        // without the floor for roundings, which no grid of the laboratory reaches
         !track.moved[j] || tolerance > 0.0 && (change <= 0.0 || change * ratio / (1.0 - ratio) <= tolerance * weight)
     }
 

@@ -104,7 +104,7 @@ fn products_are_derivatives_of_the_network() {
 #[test]
 fn without_tolerance_it_is_sequential_sampling() {
     for name in ["mlp", "mixture-64", "patches"] {
-        let mut newton = Newton::load(name).unwrap();
+        let mut newton = Newton::load(name).unwrap().unwrap();
         for dynamics in [Sde, Ode] {
             let setting = setting(dynamics, 20, 2);
             for problem in [setting.first_order(newton.dim), setting.second_order(newton.dim)] {
@@ -157,7 +157,7 @@ fn errors_are_squared() {
 #[test]
 fn a_tolerance_bounds_the_error_and_saves_rounds() {
     for name in ["mlp", "mixture-64"] {
-        let mut newton = Newton::load(name).unwrap();
+        let mut newton = Newton::load(name).unwrap().unwrap();
         for dynamics in [Sde, Ode] {
             let setting = setting(dynamics, 40, 4);
             for problem in [setting.first_order(newton.dim), setting.second_order(newton.dim)] {
@@ -200,7 +200,8 @@ fn with_other_slopes_it_is_picard() {
                 let sampler = Picard::default().linearisation(Linearisation::Gaussian { variance: 0.25 });
                 let sampler = sampler.window(12).acceptance(Acceptance::Error(1e-2));
                 let picard = sampler.sample(&problem, newton.score()).unwrap();
-                let solution = newton.run(&problem, &settings(12, 1e-2, None)).unwrap();
+                // Gaussian slopes count the estimate twice
+                let solution = newton.run(&problem, &settings(12, 5e-3, None)).unwrap();
                 let error = difference(solution.samples(), picard.samples.view());
                 println!("{name} {dynamics:?}: {error:.1e} {:?}", solution.sample_rounds);
                 assert_eq!(solution.sample_rounds, picard.report.sample_rounds);
@@ -213,10 +214,10 @@ fn with_other_slopes_it_is_picard() {
 
 #[test]
 fn exact_slopes_take_no_more_rounds_than_measured_ones() {
-    let (mut newton, mut subject) = (Newton::load("mlp").unwrap(), Subject::load("mlp").unwrap());
+    let (mut newton, mut subject) = (Newton::load("mlp").unwrap().unwrap(), Subject::load("mlp").unwrap());
     for dynamics in [Sde, Ode] {
         let setting = setting(dynamics, 50, 4);
-        let exact = newton.equal_error(&setting, 8, 5e-3).unwrap().unwrap();
+        let exact = newton.equal_error(&setting.first_order(newton.dim), setting.seed, 8, 5e-3).unwrap().unwrap();
         let mut case = Case::new(subject.score.as_mut(), subject.dim, setting).unwrap();
         let measured = case.equal_error(preset(OURS), 8, 5e-3).unwrap().unwrap();
         println!("{dynamics:?}: {exact:?}\n{measured:?}");

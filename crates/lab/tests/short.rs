@@ -62,5 +62,6 @@ fn every_task_has_its_table() {
     assert_eq!(of(0, "chords 8 of 8", 1), [12.0]);
     assert!(of(0, "chords 1 of 8", 1).is_empty() && of(1, "chords", 1).is_empty());
     let law = of(2, "law", 1);
+    assert!((0..3).all(|table| of(table, "newton", 1).len() == 2 && of(table, "newton", 3).iter().all(|e| *e <= 5e-3)));
     assert!(law.len() == 2 && law[1] < law[0] && law[0] < 25.0 && of(0, "law", 1).is_empty());
 }

@@ -1,25 +1,30 @@
 //! The loosest tolerance with which Newton's method reaches an error.
 
-use crate::equal_error::{EXPONENTS, FIRST, LOOSER, Outcome, RATIO, Setting};
+use crate::equal_error::{EXPONENTS, FIRST, LOOSER, Outcome, RATIO};
 use crate::newton::{Newton, Settings, Solution};
 use crate::stats::{first_good, largest, median, row_errors};
 use ndarray::ArrayView2;
-use piadm::{BoxError, Error, Sampler, Sequential};
+use piadm::{BoxError, Cpu, Error, Problem, Sampler, Sequential};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry::Vacant;
 
 impl Newton {
     /// The run with the loosest tolerance whose median error is at most `target`, found as
     /// [`Case::equal_error`](crate::equal_error::Case::equal_error) finds it; `None` if there is none.
-    pub fn equal_error(&mut self, setting: &Setting, window: usize, target: f64) -> Result<Option<Outcome>, BoxError> {
-        let problem = setting.first_order(self.dim);
-        let sequential = Sequential.sample(&problem, self.score())?.samples;
+    pub fn equal_error(
+        &mut self,
+        problem: &Problem<Cpu<f32>>,
+        seed: u64,
+        window: usize,
+        target: f64,
+    ) -> Result<Option<Outcome>, BoxError> {
+        let sequential = Sequential.sample(&problem.clone().seed(seed), self.score())?.samples;
         let mut known: HashMap<i32, Option<Outcome>> = HashMap::new();
         let mut good = |k: i32| {
             if let Vacant(place) = known.entry(k) {
                 let tolerance = FIRST * RATIO.powi(-k);
-                let settings = Settings { seed: setting.seed, window, tolerance, deadline: None };
-                place.insert(match self.run(&problem, &settings) {
+                let settings = Settings { seed, window, tolerance, deadline: None };
+                place.insert(match self.run(problem, &settings) {
                     Ok(solution) => Some(outcome(&solution, sequential.view(), tolerance)),
                     Err(error) if matches!(error.downcast_ref(), Some(Error::StateNotFinite { .. })) => None,
                     Err(error) => return Err(error),

@@ -4,6 +4,7 @@ mod show;
 
 use crate::cli::Progress;
 use crate::equal_error::{Case, Outcome, Setting};
+use crate::newton::Newton;
 use crate::presets::Preset;
 use crate::stats::median;
 use crate::subject::Subject;
@@ -16,6 +17,8 @@ pub use show::text;
 const CORES: [usize; 2] = [4, 8];
 /// The row of the samplers that are exact in law.
 pub const LAW: &str = "law";
+/// The row of exact slopes.
+const NEWTON: &str = "newton";
 
 /// Steps and their grid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -111,7 +114,7 @@ pub fn measure(plan: &Plan) -> Result<Results, BoxError> {
     let progress = Progress::new("short", tasks * plan.seeds.len());
     let mut lines: Vec<Line> = Vec::new();
     for problem in &plan.problems {
-        let mut subject = Subject::load(problem)?;
+        let (mut subject, mut newton) = (Subject::load(problem)?, Newton::load(problem)?);
         for &kind in &plan.kinds {
             for &steps in &plan.steps {
                 let task = Task { problem: problem.clone(), kind, steps };
@@ -119,8 +122,15 @@ pub fn measure(plan: &Plan) -> Result<Results, BoxError> {
                 for &seed in &plan.seeds {
                     let setting = Setting { dynamics: kind.dynamics(), steps, samples: plan.samples, seed };
                     let problem = kind.problem(&setting, subject.dim);
-                    let mut case = Case::of(subject.score.as_mut(), setting, problem)?;
-                    for (k, (sampler, window, outcome)) in outcomes(plan, &mut case, kind)?.into_iter().enumerate() {
+                    let mut case = Case::of(subject.score.as_mut(), setting, problem.clone())?;
+                    let mut found = outcomes(plan, &mut case, kind)?;
+                    if let Some(newton) = &mut newton {
+                        for &window in &plan.windows {
+                            let outcome = newton.equal_error(&problem, seed, window, plan.error)?;
+                            found.push((NEWTON.to_owned(), window, outcome));
+                        }
+                    }
+                    for (k, (sampler, window, outcome)) in found.into_iter().enumerate() {
                         if seed == plan.seeds[0] {
                             lines.push(Line { task: task.clone(), sampler, window, outcomes: Vec::new() });
                         }
