@@ -6,7 +6,7 @@ use common::{bits, lookback_three, two_modes};
 use ndarray::{Array1, Array2, Axis};
 use piadm::{
     Acceptance, Cpu, Error, Grid, NoiseSchedule, Ou, Picard, Prediction, Problem, Rows, Sampler, Save, Scheme, ScoreFn,
-    Sequential, Window,
+    Sequential, Sweeps, Window,
     noise::{Address, NoiseKey},
     sampler::{Entry, Linearisation, Policy, Round, on_round},
     score_fn,
@@ -91,7 +91,8 @@ fn by_hand(grid: &Grid, rows: usize, stride: usize, tolerance: f64) -> (Vec<Stat
         hi = n.min(lo + reach);
         let mut evaluated: Vec<usize> = Vec::new();
         for m in lo..hi {
-            if evaluated.len() < rows && (m < lo + near || limits == 3 || m % stride == 0) {
+            let all = limits == 3 || hi - lo <= rows;
+            if evaluated.len() < rows && (m < lo + near || all || m % stride == 0) {
                 evaluated.push(m);
             }
         }
@@ -110,13 +111,9 @@ fn by_hand(grid: &Grid, rows: usize, stride: usize, tolerance: f64) -> (Vec<Stat
                 }
                 None => {
                     let before = centres.iter().rposition(|(e, _)| *e < i).unwrap();
-                    let other = if before + 1 < centres.len() { before + 1 } else { before - 1 };
-                    let [a, b] = [before, other].map(|k| (centres[k].0, &centres[k].1));
-                    // at most one unit beyond the last
-                    let centre = if other > before || chain.log_snr(i) < chain.log_snr(a.0) + 1.0 {
-                        chain.line(a, b, i)
-                    } else {
-                        unreachable!("the grid is fine enough")
+                    let centre = match centres.get(before + 1) {
+                        Some((k, b)) => chain.line((centres[before].0, &centres[before].1), (*k, b), i),
+                        None => centres[before].1.clone(),
                     };
                     &x[i] * p + chain.around(&x[i], &centre, i, V) * q
                 }
@@ -128,7 +125,7 @@ fn by_hand(grid: &Grid, rows: usize, stride: usize, tolerance: f64) -> (Vec<Stat
             *m == skipped || (change.dot(&change) / DIM as f64).sqrt() > tolerance
         };
         let end = (lo + 1..hi).find(failed).unwrap_or(hi);
-        limits = if end - lo < near { 0 } else { 3.min(limits + 1) };
+        limits = if end - lo < near.min(hi - lo) { 0 } else { 3.min(limits + 1) };
         lo = end;
     }
     (x, taken)
@@ -176,6 +173,8 @@ fn settings_that_do_not_go_with_a_stride_are_refused() {
         (strided.clone().window(Window::Marked { marks: 1 }), "times or marks"),
         (strided.clone().acceptance(Acceptance::Law), "Law"),
         (strided.clone().anderson(2), "Anderson"),
+        (strided.clone().far_stride(65), "far_stride = 65"),
+        (strided.clone().sweeps(Sweeps::AtMost(3)), "a bound on sweeps"),
     ] {
         let error = sampler.sample(&problem, &mut two_modes::<f32>(Prediction::Data)).unwrap_err();
         assert!(matches!(error, Error::Unsupported { .. } | Error::Setting { .. }), "{error:?}");

@@ -126,7 +126,7 @@ impl Evaluated {
             now: filled(what, places, NO_ROW)?,
             before: filled(what, if sizes.earlier { places } else { 0 }, NO_ROW)?,
             batch: Batch::new(sizes.layout.evaluations, sizes.layout.seen, sizes.kernel)?,
-            reach: Reach::full(),
+            reach: Reach::default(),
         })
     }
 
@@ -142,6 +142,9 @@ impl Evaluated {
 
     /// The first node of a window whose output is needed and was not evaluated in this round; `hi` if there is none.
     pub fn first_skipped(&self, span: &Span, nodes: &[Node]) -> usize {
+        if self.reach.is_full() {
+            return span.hi;
+        }
         let skipped = |j: &usize| nodes[*j].evaluate && self.row(span.ring, *j).is_none();
         (span.lo..span.hi).find(skipped).unwrap_or(span.hi)
     }

@@ -67,7 +67,7 @@ impl<B: Backend> Session<B> {
         let (sizes, extents, rows) = windows::sizes(settings, prepared)?;
         let windows = Windows::new(settings, extents, rows, sizes.earlier)?;
         let mut work = Work::new(prepared, &sizes, name)?;
-        work.evaluated.reach = Reach::new(settings.far_stride, &windows.most_rows, prepared.count())?;
+        work.evaluated.reach = Reach::new(settings.far_stride, &windows.most_rows, prepared.lists(), prepared.count())?;
         // so that rounds do not grow the list
         reserve("the report", &mut work.output.report.sweeps, windows.boundaries.len())?;
         if settings.acceptance == Acceptance::Law {
@@ -218,7 +218,7 @@ impl<B: Backend> Session<B> {
         let report = &mut self.work.output.report;
         report.stop = stopped.unwrap_or(report.stop);
         let converged = report.stop == Stop::Converged;
-        report.guarantee = if converged { self.settings.acceptance.guarantee() } else { Guarantee::None };
+        report.guarantee = if converged { self.settings.acceptance.guarantee::<B::Elem>() } else { Guarantee::None };
         // a sample that has not begun is at node 0
         let tracks = &self.tracks.all;
         self.work.output.finish(prepared, |slot| Some(tracks[slot].span.lo).filter(|lo| *lo > 0))

@@ -5,7 +5,7 @@ use crate::engine::accept::acceptance::{Acceptance, Sweeps};
 use crate::engine::entry::Entry;
 use crate::engine::iteration::anderson::MOST_MEMORY;
 use crate::engine::iteration::linearisation::Linearisation;
-use crate::engine::reach::reaching;
+use crate::engine::reach::{MOST_STRIDE, reaching};
 use crate::engine::sizes::Room;
 use crate::error::{Error, Result};
 use crate::names::names;
@@ -104,11 +104,11 @@ pub struct Picard {
     pub warm_up: usize,
     /// Lets a window reach further than its rows: a quarter of them goes to every so-many-th of the nodes behind the
     /// others, and the data prediction is interpolated between these. A window of 64 steps with a stride of 3 reaches 96
-    /// steps. While a sample finishes three quarters of a window in every round, all its rows go to the nearest nodes.
-    /// Saves about a tenth of the rounds and rows of SDEs with hundreds of steps on trained networks
-    /// (`results/strided.md`). Only nodes before the first that was not evaluated are accepted, so tolerances mean what
-    /// they mean without it. For sliding windows of steps or nodes; `None` (default): every node of a window is
-    /// evaluated.
+    /// steps. A sample begins with all rows on its nearest nodes. It changes over after a round that finished less than
+    /// three quarters of a window, and back after three rounds that got as far as they could. Saves about a tenth of the
+    /// rounds and rows of SDEs with hundreds of steps on trained networks (`results/strided.md`). Only nodes before the
+    /// first that was not evaluated are accepted, so tolerances mean what they mean without it. 2 to 64, for sliding
+    /// windows of steps or nodes without a bound on sweeps; `None` (default): every node of a window is evaluated.
     pub far_stride: Option<usize>,
     /// When a node is accepted; default: at an estimated error of 1e-2.
     pub acceptance: Acceptance,
@@ -214,8 +214,8 @@ impl Picard {
     fn check_stride(&self, prediction: Prediction) -> Result<()> {
         let Some(stride) = self.far_stride else { return Ok(()) };
         let refused = |with: &str, instead| Err(Error::unsupported("far_stride", with, instead));
-        if stride < 2 {
-            return Err(Error::setting("far_stride", stride, "at least 2, or none"));
+        if !(2..=MOST_STRIDE).contains(&stride) {
+            return Err(Error::setting("far_stride", stride, "2 to 64, or none"));
         }
         if prediction == Prediction::Next {
             return refused("a kernel, which has no data prediction to interpolate", "leave far_stride out");
@@ -231,6 +231,10 @@ impl Picard {
         }
         if self.anderson > 0 {
             return refused("Anderson acceleration", "set anderson to 0");
+        }
+        if self.sweeps != Sweeps::Unbounded {
+            let with = "a bound on sweeps, which would count those without an evaluation";
+            return refused(with, "take Sweeps::Unbounded");
         }
         Ok(())
     }

@@ -52,7 +52,10 @@ impl Held {
     /// The centre at a level, as coefficients and the centres that they multiply.
     fn centres(&self, level: &Level) -> [Option<(f64, Centre)>; 2] {
         let (Some(last), Some(first)) = (self.last, self.first) else { return [self.last.map(|c| (1.0, c)), None] };
-        let along = (level.log_snr - last.log_snr).min(1.0) / (last.log_snr - first.log_snr);
+        let ahead = level.log_snr - last.log_snr;
+        // a straight line does not lead far, but it does lead to another centre
+        let ahead = if first.log_snr > last.log_snr { ahead } else { ahead.min(1.0) };
+        let along = ahead / (last.log_snr - first.log_snr);
         if along.is_finite() { [Some((1.0 + along, last)), Some((-along, first))] } else { [Some((1.0, last)), None] }
     }
 }
@@ -345,14 +348,18 @@ impl<B: Backend> Recurrence<'_, B> {
         Held { last: last.and_then(centre), first: first.and_then(centre) }
     }
 
-    /// The centres at the evaluated nodes before and after node `i`; after the last one, those of the last two.
+    /// The centres at the evaluated nodes before and after node `i`; behind the last one, those of an entry.
     fn between(&self, span: &Span, list: &Nodes, i: usize) -> Held {
         let evaluated = |i: &usize| self.is_evaluated(span, list, *i);
+        let Some(after) = (i..span.hi).find(evaluated) else {
+            let follows =
+                matches!(Entry::Auto.at(list, i, self.prepared.prediction()), Guess::Held(data) if data.follows);
+            let held = self.held(span, list, &BETWEEN);
+            return if follows { held } else { Held { first: None, ..held } };
+        };
         let before = (span.lo..i).rev().find(evaluated);
-        let earlier = || (span.lo..before?).rev().find(evaluated);
-        let other = (i..span.hi).find(evaluated).or_else(earlier);
         let centre = |i| self.centre(span, list, &BETWEEN, i);
-        Held { last: before.and_then(centre), first: other.and_then(centre) }
+        Held { last: before.and_then(centre), first: centre(after) }
     }
 
     /// Stores point and output of the nodes that leave, as far back as later nodes look.

@@ -173,7 +173,7 @@ impl<B: Backend> Problem<B> {
         Ok((first..grid.steps()).step_by(every).chain([grid.steps()]).collect())
     }
 
-    /// Nodes of the coarse steps between `points`, numbered from 0, for Parareal.
+    /// Nodes of the coarse steps between `points`, numbered from 0.
     pub(crate) fn coarse_list(&self, prediction: Prediction, points: &[usize]) -> Result<Nodes> {
         let GridOf { schedule, grid, scheme, .. } = self.grid()?;
         let times: Vec<f64> = points.iter().map(|m| grid.times()[*m]).collect();

@@ -15,7 +15,7 @@ pub enum Stop {
     /// Every node met the tolerance or is exact.
     #[default]
     Converged,
-    /// Some nodes were accepted because they had reached the limit on sweeps.
+    /// Some nodes were accepted because they had reached the limit on sweeps, or by a sampler without a tolerance.
     Depth,
     /// The observer cancelled the run.
     Cancelled,

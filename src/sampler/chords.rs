@@ -66,13 +66,13 @@ use crate::setters::setters;
 /// assert_eq!(slow.samples, exact.samples);
 /// # Ok::<(), piadm::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Chords {
-    /// K, the number of cores; default: 8.
-    pub cores: usize,
+    /// K, the number of cores; `None` (default): that of the starts, or else 8, which needs about 20 steps.
+    pub cores: Option<usize>,
     /// i_1 to i_K, the steps at which they start: 0, then ascending. `None` (default) takes those that the paper gives
     /// for K = 4, 6 and 8 and N = 50, in proportion to N: 0, 2, 4, 8, 16, 24, 32 and 40 for K = 8. For other K up to 9
     /// it takes starts by the rule that these follow.
@@ -82,15 +82,9 @@ pub struct Chords {
 }
 
 setters! { Chords, "Chords::default()";
-    cores: usize = "4",
+    cores?: usize = "4",
     starts?: Vec<usize> = "vec![0, 3, 6, 12]",
     output?: usize = "1",
-}
-
-impl Default for Chords {
-    fn default() -> Self {
-        Chords { cores: 8, starts: None, output: None }
-    }
 }
 
 struct Run<'p, B: Backend> {
@@ -121,7 +115,7 @@ impl<B: Backend> Sampler<B> for Chords {
         let problem = &problem.resolved(&*score)?;
         let prepared = problem.prepare(&*score)?;
         let list = prepared.one_list("Chords")?;
-        let plan = Plan::new(self.cores, self.starts.as_ref(), self.output, list.steps())?;
+        let plan = Plan::new(self, list.steps())?;
         let idle = || list.nodes().iter().take(list.steps()).any(|node| !node.evaluate);
         if list.lookback() > 1 || list.has_noise() || score.prediction() == Prediction::Next || idle() {
             let with = "noise, a multistep or two-stage scheme, a kernel, or steps that do not use the network";

@@ -113,7 +113,7 @@ fn random_picard(rng: &mut StdRng, steps: usize) -> Picard {
         .coupling(pick(rng, &[Coupling::PerSample, Coupling::PerSample, Coupling::WholeBatch]))
         .deadline(pick(rng, &[None, None, None, Some(4)]));
     if picard.policy == Policy::Sliding && rng.random_bool(0.3) {
-        return picard.anderson(0).far_stride(3);
+        return picard.anderson(0).sweeps(Sweeps::Unbounded).far_stride(3);
     }
     picard
 }

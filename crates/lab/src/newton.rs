@@ -358,7 +358,7 @@ impl<'a> Run<'a> {
         let ratio = if before.is_nan() { 0.5 } else { (change / before).clamp(0.5, 0.95) };
         let weight = (0.5 * self.list.nodes()[j].level.log_snr).exp().min(1.0);
         let tolerance = self.settings.tolerance;
-        // without the floor for roundings, which no grid of the laboratory reaches
+        // without the floor for roundings, which matters below tolerances of 1e-5
         !track.moved[j] || tolerance > 0.0 && (change <= 0.0 || change * ratio / (1.0 - ratio) <= tolerance * weight)
     }
 

@@ -12,9 +12,11 @@ use crate::problem::Guarantee;
 /// the last one is change * rho / (1 - rho). No ratio below 1/2 is believed, since the first ones are too optimistic. So
 /// that a tolerance means about the same error whatever the iteration, the estimate is multiplied by 1/4 for a frozen
 /// score (1/2 with Anderson acceleration), 3/2 for the identity and 2 for Gaussian slopes. Errors made while the noise outweighs the signal are amplified by the steps that
-/// follow, so there the allowed error is multiplied by sqrt(alpha / sigma). Where that is below the rounding of the
-/// states, a change of eight units in the last place of sqrt(alpha^2 + sigma^2), a state's size for data of unit variance,
-/// counts as none: the sequential sampler rounds as much in a few steps.
+/// follow, so there the allowed error is multiplied by sqrt(alpha / sigma).
+///
+/// Changes as small as roundings have no ratio, and do not fall any more. Where an error is allowed, a change of eight
+/// units in the last place of sqrt(alpha^2 + sigma^2), a state's size for data of unit variance, therefore counts as
+/// none: 1e-6 for f32 at the end. A run guarantees no smaller error than that.
 ///
 /// ```
 /// use piadm::{Acceptance, Picard};
@@ -79,12 +81,17 @@ pub(crate) struct Meaning {
 
 impl Meaning {
     pub fn new<E: Real>(factor: f64) -> Self {
-        Meaning { factor, unit: E::epsilon().wide() }
+        Meaning { factor, unit: unit::<E>() }
     }
 }
 
-/// A change of so many units in the last place of the rms state counts as none where an error is allowed: about four of
-/// the largest element.
+/// A unit in the last place of 1.
+fn unit<E: Real>() -> f64 {
+    E::epsilon().wide()
+}
+
+/// A change of so many units in the last place of a state's rms size counts as none where an error is allowed. The largest
+/// of many normal numbers is some four times as large as their rms, so these are two to four units of the largest element.
 const ROUNDINGS: f64 = 8.0;
 
 impl Acceptance {
@@ -134,12 +141,12 @@ impl Acceptance {
         error > 0.0 && (change <= rounding || meaning.factor * change * ratio / (1.0 - ratio) <= error * weight)
     }
 
-    /// What a run guarantees if all its nodes were accepted.
-    pub(crate) fn guarantee(&self) -> Guarantee {
+    /// What a run on these numbers guarantees if all its nodes were accepted.
+    pub(crate) fn guarantee<E: Real>(&self) -> Guarantee {
         match *self {
             Acceptance::Law => Guarantee::Law,
             _ if self.is_exact() => Guarantee::Bits,
-            Acceptance::Error(error) => Guarantee::Error(error),
+            Acceptance::Error(error) => Guarantee::Error(error.max(ROUNDINGS * unit::<E>())),
             _ => Guarantee::None,
         }
     }

@@ -64,7 +64,7 @@ impl<B: Backend> Session<B> {
                 _ => self.judging(prepared, span).residual(nodes),
             };
             self.of_round.progress[i].residual = residual;
-            self.work.evaluated.reach.note(prepared.list_of(span.slot), span.slot, nodes);
+            self.work.evaluated.reach.note(prepared.list_of(span.slot), span, nodes);
             let report = &mut self.work.output.report;
             report.max_residual = report.max_residual.max(residual);
             if stalled_at.is_some_and(|k| k + 1 < nodes) {

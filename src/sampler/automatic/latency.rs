@@ -88,7 +88,7 @@ pub(super) fn measure<B: Backend>(
     while window > 1 && !probe.cancelled {
         // a probe ends before it matters whether a node converges, so the bound on sweeps must not make it fail
         let sweeps = settings.base.sweeps.most().map_or(Sweeps::Unbounded, Sweeps::AtMost);
-        let sampler = Picard { window: Window::Steps(window), sweeps, ..settings.base.clone() };
+        let sampler = Picard { window: Window::Steps(window), sweeps, warm_up: 0, ..settings.base.clone() };
         let mut watch = Stopwatch { row: seconds / first_rows as f64, ..Stopwatch::new(repeats, observer) };
         sampler.run(&problem, score, &mut watch)?;
         probe.rows += watch.evaluated;

@@ -29,10 +29,10 @@ pub struct Arguments {
     ///   {"piadm": {"h": .., "depth": ..}}
     /// - paradigms: ParaDiGMS's sliding window of 64 steps with a tolerance of 0.1 standard
     ///   deviations of the posterior: {"paradigms": {"window": .., "tolerance": ..}}
-    /// - zhou_sugiyama: PIADM's blocks without a barrier:
-    ///   {"zhou_sugiyama": {"h": .., "depth": ..}}
     /// - parasolver: the same after some sequential steps, with another first guess:
     ///   {"parasolver": {"window": .., "first_steps": .., "tolerance": ..}}
+    /// - zhou_sugiyama: PIADM's blocks without a barrier:
+    ///   {"zhou_sugiyama": {"h": .., "depth": ..}}
     /// - parataa: Anderson acceleration:
     ///   {"parataa": {"window": .., "memory": .., "tolerance": ..}}
     /// - law: guesses are verified: {"law": {"window": ..}}; frozen_draft: speculative sampling:
