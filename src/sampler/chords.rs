@@ -115,7 +115,7 @@ impl<B: Backend> Sampler<B> for Chords {
         let problem = &problem.resolved(&*score)?;
         let prepared = problem.prepare(&*score)?;
         let list = prepared.one_list("Chords")?;
-        let plan = Plan::new(self, list.steps())?;
+        let plan = Plan::new(self.cores, self.starts.as_ref(), self.output, list.steps())?;
         let idle = || list.nodes().iter().take(list.steps()).any(|node| !node.evaluate);
         if list.lookback() > 1 || list.has_noise() || score.prediction() == Prediction::Next || idle() {
             let with = "noise, a multistep or two-stage scheme, a kernel, or steps that do not use the network";

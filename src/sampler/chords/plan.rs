@@ -1,7 +1,6 @@
 //! The schedule of CHORDS: where each core starts, and what it does in each round.
 
 use crate::error::{Error, Result};
-use crate::sampler::chords::Chords;
 
 /// Number of cores if none is given.
 const USUAL_CORES: usize = 8;
@@ -17,9 +16,13 @@ pub(super) struct Plan {
 
 impl Plan {
     /// The cores up to number `output`, counted from 1. Faster ones would not change its result.
-    pub(super) fn new(settings: &Chords, steps: usize) -> Result<Self> {
-        let Chords { cores, ref starts, output } = *settings;
-        let cores = cores.or(starts.as_ref().map(Vec::len)).unwrap_or(USUAL_CORES);
+    pub(super) fn new(
+        cores: Option<usize>,
+        starts: Option<&Vec<usize>>,
+        output: Option<usize>,
+        steps: usize,
+    ) -> Result<Self> {
+        let cores = cores.or(starts.map(Vec::len)).unwrap_or(USUAL_CORES);
         let mut starts = match starts {
             Some(starts) if starts.len() != cores => {
                 return Err(Error::setting("cores", cores, "the number of starts, or leave it out"));
