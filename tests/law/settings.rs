@@ -304,12 +304,17 @@ fn those_who_finish_first_are_no_fair_selection() {
     assert!(early.len() > 100 && (wide(&solution.samples, &early) - share).abs() > 0.1);
 }
 
-/// First guesses that overflow in f32 are no proposals: what is kept of them is not the node's own formula. Node 8 has
-/// a coefficient so large that a held prediction overflows where the network's small answer does not.
+/// First guesses that overflow in f32 are no proposals: what is kept of them is not the node's own formula. One node has
+/// a coefficient so large that a held prediction overflows where the network's small answer does not. The first node is
+/// judged before it is ever swept.
 #[test]
 fn guesses_that_overflow_are_no_proposals() {
+    overflow_at::<1>();
+    overflow_at::<8>();
+}
+
+fn overflow_at<const AT: usize>() {
     const SAMPLES: usize = 400;
-    const AT: usize = 8;
     let mut list = Nodes::empty(Level::at(&Ou, 2.0));
     for m in 1..=16 {
         let b = if m == AT { 3e38 } else { 0.3 };
@@ -327,7 +332,9 @@ fn guesses_that_overflow_are_no_proposals() {
             Ok(())
         },
     );
-    let problem = Problem::from_nodes(Cpu::<f32>::new(), list).samples(SAMPLES).shape([2]).seed(4).save(Save::All);
+    // far from 0, so that the first prediction overflows
+    let start = Array2::from_elem((SAMPLES, 2), 10.0f32);
+    let problem = Problem::from_nodes(Cpu::<f32>::new(), list).shape([2]).init(start).seed(4).save(Save::All);
     let mut noise = Array3::<f32>::zeros((16, SAMPLES, 2));
     let key = piadm::noise::NoiseKey::new(4);
     for ((m, sample), mut row) in ndarray::indices((16, SAMPLES)).into_iter().zip(noise.rows_mut()) {
