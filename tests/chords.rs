@@ -53,8 +53,8 @@ struct Solver<'a> {
 }
 
 /// The algorithm of arXiv 2507.15260, core by core: core k first jumps k - 1 times along the starts, each jump in a
-/// round, and then takes one step in a round. Where the steps it has taken are a multiple of its distance to core k - 1,
-/// that core is where core k was that many steps ago, and rectifies it. Returns every core's result and the round in
+/// round, and then takes one step in a round. Where the steps it has taken are a multiple of its distance to core k -
+/// 1, that core is where core k was that many steps ago, and rectifies it. Returns every core's result and the round in
 /// which it was there.
 fn by_hand(times: &[f64], starts: &[usize], solver: &Solver<'_>) -> Vec<(State, usize)> {
     let steps = times.len() - 1;

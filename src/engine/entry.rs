@@ -42,7 +42,7 @@ names! { Entry, "entry";
 }
 
 /// Data variance that [`Entry::Auto`] assumes.
-pub(crate) const AUTO_VARIANCE: f64 = 0.05;
+const AUTO_VARIANCE: f64 = 0.05;
 
 /// How an entering node is filled.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,8 +55,40 @@ pub(crate) enum Guess {
 /// The prediction for Gaussian data of this variance, around a centre that is held or extrapolated.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct HeldData {
-    pub variance: f64,
+    variance: f64,
     pub follows: bool,
+}
+
+/// The prediction between evaluated nodes of a window.
+pub(crate) const BETWEEN: HeldData = HeldData { variance: AUTO_VARIANCE, follows: true };
+
+/// The centre of the data at an evaluated node: the row of the evaluation, and the coefficients of point and
+/// output.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Centre {
+    pub row: u32,
+    pub on_point: f64,
+    pub on_output: f64,
+    pub log_snr: f64,
+}
+
+/// The centres that replace the outputs of nodes that have not been evaluated.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    pub last: Option<Centre>,
+    pub first: Option<Centre>,
+}
+
+impl Held {
+    /// The centre at a level, as coefficients and the centres that they multiply.
+    pub fn centres(&self, level: &Level) -> [Option<(f64, Centre)>; 2] {
+        let (Some(last), Some(first)) = (self.last, self.first) else { return [self.last.map(|c| (1.0, c)), None] };
+        let ahead = level.log_snr - last.log_snr;
+        // a straight line does not lead far, but it does lead to another centre
+        let ahead = if first.log_snr > last.log_snr { ahead } else { ahead.min(1.0) };
+        let along = ahead / (last.log_snr - first.log_snr);
+        if along.is_finite() { [Some((1.0 + along, last)), Some((-along, first))] } else { [Some((1.0, last)), None] }
+    }
 }
 
 impl Entry {

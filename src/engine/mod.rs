@@ -2,10 +2,9 @@
 //! round. Every parallel sampler consists of a list of nodes, an iteration and an acceptance criterion.
 //!
 //! Files import each other by full path and without cycles (checked by `tests/rooms.rs`). From bottom to top: ring
-//! (rows of arrays), span, sizes, lanes, machine (arrays and programs), reach and rows
-//! (evaluation), iteration, entry, sweep
-//! (the recurrence), output, work (the parts of a round), accept, settings, observer, tracks, windows, round,
-//! session (the rounds).
+//! (rows of arrays), span, sizes, lanes, machine (arrays and programs), reach (which nodes are evaluated), rows
+//! (evaluation), iteration, entry, sweep (the recurrence), output, work (the parts of a round), accept, settings,
+//! observer, tracks, windows, round, session (the rounds).
 
 pub(crate) mod accept;
 pub(crate) mod entry;

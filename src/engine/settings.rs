@@ -103,12 +103,13 @@ pub struct Picard {
     /// a better prediction (ParaSolver); default: 0. For sliding windows only.
     pub warm_up: usize,
     /// Lets a window reach further than its rows: a quarter of them goes to every so-many-th of the nodes behind the
-    /// others, and the data prediction is interpolated between these. A window of 64 steps with a stride of 3 reaches 96
-    /// steps. A sample begins with all rows on its nearest nodes. It changes over after a round that finished less than
-    /// three quarters of a window, and back after three rounds that got as far as they could. Saves about a tenth of the
-    /// rounds and rows of SDEs with hundreds of steps on trained networks (`results/strided.md`). Only nodes before the
-    /// first that was not evaluated are accepted, so tolerances mean what they mean without it. 2 to 64, for sliding
-    /// windows of steps or nodes without a bound on sweeps; `None` (default): every node of a window is evaluated.
+    /// others, and the data prediction is interpolated between these. A window of 64 steps with a stride of 3 reaches
+    /// 96 steps. A sample begins with all rows on its nearest nodes. It changes over after a round that finished less
+    /// than three quarters of a window, and back after three rounds that got as far as they could. Saves about a tenth
+    /// of the rounds and rows of SDEs with hundreds of steps on trained networks (`results/strided.md`). Only nodes
+    /// before the first that was not evaluated are accepted, so tolerances mean what they mean without it. 2 to 64, for
+    /// sliding windows of steps or nodes without a bound on sweeps; `None` (default): every node of a window is
+    /// evaluated.
     pub far_stride: Option<usize>,
     /// When a node is accepted; default: at an estimated error of 1e-2.
     pub acceptance: Acceptance,

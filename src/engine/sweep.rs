@@ -4,7 +4,7 @@
 //! which f was evaluated and x' the newest states.
 
 use crate::backend::{Backend, Program, Real, RowRef};
-use crate::engine::entry::{AUTO_VARIANCE, Entry, Guess, HeldData};
+use crate::engine::entry::{BETWEEN, Centre, Entry, Guess, Held, HeldData};
 use crate::engine::iteration::linearisation::{Linearisation, Place};
 use crate::engine::iteration::secant::Slopes;
 use crate::engine::ring::{Layout, Ring};
@@ -12,11 +12,7 @@ use crate::engine::rows::Evaluated;
 use crate::engine::span::{Move, Span};
 use crate::nodes::{Link, Nodes};
 use crate::problem::{Prepared, Split};
-use crate::schedule::Level;
 use std::ops::RangeInclusive;
-
-/// The prediction between evaluated nodes of a window.
-const BETWEEN: HeldData = HeldData { variance: AUTO_VARIANCE, follows: true };
 
 /// Where the contribution of a node comes from.
 #[derive(Clone, Copy, Debug)]
@@ -29,35 +25,6 @@ enum Source {
     Left,
     /// The network has not been evaluated there yet: a held prediction stands in for it.
     Held,
-}
-
-/// The centre of the data at an evaluated node: the row of the evaluation, and the coefficients of point and
-/// output.
-#[derive(Clone, Copy, Debug)]
-struct Centre {
-    row: u32,
-    on_point: f64,
-    on_output: f64,
-    log_snr: f64,
-}
-
-/// The centres that replace the outputs of nodes that have not been evaluated.
-#[derive(Clone, Copy, Debug)]
-struct Held {
-    last: Option<Centre>,
-    first: Option<Centre>,
-}
-
-impl Held {
-    /// The centre at a level, as coefficients and the centres that they multiply.
-    fn centres(&self, level: &Level) -> [Option<(f64, Centre)>; 2] {
-        let (Some(last), Some(first)) = (self.last, self.first) else { return [self.last.map(|c| (1.0, c)), None] };
-        let ahead = level.log_snr - last.log_snr;
-        // a straight line does not lead far, but it does lead to another centre
-        let ahead = if first.log_snr > last.log_snr { ahead } else { ahead.min(1.0) };
-        let along = ahead / (last.log_snr - first.log_snr);
-        if along.is_finite() { [Some((1.0 + along, last)), Some((-along, first))] } else { [Some((1.0, last)), None] }
-    }
 }
 
 /// Everything that determines a node's new state.

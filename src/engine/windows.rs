@@ -29,8 +29,8 @@ pub(crate) struct Windows {
     kept: Vec<Vec<usize>>,
 }
 
-/// The array sizes of a sampler on a prepared problem, where windows end on its lists, and the most rows of a window per
-/// list.
+/// The array sizes of a sampler on a prepared problem, where windows end on its lists, and the most rows of a window
+/// per list.
 pub(crate) fn sizes<B: Backend>(settings: &Picard, prepared: &Prepared<B>) -> Result<(Sizes, Vec<Extent>, Vec<usize>)> {
     settings.check(prepared.prediction())?;
     settings.check_lists(prepared)?;

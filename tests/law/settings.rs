@@ -304,9 +304,9 @@ fn those_who_finish_first_are_no_fair_selection() {
     assert!(early.len() > 100 && (wide(&solution.samples, &early) - share).abs() > 0.1);
 }
 
-/// First guesses that overflow in f32 are no proposals: what is kept of them is not the node's own formula. One node has
-/// a coefficient so large that a held prediction overflows where the network's small answer does not. The first node is
-/// judged before it is ever swept.
+/// First guesses that overflow in f32 are no proposals: what is kept of them is not the node's own formula. One node
+/// has a coefficient so large that a held prediction overflows where the network's small answer does not. The first
+/// node is judged before it is ever swept.
 #[test]
 fn guesses_that_overflow_are_no_proposals() {
     overflow_at::<1>();

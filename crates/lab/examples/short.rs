@@ -11,9 +11,10 @@ use piadm::BoxError;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// Measures how many rounds and rows the parallel samplers take to come within a median error of the sequential samples,
-/// on few steps and with few rows a round, beside the cores of CHORDS (arXiv 2507.15260) and Picard::exact_in_law, which
-/// have no tolerance, and Newton's method with exact slopes, a limit and no sampler. Writes DIR/short.json. The default is the mlp and takes about an hour on two cores; --quick is
+/// Measures how many rounds and rows the parallel samplers take to come within a median error of the sequential
+/// samples, on few steps and with few rows a round, beside the cores of CHORDS (arXiv 2507.15260) and
+/// Picard::exact_in_law, which have no tolerance, and Newton's method with exact slopes, a limit and no sampler. Writes
+/// DIR/short.json. The default, all kinds and steps of the mlp, takes long: --kind and --steps choose. --quick is
 /// mixture-64, 2 samples, one seed, 25 steps.
 #[derive(Parser)]
 #[command(name = "short", args_override_self = true)]

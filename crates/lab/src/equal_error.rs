@@ -15,13 +15,13 @@ use std::ops::{ControlFlow, RangeInclusive};
 const FIRST_TIME: f64 = 8.0;
 const LAST_TIME: f64 = 0.01;
 /// Tolerances are `FIRST * RATIO^-k` for k in [`EXPONENTS`].
-pub(crate) const FIRST: f64 = 0.5;
+const FIRST: f64 = 0.5;
 /// One tolerance over the next.
 pub const RATIO: f64 = 1.25;
 /// Exponents of the tolerances.
 pub const EXPONENTS: RangeInclusive<i32> = -18..=60;
 /// Errors are not quite monotone in the tolerance: so many tolerances looser than the one that was found are tried too.
-pub(crate) const LOOSER: i32 = 4;
+const LOOSER: i32 = 4;
 
 /// What a run took and what it reached.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -96,6 +96,45 @@ pub fn flow_uniform(steps: usize) -> Grid {
     Grid::new((0..=steps).map(time).collect::<Vec<_>>())
 }
 
+impl Outcome {
+    /// From the rounds and the rms errors of all samples.
+    pub(crate) fn new(tolerance: f64, sample_rounds: &[usize], rows: f64, errors: Vec<f64>) -> Self {
+        let rounds = || sample_rounds.iter().map(|r| *r as f64);
+        Outcome {
+            tolerance,
+            rounds: rounds().sum::<f64>() / sample_rounds.len() as f64,
+            rounds_median: median(rounds()),
+            rows,
+            worst: largest(errors.iter().copied()),
+            error: median(errors),
+        }
+    }
+}
+
+/// The tolerance of an exponent.
+pub(crate) fn tolerance(exponent: i32) -> f64 {
+    FIRST * RATIO.powi(-exponent)
+}
+
+/// The exponent of a tolerance, which may lie between two numbers.
+pub(crate) fn exponent(tolerance: f64) -> f64 {
+    (FIRST / tolerance).ln() / RATIO.ln()
+}
+
+/// The exponent of the loosest tolerance that is good, looked for from a guess.
+pub(crate) fn loosest(
+    guess: f64,
+    mut good: impl FnMut(i32) -> Result<bool, BoxError>,
+) -> Result<Option<i32>, BoxError> {
+    let Some(found) = first_good(EXPONENTS, guess.round() as i32, &mut good)? else { return Ok(None) };
+    for k in (found - LOOSER).max(*EXPONENTS.start())..found {
+        if good(k)? {
+            return Ok(Some(k));
+        }
+    }
+    Ok(Some(found))
+}
+
 /// What a run gives: `None` where it does not stay finite, or where a search finds nothing.
 type Tried = Result<Option<Outcome>, BoxError>;
 
@@ -134,7 +173,7 @@ impl<'s> Case<'s> {
         if let Some(known) = self.known.get(&key) {
             return Ok(known.clone());
         }
-        let outcome = self.run(preset, window, FIRST * RATIO.powi(-exponent))?;
+        let outcome = self.run(preset, window, tolerance(exponent))?;
         self.known.insert(key, outcome.clone());
         Ok(outcome)
     }
@@ -155,15 +194,8 @@ impl<'s> Case<'s> {
             Err(other) => return Err(other.into()),
         };
         let errors = row_errors(solution.samples.view(), self.sequential.view());
-        let rounds = || solution.report.sample_rounds.iter().map(|r| *r as f64);
-        Ok(Some(Outcome {
-            tolerance: 0.0,
-            rounds: rounds().sum::<f64>() / self.setting.samples as f64,
-            rounds_median: median(rounds()),
-            rows: solution.report.rows_per_step(),
-            worst: largest(errors.iter().copied()),
-            error: median(errors),
-        }))
+        let report = &solution.report;
+        Ok(Some(Outcome::new(0.0, &report.sample_rounds, report.rows_per_step(), errors)))
     }
 
     /// The residual of every round of a run with this tolerance: the largest change among the nodes that left a window.
@@ -180,16 +212,10 @@ impl<'s> Case<'s> {
     /// The run with the loosest tolerance whose median error is at most `target`.
     pub fn equal_error(&mut self, preset: &'static Preset, window: usize, target: f64) -> Tried {
         // errors are about proportional to tolerances: begin where the last search ended
-        let (known, exponent) = self.last.get(preset.name).copied().unwrap_or((FIRST, 0));
-        let guess = f64::from(exponent) + (known / target).ln() / RATIO.ln();
-        let mut good = |k| Ok::<_, BoxError>(self.at(preset, window, k)?.is_some_and(|o| o.error <= target));
-        let Some(mut found) = first_good(EXPONENTS, guess.round() as i32, &mut good)? else { return Ok(None) };
-        for k in (found - LOOSER).max(*EXPONENTS.start())..found {
-            if good(k)? {
-                found = k;
-                break;
-            }
-        }
+        let (known, found) = self.last.get(preset.name).copied().unwrap_or((FIRST, 0));
+        let guess = f64::from(found) + exponent(target) - exponent(known);
+        let good = |k| Ok(self.at(preset, window, k)?.is_some_and(|o| o.error <= target));
+        let Some(found) = loosest(guess, good)? else { return Ok(None) };
         self.last.insert(preset.name, (target, found));
         self.at(preset, window, found)
     }

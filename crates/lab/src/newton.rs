@@ -1,20 +1,20 @@
 //! Newton's method: how many rounds a sweep takes that knows the exact slopes of the network.
 //!
-//! The nodes of a problem are $x_j = \sum_l A_l x_{j-l} + \sum_l B_l f(x_{j-l}) + C \xi_j$. A sweep takes the old states x,
-//! at which f was evaluated, to
+//! The nodes of a problem are $x_j = \sum_l A_l x_{j-l} + \sum_l B_l f(x_{j-l}) + C \xi_j$. A sweep takes the old
+//! states x, at which f was evaluated, to
 //!
 //! $$x'_j = \sum_l A_l x_{j-l} + \sum_l B_l f(x_{j-l}) + C \xi_j + \sum_l (A_l + B_l J_{j-l}) (x'_{j-l} - x_{j-l})$$
 //!
-//! with the Jacobian $J_i = \partial f / \partial x$ at $x_i$. This is Newton's method for all equations of the window at
-//! once, solved from front to back. [`Picard`](piadm::Picard) puts a number in place of every J; the rest is as in its
-//! default: a window of steps that slides for each sample on its own, the entry, the estimated error and the rounding to
-//! f32. The products J v come from an exact derivative in forward mode, not from differences.
+//! with the Jacobian $J_i = \partial f / \partial x$ at $x_i$. This is Newton's method for all equations of the window
+//! at once, solved from front to back. [`Picard`](piadm::Picard) puts a number in place of every J; the rest is as in
+//! its default: a window of steps that slides for each sample on its own, the entry, the estimated error and the
+//! rounding to f32. The products J v come from an exact derivative in forward mode, not from differences.
 //!
 //! It is a yardstick and no sampler: the product at a node needs the new state there, so that a sweep takes as many
 //! dependent evaluations as the window has nodes. Only its rounds mean something: what exact slopes reach with this
 //! window, entry and acceptance. That is no strict bound, since far from the solution exact slopes may overshoot where
-//! rough ones do not. The estimated error was made for iterations that converge linearly and is much too careful here, so
-//! rounds are to be compared at equal error, not at equal tolerance.
+//! rough ones do not. The estimated error was made for iterations that converge linearly and is much too careful here,
+//! so rounds are to be compared at equal error, not at equal tolerance.
 
 mod equal_error;
 mod guess;

@@ -1,7 +1,7 @@
 //! What a tolerance means: the error of samples over the tolerance, for every iteration.
 //!
-//! `cargo test --release -p piadm-lab --test calibration -- --ignored --nocapture` prints the table of
-//! results/calibration.md.
+//! `cargo test --release -p piadm-lab --test calibration -- --ignored --nocapture` prints more than
+//! the table of results/calibration.md, which is that of the short test.
 
 use lab::cli::name;
 use lab::equal_error::Setting;
@@ -76,12 +76,12 @@ fn show(lines: &[(Vec<String>, f64)]) {
 fn a_tolerance_means_the_same_error_for_every_iteration() {
     let lines = lines("mlp", 50, (8, 16, &[5]));
     show(&lines);
-    assert!(lines.iter().all(|(_, error)| (0.25..=2.5).contains(error)));
+    assert!(lines.iter().all(|(_, error)| (0.25..=1.5).contains(error)));
 }
 
-/// The table: some ten minutes.
+/// More problems, steps and seeds.
 #[test]
-#[ignore = "measures for ten minutes"]
+#[ignore = "measures, takes many minutes"]
 fn the_table() {
     const SEEDS: [u64; 5] = [0, 1, 2, 3, 5];
     let mut all = lines("mlp", 50, (8, 16, &SEEDS));

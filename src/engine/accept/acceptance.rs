@@ -9,10 +9,11 @@ use crate::problem::Guarantee;
 ///
 /// A change is not yet an error: a fast iteration is much closer to its limit than its last change, a slow one is
 /// not. The estimate uses a node's last two changes. If they fall by the ratio rho, the error that remains after
-/// the last one is change * rho / (1 - rho). No ratio below 1/2 is believed, since the first ones are too optimistic. So
-/// that a tolerance means about the same error whatever the iteration, the estimate is multiplied by 1/4 for a frozen
-/// score (1/2 with Anderson acceleration), 3/2 for the identity and 2 for Gaussian slopes. Errors made while the noise outweighs the signal are amplified by the steps that
-/// follow, so there the allowed error is multiplied by sqrt(alpha / sigma).
+/// the last one is change * rho / (1 - rho). No ratio below 1/2 is believed, since the first ones are too optimistic.
+/// So that a tolerance means about the same error whatever the iteration, the estimate is multiplied by 1/4 for a
+/// frozen score (1/2 with Anderson acceleration), 3/2 for the identity and 2 for Gaussian slopes. Errors made while the
+/// noise outweighs the signal are amplified by the steps that follow, so there the allowed error is multiplied by
+/// sqrt(alpha / sigma).
 ///
 /// Changes as small as roundings have no ratio, and do not fall any more. Where an error is allowed, a change of eight
 /// units in the last place of sqrt(alpha^2 + sigma^2), a state's size for data of unit variance, therefore counts as
@@ -37,9 +38,9 @@ pub enum Acceptance {
     /// Given the states before it, a node is normal with a mean m, and so is its guess, with a mean $\hat m$ and the
     /// same noise $\xi$. With $\delta = (m - \hat m)/c$ the guess is kept if
     /// $\log u \le \langle \xi, \delta \rangle - |\delta|^2/2$, where u is a uniform number of its own. Otherwise the
-    /// noise is reflected along $\delta$ and the window goes on from there. There is no tolerance. For lists with noise,
-    /// [`Policy::Sliding`](crate::sampler::Policy) and samples that do not wait for each other; a node without noise is
-    /// kept only if it is exact.
+    /// noise is reflected along $\delta$ and the window goes on from there. There is no tolerance. For lists with
+    /// noise, [`Policy::Sliding`](crate::sampler::Policy) and samples that do not wait for each other; a node without
+    /// noise is kept only if it is exact.
     ///
     /// The law is that of all samples of a run. Those that finish first are not a fair selection: see
     /// [`Observer::on_sample`](crate::Observer::on_sample).
@@ -90,8 +91,9 @@ fn unit<E: Real>() -> f64 {
     E::epsilon().wide()
 }
 
-/// A change of so many units in the last place of a state's rms size counts as none where an error is allowed. The largest
-/// of many normal numbers is some four times as large as their rms, so these are two to four units of the largest element.
+/// A change of so many units in the last place of a state's rms size counts as none where an error is allowed. The
+/// largest of many normal numbers is some four times as large as their rms, so these are two to four units of the
+/// largest element.
 const ROUNDINGS: f64 = 8.0;
 
 impl Acceptance {

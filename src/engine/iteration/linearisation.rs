@@ -66,9 +66,7 @@ impl Linearisation {
     }
 
     /// The error of a sample over what the last changes of its nodes make one expect: rounded from what was measured on
-    /// the trained networks (`results/calibration.md`). A frozen score converges faster than geometrically, as all
-    /// Picard iterations do, but Anderson acceleration takes part of that. Slopes of one constant for all data err in
-    /// the same direction in every sweep.
+    /// the trained networks (`results/calibration.md`).
     pub(crate) fn error_factor(&self, accelerated: bool) -> f64 {
         match *self {
             Linearisation::Secant => 1.0,

@@ -18,7 +18,7 @@ RAYON_NUM_THREADS sets the number of threads; it does not change the samples.";
 #[derive(Clone, Debug, Parser)]
 #[command(name = "compare", args_override_self = true, allow_negative_numbers = true, after_help = NOTES)]
 pub struct Arguments {
-    /// Target or network, schedule, grid and scheme; docs/compare.md describes the format and examples/problems/ has some
+    /// Target or network, schedule, grid and scheme; docs/compare.md describes the format, examples/problems/ has some
     #[arg(long, value_name = "FILE.json")]
     pub problem: PathBuf,
     /// A sampler, more than once for several: a name takes the defaults, JSON sets fields

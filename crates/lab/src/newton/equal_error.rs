@@ -1,8 +1,8 @@
 //! The loosest tolerance with which Newton's method reaches an error.
 
-use crate::equal_error::{EXPONENTS, FIRST, LOOSER, Outcome, RATIO};
+use crate::equal_error::{Outcome, exponent, loosest, tolerance};
 use crate::newton::{Newton, Settings, Solution};
-use crate::stats::{first_good, largest, median, row_errors};
+use crate::stats::row_errors;
 use ndarray::ArrayView2;
 use piadm::{BoxError, Cpu, Error, Problem, Sampler, Sequential};
 use std::collections::HashMap;
@@ -20,9 +20,9 @@ impl Newton {
     ) -> Result<Option<Outcome>, BoxError> {
         let sequential = Sequential.sample(&problem.clone().seed(seed), self.score())?.samples;
         let mut known: HashMap<i32, Option<Outcome>> = HashMap::new();
-        let mut good = |k: i32| {
+        let good = |k: i32| {
             if let Vacant(place) = known.entry(k) {
-                let tolerance = FIRST * RATIO.powi(-k);
+                let tolerance = tolerance(k);
                 let settings = Settings { seed, window, tolerance, deadline: None };
                 place.insert(match self.run(problem, &settings) {
                     Ok(solution) => Some(outcome(&solution, sequential.view(), tolerance)),
@@ -30,30 +30,15 @@ impl Newton {
                     Err(error) => return Err(error),
                 });
             }
-            Ok::<_, BoxError>(known[&k].as_ref().is_some_and(|outcome| outcome.error <= target))
+            Ok(known[&k].as_ref().is_some_and(|outcome| outcome.error <= target))
         };
-        let guess = (FIRST / target).ln() / RATIO.ln();
-        let Some(mut found) = first_good(EXPONENTS, guess.round() as i32, &mut good)? else { return Ok(None) };
-        for k in (found - LOOSER).max(*EXPONENTS.start())..found {
-            if good(k)? {
-                found = k;
-                break;
-            }
-        }
+        let Some(found) = loosest(exponent(target), good)? else { return Ok(None) };
         Ok(known.remove(&found).flatten())
     }
 }
 
 fn outcome(solution: &Solution, sequential: ArrayView2<'_, f32>, tolerance: f64) -> Outcome {
     let (nodes, samples, _) = solution.states.dim();
-    let errors = row_errors(solution.samples(), sequential);
-    let rounds = || solution.sample_rounds.iter().map(|rounds| *rounds as f64);
-    Outcome {
-        tolerance,
-        rounds: rounds().sum::<f64>() / samples as f64,
-        rounds_median: median(rounds()),
-        rows: solution.rows as f64 / (samples * (nodes - 1)) as f64,
-        worst: largest(errors.iter().copied()),
-        error: median(errors),
-    }
+    let rows = solution.rows as f64 / (samples * (nodes - 1)) as f64;
+    Outcome::new(tolerance, &solution.sample_rounds, rows, row_errors(solution.samples(), sequential))
 }

@@ -1,4 +1,5 @@
-//! First guesses as `Entry::Auto` makes them: the prediction for Gaussian data around a centre from the last evaluations.
+//! First guesses as `Entry::Auto` makes them: the prediction for Gaussian data around a centre from the last
+//! evaluations.
 
 use piadm::{Nodes, Prediction, schedule::Level};
 

@@ -26,9 +26,9 @@ impl Tangent for MlpTangent {
     }
 }
 
-/// At a level where mode k has the variance $v_k$, the output is $f = \sum_k r_k (g_k x + c_k m_k)$ with the slope $g_k$
-/// of the mode's own output. The responsibilities r are a softmax of $l_k = \ldots - |x - \alpha m_k|^2 / (2 v_k)$, which
-/// move by $dr_k = r_k (dl_k - \sum_i r_i\, dl_i)$, $dl_k = -\langle x - \alpha m_k, v \rangle / v_k$. So
+/// At a level where mode k has the variance $v_k$, the output is $f = \sum_k r_k (g_k x + c_k m_k)$ with the slope
+/// $g_k$ of the mode's own output. The responsibilities r are a softmax of $l_k = \ldots - |x - \alpha m_k|^2 / (2
+/// v_k)$, which move by $dr_k = r_k (dl_k - \sum_i r_i\, dl_i)$, $dl_k = -\langle x - \alpha m_k, v \rangle / v_k$. So
 /// $J v = \sum_k r_k g_k v + \sum_k dr_k (g_k x + c_k m_k)$, here in f64.
 impl Tangent for Mixture {
     fn product(

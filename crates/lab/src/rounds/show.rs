@@ -88,10 +88,7 @@ fn calibration(results: &Results) -> String {
 
 /// The claims about the MLP, and that the default takes no more rounds or rows than ParaDiGMS, per sample or per batch.
 fn claims(results: &Results) -> String {
-    if results.claims.is_empty() && results.table.is_empty() {
-        return String::new();
-    }
-    let mut text = String::from("\nclaims\n");
+    let mut text = String::new();
     for claim @ Claim { rounds, rows, row: Row { task, window, target, outcome, .. } } in &results.claims {
         let found = outcome.as_ref().map_or("not reached".into(), |o| {
             format!("{} (mean {:.1}) at {:.2}, error {:.1e}", o.rounds_median, o.rounds, o.rows, o.error)
@@ -127,7 +124,7 @@ fn claims(results: &Results) -> String {
         text += &format!("  {}, {}, window {window}, error {target:.0e}, ", task.problem, name(task.dynamics));
         text += &format!("{preset}: rounds {rounds} and {ours}, rows {rows} and {our_rows}\n");
     }
-    text
+    if text.is_empty() { text } else { format!("\nclaims\n{text}") }
 }
 
 /// A point of a plot: where, which sampler, x and y.

@@ -11,7 +11,8 @@ pub fn text(results: &Results) -> String {
     let mut text = format!(
         "{samples} samples, medians of seeds {seeds:?}. Tolerances: the loosest with a median error of at most \
          {error:.0e}. Error: rms difference to the sequential sample,\nmedian and worst of the samples; rounds: mean \
-         over samples; rows: score rows per step and sample. law has no error and,\nlike chords, no tolerance; newton has exact slopes and is no sampler.\n"
+         over samples; rows: score rows per step and sample. law has no error and,\nlike chords, no tolerance; newton \
+         has exact slopes and is no sampler.\n"
     );
     for group in lines.chunk_by(|a, b| a.task == b.task) {
         let task = &group[0].task;

@@ -9,8 +9,8 @@ use std::path::Path;
 
 /// The network `mlp` in forward mode: its output and the exact product of its Jacobian with a vector.
 ///
-/// Every layer passes on a value and a tangent: x' = W x + b takes v to W v, SiLU takes v to SiLU'(x) v, and a layer norm
-/// y = (x - mean x) s with s = (var x + eps)^{-1/2} takes v to s (v - mean v - y mean(y v)). The time is held.
+/// Every layer passes on a value and a tangent: x' = W x + b takes v to W v, SiLU takes v to SiLU'(x) v, and a layer
+/// norm y = (x - mean x) s with s = (var x + eps)^{-1/2} takes v to s (v - mean v - y mean(y v)). The time is held.
 pub struct MlpTangent {
     net: Network<Tangent>,
 }
@@ -52,7 +52,8 @@ impl MlpTangent {
         self.net.dim
     }
 
-    /// The velocity f of every row of `x` at its own time, and the product J v of its Jacobian with the same row of `v`.
+    /// The velocity f of every row of `x` at its own time, and the product J v of its Jacobian with the same row of
+    /// `v`.
     pub fn product(
         &self,
         x: ArrayView2<'_, f32>,
