@@ -17,7 +17,8 @@ use crate::problem::Guarantee;
 ///
 /// Changes as small as roundings have no ratio, and do not fall any more. Where an error is allowed, a change of eight
 /// units in the last place of sqrt(alpha^2 + sigma^2), a state's size for data of unit variance, therefore counts as
-/// none: 1e-6 for f32 at the end. A run guarantees no smaller error than that.
+/// none: 1e-6 for f32 near the data, and a run guarantees no smaller error than that. Lists that end at a large noise
+/// level round more at their end.
 ///
 /// ```
 /// use piadm::{Acceptance, Picard};
