@@ -261,6 +261,11 @@ fn forecast_of_rounds() {
                 let forecast = choice.best.unwrap().rounds;
                 println!("{dynamics:?} {steps} steps, window {:?}: {rounds} rounds, {forecast}", choice.window);
                 assert!(choice.window.is_some() && (0.75 * rounds..2.0 * rounds + 2.0).contains(&forecast));
+                // steps that are taken one at a time are rounds of their own
+                let begun = given(latency(a, b)).base(Picard::default().warm_up(40));
+                let report = begun.sample(&p, &mut score).unwrap().report;
+                let (forecast, rounds) = (report.choice.unwrap().best.unwrap().rounds, report.rounds as f64);
+                assert!((0.75 * rounds..1.3 * rounds).contains(&forecast), "{forecast} for {rounds} rounds");
             }
         }
     }

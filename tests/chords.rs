@@ -373,7 +373,7 @@ fn what_cannot_be_done_is_told() {
     // eight cores do not fit on so few steps
     let short = Problem::on(Cpu::<f64>::new(), Ou, Grid::log_snr(12).between(6.0, 0.02), Scheme::ddim()).shape([DIM]);
     let error = Chords::default().output(3).sample(&short, &mut score).unwrap_err();
-    assert!(matches!(error, Error::Setting { name: "starts", .. }), "{error}");
+    assert!(matches!(error, Error::Setting { name: "cores", .. }), "{error}");
 
     let mut nan = score_fn::<f64>(Prediction::Noise, |_, _, mut out| {
         out.fill(f64::NAN);

@@ -89,3 +89,19 @@ fn bad_scores() {
         }
     }
 }
+
+#[test]
+fn a_large_batch_is_done_in_pieces() {
+    let problem = Problem::new(Ou, Grid::log_snr(9).between(6.0, 0.05), Scheme::ddim()).shape([1]).seed(3);
+    let mut score = two_modes::<f32>(Prediction::Data);
+    let picard = Picard::default().window(8usize);
+    let chords = Chords::default().starts(vec![0, 1, 2, 3, 4, 5]);
+    let parareal = Parareal::default().blocks(4).acceptance(Acceptance::Exact);
+    for sampler in [&picard as &dyn Sampler<Cpu<f32>>, &picard.clone().far_stride(2), &chords, &parareal] {
+        let many = sampler.sample(&problem.clone().samples(9_000), &mut score).unwrap().samples;
+        for id in [0, 5_461, 8_999] {
+            let alone = sampler.sample(&problem.clone().ids([id]), &mut score).unwrap().samples;
+            assert_eq!(many.row(id as usize), alone.row(0), "sample {id}");
+        }
+    }
+}

@@ -72,22 +72,33 @@ pub(crate) struct Centre {
     pub log_snr: f64,
 }
 
-/// The centres that replace the outputs of nodes that have not been evaluated.
+/// What replaces the outputs of nodes that have not been evaluated: a centre before them, and another one if the
+/// straight line through both is followed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Held {
-    pub last: Option<Centre>,
-    pub first: Option<Centre>,
+    pub before: Option<Centre>,
+    pub other: Option<Centre>,
 }
 
 impl Held {
+    /// The same centre without a line to follow, unless it `follows`.
+    pub fn that(self, follows: bool) -> Self {
+        Held { other: self.other.filter(|_| follows), ..self }
+    }
+
     /// The centre at a level, as coefficients and the centres that they multiply.
     pub fn centres(&self, level: &Level) -> [Option<(f64, Centre)>; 2] {
-        let (Some(last), Some(first)) = (self.last, self.first) else { return [self.last.map(|c| (1.0, c)), None] };
-        let ahead = level.log_snr - last.log_snr;
+        let (Some(before), Some(other)) = (self.before, self.other) else {
+            return [self.before.map(|c| (1.0, c)), None];
+        };
+        let ahead = level.log_snr - before.log_snr;
         // a straight line does not lead far, but it does lead to another centre
-        let ahead = if first.log_snr > last.log_snr { ahead } else { ahead.min(1.0) };
-        let along = ahead / (last.log_snr - first.log_snr);
-        if along.is_finite() { [Some((1.0 + along, last)), Some((-along, first))] } else { [Some((1.0, last)), None] }
+        let ahead = if other.log_snr > before.log_snr { ahead } else { ahead.min(1.0) };
+        let along = ahead / (before.log_snr - other.log_snr);
+        match along.is_finite() {
+            true => [Some((1.0 + along, before)), Some((-along, other))],
+            false => [Some((1.0, before)), None],
+        }
     }
 }
 

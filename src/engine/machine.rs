@@ -19,6 +19,8 @@ pub(crate) struct Machine<B: Backend> {
     /// One change per target of the last program.
     pub changes: Vec<Change>,
     scratch: B::Scratch,
+    /// The most targets and terms of a program, for which there is memory.
+    most: [usize; 2],
 }
 
 impl<B: Backend> Machine<B> {
@@ -57,6 +59,7 @@ impl<B: Backend> Machine<B> {
             program: Program::default(),
             changes: Vec::new(),
             scratch: B::Scratch::default(),
+            most: [sizes.targets(), sizes.targets().saturating_mul(sizes.terms_per_target)],
         };
         machine.reserve(sizes)?;
         Ok(machine)
@@ -65,10 +68,10 @@ impl<B: Backend> Machine<B> {
     /// Reserves memory for later programs, so that rounds do not allocate.
     fn reserve(&mut self, sizes: &Sizes) -> Result<()> {
         let what = "sweeps";
-        let targets = sizes.targets();
+        let [targets, terms] = self.most;
         crate::error::reserve(what, &mut self.program.segments, targets.min(sizes.open()))?;
         crate::error::reserve(what, &mut self.program.targets, targets)?;
-        crate::error::reserve(what, &mut self.program.terms, targets.saturating_mul(sizes.terms_per_target))?;
+        crate::error::reserve(what, &mut self.program.terms, terms)?;
         crate::error::reserve(what, &mut self.changes, targets)?;
         self.backend.reserve(&mut self.scratch, targets, sizes.products(), self.dim)
     }
@@ -79,7 +82,9 @@ impl<B: Backend> Machine<B> {
 
     /// Runs the current program.
     pub fn run(&mut self) -> Result<()> {
-        let Machine { backend, planes, program, changes, scratch, .. } = self;
+        let Machine { backend, planes, program, changes, scratch, most, .. } = self;
+        let size = [program.targets.len(), program.terms.len()];
+        debug_assert!(size[0] <= most[0] && size[1] <= most[1], "a program of {size:?}, memory for {most:?}");
         backend.run(program, planes, scratch, changes)
     }
 

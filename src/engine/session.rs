@@ -218,7 +218,8 @@ impl<B: Backend> Session<B> {
         let report = &mut self.work.output.report;
         report.stop = stopped.unwrap_or(report.stop);
         let converged = report.stop == Stop::Converged;
-        report.guarantee = if converged { self.settings.acceptance.guarantee::<B::Elem>() } else { Guarantee::None };
+        let guarantee = self.settings.acceptance.guarantee::<B::Elem>(prepared.lists().iter().map(|list| &**list));
+        report.guarantee = if converged { guarantee } else { Guarantee::None };
         // a sample that has not begun is at node 0
         let tracks = &self.tracks.all;
         self.work.output.finish(prepared, |slot| Some(tracks[slot].span.lo).filter(|lo| *lo > 0))

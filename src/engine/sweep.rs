@@ -27,6 +27,12 @@ enum Source {
     Held,
 }
 
+/// What stands in for the outputs behind the last evaluated node of a window.
+pub(crate) struct Far {
+    last: usize,
+    held: Held,
+}
+
 /// Everything that determines a node's new state.
 pub(crate) struct Recurrence<'a, B: Backend> {
     pub prepared: &'a Prepared<B>,
@@ -56,17 +62,26 @@ impl<B: Backend> Recurrence<'_, B> {
         }
     }
 
+    /// What stands in for the outputs behind the last evaluated node of a window. `None` if all nodes are evaluated.
+    pub fn far(&self, span: &Span) -> Option<Far> {
+        let list = self.prepared.list(span.slot);
+        (!self.evaluated.reach.is_full()).then(|| {
+            let (last, held) = self.held(span, list, &BETWEEN);
+            Far { last: last.unwrap_or(span.lo), held }
+        })
+    }
+
     /// A sweep of node `j`.
-    pub fn sweep(&self, span: &Span, j: usize, program: &mut Program<B::Elem>) {
+    pub fn sweep(&self, span: &Span, far: Option<&Far>, j: usize, program: &mut Program<B::Elem>) {
         let list = self.prepared.list(span.slot);
         let begins = self.barriers.get(j).copied();
         // the start of a window has not moved since its score was evaluated: no correction there
         let hands_on = |i: usize| i < span.lo || (i > span.lo && begins.is_none_or(|b| i > b));
         let held = |link: &Link| matches!(self.source(span, list, j - link.lag as usize), Source::Held);
-        if (0..list.nodes()[j].width).any(|to| list.links(j, to).iter().any(held)) {
-            // in the far part of a window, after a node that was not evaluated
+        if let Some(far) = far.filter(|_| (0..list.nodes()[j].width).any(|to| list.links(j, to).iter().any(held))) {
+            // after a node that was not evaluated
             for to in 0..list.nodes()[j].width {
-                self.predict(span, list, (j, to), (&BETWEEN, &|i| self.between(span, list, i)), program);
+                self.predict(span, list, (j, to), (&BETWEEN, &|i| self.between(span, list, far, i)), program);
                 self.replace(span, list, (j, to), program);
             }
             return;
@@ -208,7 +223,7 @@ impl<B: Backend> Recurrence<'_, B> {
             }
             if let Guess::Held(data) = guess {
                 // all guesses of a window are held predictions of the same variance, so the centres are found once
-                let held = *held.get_or_insert_with(|| self.held(span, list, &data));
+                let held = held.get_or_insert_with(|| self.held(span, list, &data).1).that(data.follows);
                 for to in 0..list.nodes()[j].width {
                     self.predict(span, list, (j, to), (&data, &|_| held), program);
                     program.target(self.layout.state(span.ring, j, to), None);
@@ -271,14 +286,13 @@ impl<B: Backend> Recurrence<'_, B> {
                 Source::Held if predicts(link.from) => {
                     let level = &list.nodes()[i].level;
                     let centre = link.b * data.output(level, prediction).1;
-                    let held = if data.follows { held(i) } else { Held { first: None, ..held(i) } };
-                    for (weight, c) in held.centres(level).into_iter().flatten() {
+                    for (weight, c) in held(i).centres(level).into_iter().flatten() {
                         program.term(centre * weight * c.on_point, self.layout.point(c.row, 0));
                         program.term(centre * weight * c.on_output, self.layout.output(c.row, 0));
                     }
                 }
                 Source::Held => {
-                    if let Some(c) = held(i).last {
+                    if let Some(c) = held(i).before {
                         program.term(link.b, self.layout.output(c.row, link.from as usize));
                     }
                 }
@@ -301,9 +315,8 @@ impl<B: Backend> Recurrence<'_, B> {
         Some(Centre { row, on_point, on_output, log_snr: level.log_snr })
     }
 
-    /// The centres for a held prediction: the one at the last evaluated node and, to extrapolate it, the one at an
-    /// earlier node.
-    fn held(&self, span: &Span, list: &Nodes, data: &HeldData) -> Held {
+    /// The last evaluated node, and the centres behind it: its own and, to extrapolate it, that of an earlier node.
+    fn held(&self, span: &Span, list: &Nodes, data: &HeldData) -> (Option<usize>, Held) {
         let evaluated = |i: &usize| self.is_evaluated(span, list, *i);
         let last = (span.lo..span.hi).rev().find(evaluated);
         let first = last.and_then(|last| {
@@ -312,21 +325,19 @@ impl<B: Backend> Recurrence<'_, B> {
             (span.lo.max(last.saturating_sub(back))..last).find(evaluated)
         });
         let centre = |i| self.centre(span, list, data, i);
-        Held { last: last.and_then(centre), first: first.and_then(centre) }
+        (last, Held { before: last.and_then(centre), other: first.and_then(centre) })
     }
 
     /// The centres at the evaluated nodes before and after node `i`; behind the last one, those of an entry.
-    fn between(&self, span: &Span, list: &Nodes, i: usize) -> Held {
+    fn between(&self, span: &Span, list: &Nodes, far: &Far, i: usize) -> Held {
+        if i > far.last {
+            let guess = Entry::Auto.at(list, i, self.prepared.prediction());
+            return far.held.that(matches!(guess, Guess::Held(data) if data.follows));
+        }
         let evaluated = |i: &usize| self.is_evaluated(span, list, *i);
-        let Some(after) = (i..span.hi).find(evaluated) else {
-            let follows =
-                matches!(Entry::Auto.at(list, i, self.prepared.prediction()), Guess::Held(data) if data.follows);
-            let held = self.held(span, list, &BETWEEN);
-            return if follows { held } else { Held { first: None, ..held } };
-        };
-        let before = (span.lo..i).rev().find(evaluated);
         let centre = |i| self.centre(span, list, &BETWEEN, i);
-        Held { last: before.and_then(centre), first: centre(after) }
+        let before = (span.lo..i).rev().find(evaluated);
+        Held { before: before.and_then(centre), other: (i..=far.last).find(evaluated).and_then(centre) }
     }
 
     /// Stores point and output of the nodes that leave, as far back as later nodes look.

@@ -137,10 +137,11 @@ impl<B: Backend> Work<B> {
         for (i, span) in spans.iter().enumerate() {
             let Decision { kept, beta } = decision(i);
             let first = span.lo + 1 + kept;
+            let far = recurrence.far(span);
             for j in first..=span.hi {
                 match beta.filter(|_| j == first) {
                     Some(beta) => recurrence.reflect(span, (j, beta), program),
-                    None => recurrence.sweep(span, j, program),
+                    None => recurrence.sweep(span, far.as_ref(), j, program),
                 }
                 self.proposals.set(span.ring, j, true);
             }

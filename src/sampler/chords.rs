@@ -115,13 +115,13 @@ impl<B: Backend> Sampler<B> for Chords {
         let problem = &problem.resolved(&*score)?;
         let prepared = problem.prepare(&*score)?;
         let list = prepared.one_list("Chords")?;
-        let plan = Plan::new(self.cores, self.starts.as_ref(), self.output, list.steps())?;
         let idle = || list.nodes().iter().take(list.steps()).any(|node| !node.evaluate);
         if list.lookback() > 1 || list.has_noise() || score.prediction() == Prediction::Next || idle() {
             let with = "noise, a multistep or two-stage scheme, a kernel, or steps that do not use the network";
             let instead = "take Scheme::Ddim with eta = 0, or Exponential or EulerMaruyama without stochasticity";
             return Err(Error::unsupported("Chords", with, instead));
         }
+        let plan = Plan::new(self.cores, self.starts.as_ref(), self.output, list.steps())?;
         let steps_between = |nodes: &[usize]| {
             let points: Vec<usize> = nodes.iter().map(|node| list.first_step() + node).collect();
             problem.coarse_list(score.prediction(), &points)
@@ -157,7 +157,9 @@ impl<B: Backend> Run<'_, B> {
         let (slots, steps) = (prepared.count(), prepared.list(0).steps());
         let mut finished = filled("finished steps", slots, 0)?;
         let mut spans = reserved("the windows of a round", slots * self.plan.cores())?;
+        let mut samples = reserved("the samples of a round", slots)?;
         for slot in 0..slots {
+            samples.push(slot);
             self.work.begin(prepared, slot, self.ring(slot, 0))?;
         }
         for round in 0..rounds {
@@ -174,7 +176,11 @@ impl<B: Backend> Run<'_, B> {
             for piece in pieces(&spans, PIECE, |_| 1) {
                 self.work.sweep(prepared, (piece, |_| Decision::default()), &ANY, &[])?;
             }
-            self.exchange(round)?;
+            // per core, two rows may be stored at an anchor and a state rectified
+            let cores = self.plan.cores();
+            for slots in pieces(&samples, PIECE, |_| 3 * cores) {
+                self.exchange(slots, round)?;
+            }
             for &from in &spans {
                 let to = Span { lo: from.hi, ..from };
                 self.work.output.save(prepared, &self.work.machine, &Move { from, to })?;
@@ -235,12 +241,12 @@ impl<B: Backend> Run<'_, B> {
 
     /// What cores tell each other after their steps: a core at its anchor stores its evaluation there, a core that
     /// arrives at its next anchor is rectified, and a core that begins in the next round gets its start.
-    fn exchange(&mut self, round: usize) -> Result<()> {
+    fn exchange(&mut self, slots: &[usize], round: usize) -> Result<()> {
         let mut program = std::mem::take(&mut self.work.machine.program);
         program.clear();
         self.targets.clear();
         let layout = self.work.machine.layout;
-        for slot in 0..self.prepared.count() {
+        for &slot in slots {
             for core in self.cores().filter(|core| *core > 0) {
                 let ring = self.ring(slot, core);
                 let at_anchor = Ring { first: ring.first + PLACES, ..ring };

@@ -218,14 +218,20 @@ impl<B: Backend> Run<'_, B> {
             for piece in pieces(&spans, PIECE, |_| 1) {
                 self.work.sweep(self.prepared, (piece, |_| Decision::default()), &Linearisation::FrozenScore, &[])?;
             }
-            self.coarse_steps(&running, &active)?;
+            for piece in pieces(&running, PIECE, |_| active.len()) {
+                self.coarse_steps(piece, &active)?;
+            }
             // the end of a block stays in its row until the next block begins
             let moves = spans.iter().zip(active.iter().cycle()).filter(|(_, p)| p.step + 1 < self.plan.len(p.block));
             let moves: Vec<Move> =
                 moves.map(|(&from, _)| Move { from, to: Span { lo: from.lo + 1, hi: from.hi + 1, ..from } }).collect();
             self.work.advance(self.prepared, &moves, None, &Linearisation::FrozenScore)?;
             round += 1;
-            let residual = self.starts(&running, round)?;
+            let mut residual = 0.0;
+            let known = self.plan.known(round).count();
+            for piece in pieces(&running, PIECE / 2, |_| known) {
+                residual = f64::max(residual, self.starts(piece, round)?);
+            }
             for slot in running {
                 let front = self.plan.front(round);
                 let done = self.tracks[slot].done.is_some();
@@ -255,7 +261,7 @@ impl<B: Backend> Run<'_, B> {
         if report.stop != Stop::Cancelled {
             report.sweeps = (1..=self.plan.blocks()).map(|n| n.min(iterations)).collect();
         }
-        let exact = self.settings.acceptance.guarantee::<B::Elem>();
+        let exact = self.settings.acceptance.guarantee::<B::Elem>([&*self.list]);
         report.guarantee = if report.stop == Stop::Converged { exact } else { Guarantee::None };
         self.work.output.finish(self.prepared, |slot| Some(finished[slot]))?;
         Ok(self.work.output.into_solution())

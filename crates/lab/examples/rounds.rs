@@ -45,7 +45,7 @@ struct Options {
     /// The claims about the mlp and nothing else
     #[arg(long, group = "part", conflicts_with = "quick")]
     claims: bool,
-    /// ParaDiGMS at window 64 and the default with the widest window that takes no more rows, and nothing else
+    /// ParaDiGMS at window 64, and the default and strided ones with the widest window that takes no more rows
     #[arg(long, group = "part")]
     equal_rows: bool,
     /// The residual of every round on the first problem and nothing else (a minute or two)

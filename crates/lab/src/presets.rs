@@ -20,6 +20,8 @@ pub struct Preset {
 pub const REFERENCE: &str = "paradigms";
 /// The default of the crate.
 pub const OURS: &str = "default";
+/// The default with a strided far part of the window.
+pub const STRIDED: &str = "strided";
 
 const HELD: Entry = Entry::HeldData { variance: 0.25 };
 
@@ -40,7 +42,7 @@ pub static PRESETS: [Preset; 12] = [
     windowed("identity-held", |w, tol| sliding(w, tol, Linearisation::Identity, HELD)),
     windowed("gaussian-held", |w, tol| sliding(w, tol, Linearisation::Gaussian { variance: 0.25 }, HELD)),
     windowed(OURS, |w, tol| Box::new(ours(w, tol))).plotted(0x1f, 0x5f, 0xa8),
-    windowed("strided", |w, tol| Box::new(ours(w, tol).far_stride(3))),
+    windowed(STRIDED, |w, tol| Box::new(ours(w, tol).far_stride(3))),
 ];
 
 /// The preset of this name, one of the constants of the programs.

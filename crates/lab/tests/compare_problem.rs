@@ -264,6 +264,8 @@ fn a_network_takes_the_place_of_a_target() {
     problem.as_object_mut().unwrap().remove("target");
     assert!(matches!(parse(&problem).unwrap().target, Target::Network(network) if network.dim() == 784));
     assert!(refusal(&with(problem.clone(), "/prediction", json!("velocity"))).starts_with("prediction: "));
+    let other = with(problem.clone(), "/schedule", json!({ "kind": "vp_linear" }));
+    assert!(refusal(&other).starts_with("schedule: the networks were trained on ou"), "{}", refusal(&other));
     assert!(refusal(&with(problem, "/network", json!("gan"))).starts_with("network: network gan: expected mlp"));
 }
 

@@ -2,7 +2,7 @@
 
 use crate::backend::Real;
 use crate::error::{Error, Result};
-use crate::nodes::Node;
+use crate::nodes::{Node, Nodes};
 use crate::problem::Guarantee;
 
 /// When a guess counts as final. Errors and changes are root mean squares over the elements of a node.
@@ -17,8 +17,7 @@ use crate::problem::Guarantee;
 ///
 /// Changes as small as roundings have no ratio, and do not fall any more. Where an error is allowed, a change of eight
 /// units in the last place of sqrt(alpha^2 + sigma^2), a state's size for data of unit variance, therefore counts as
-/// none: 1e-6 for f32 near the data, and a run guarantees no smaller error than that. Lists that end at a large noise
-/// level round more at their end.
+/// none: 1e-6 for f32 near the data. A run guarantees no smaller error than that at the end of its list.
 ///
 /// ```
 /// use piadm::{Acceptance, Picard};
@@ -97,6 +96,11 @@ fn unit<E: Real>() -> f64 {
 /// largest element.
 const ROUNDINGS: f64 = 8.0;
 
+/// The largest change of a node that counts as none.
+fn rounding(node: &Node, unit: f64) -> f64 {
+    ROUNDINGS * unit * node.level.alpha.hypot(node.level.sigma)
+}
+
 impl Acceptance {
     /// A bound on the change, in units of the state.
     pub const fn change(absolute: f64) -> Self {
@@ -139,17 +143,19 @@ impl Acceptance {
         }
         let ratio = earlier.map_or(0.5, |earlier| (change / earlier).clamp(0.5, 0.95));
         let weight = (0.5 * node.level.log_snr).exp().min(1.0);
-        let rounding = ROUNDINGS * meaning.unit * node.level.alpha.hypot(node.level.sigma);
         // changes as small as roundings have no ratio
-        error > 0.0 && (change <= rounding || meaning.factor * change * ratio / (1.0 - ratio) <= error * weight)
+        error > 0.0
+            && (change <= rounding(node, meaning.unit)
+                || meaning.factor * change * ratio / (1.0 - ratio) <= error * weight)
     }
 
-    /// What a run on these numbers guarantees if all its nodes were accepted.
-    pub(crate) fn guarantee<E: Real>(&self) -> Guarantee {
+    /// What a run of these lists on these numbers guarantees if all nodes were accepted.
+    pub(crate) fn guarantee<'a, E: Real>(&self, lists: impl IntoIterator<Item = &'a Nodes>) -> Guarantee {
+        let rounding = |list: &Nodes| list.nodes().last().map_or(0.0, |end| rounding(end, unit::<E>()));
         match *self {
             Acceptance::Law => Guarantee::Law,
             _ if self.is_exact() => Guarantee::Bits,
-            Acceptance::Error(error) => Guarantee::Error(error.max(ROUNDINGS * unit::<E>())),
+            Acceptance::Error(error) => Guarantee::Error(lists.into_iter().map(rounding).fold(error, f64::max)),
             _ => Guarantee::None,
         }
     }

@@ -36,7 +36,8 @@ impl Effort {
 
     /// The model, corrected by the number of rounds that a window took on a run of `steps` steps.
     pub(super) fn corrected(&self, sampler: &Picard, window: usize, steps: usize, rounds: f64) -> Self {
-        let u = window as f64 / steps as f64;
+        let (first, u) = begin(sampler, window, steps);
+        let rounds = rounds - first;
         let waited = match sampler.policy {
             Policy::Sliding => rounds - 1.0 / u,
             _ => rounds * u - 1.0,
@@ -48,13 +49,19 @@ impl Effort {
     /// Number of rounds for a window of `window` steps on a run of `steps` steps whose sequential run takes `most`
     /// rounds.
     pub(super) fn rounds(&self, sampler: &Picard, window: usize, steps: usize, most: usize) -> f64 {
-        let u = window as f64 / steps as f64;
+        let (first, u) = begin(sampler, window, steps);
         let waiting = self.waiting(u);
         let depth = sampler.sweeps.most().map_or(f64::INFINITY, |k| k as f64);
         let rounds = match sampler.policy {
             Policy::Sliding => (1.0 / u + waiting).min(depth / u),
             _ => (1.0 + waiting).min(depth) / u,
         };
-        rounds.clamp(1.0, most.max(1) as f64)
+        (first + rounds).clamp(1.0, most.max(1) as f64)
     }
+}
+
+/// The steps that are taken one at a time, and the window as a part of the others.
+fn begin(sampler: &Picard, window: usize, steps: usize) -> (f64, f64) {
+    let first = sampler.warm_up.min(steps.saturating_sub(1));
+    (first as f64, window as f64 / (steps - first) as f64)
 }

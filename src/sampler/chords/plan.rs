@@ -23,6 +23,11 @@ impl Plan {
         steps: usize,
     ) -> Result<Self> {
         let cores = cores.or(starts.map(Vec::len)).unwrap_or(USUAL_CORES);
+        let given = starts.is_some();
+        let wrong = |starts: &[usize], expected| match given {
+            true => Error::setting("starts", format!("{starts:?}"), expected),
+            false => Error::setting("cores", cores, "fewer, or a grid of more steps"),
+        };
         let mut starts = match starts {
             Some(starts) if starts.len() != cores => {
                 return Err(Error::setting("cores", cores, "the number of starts, or leave it out"));
@@ -33,9 +38,8 @@ impl Plan {
             }
             None => default_starts(cores, steps),
         };
-        let wrong = |starts: &[usize], expected| Error::setting("starts", format!("{starts:?}"), expected);
         if starts.first() != Some(&0) || !starts.is_sorted_by(|a, b| a < b) {
-            return Err(wrong(&starts, "0 and then ascending steps; take fewer cores on a grid of few steps"));
+            return Err(wrong(&starts, "0 and then ascending steps"));
         }
         if starts.iter().any(|start| *start >= steps) {
             return Err(wrong(&starts, "less than the number of steps"));

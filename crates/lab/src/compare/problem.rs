@@ -78,6 +78,9 @@ impl ProblemFile {
             Target::Network(network) => network.prediction(),
         };
         let schedule: ScheduleSpec = tagged("schedule", &schedule)?;
+        if matches!(target, Target::Network(_)) && schedule != (ScheduleSpec::Ou {}) {
+            return Err("schedule: the networks were trained on ou; take that, or a target".into());
+        }
         let schedule = schedule.schedule().map_err(|error| format!("schedule: {error}"))?;
         grid.times(&schedule).map_err(|error| format!("grid: {error}"))?;
         let scheme = tagged("scheme", &scheme)?;

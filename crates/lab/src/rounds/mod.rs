@@ -4,7 +4,7 @@ mod show;
 
 use crate::cli::{self, Progress};
 use crate::equal_error::{Case, EXPONENTS, Outcome, Setting};
-use crate::presets::{OURS, Preset, REFERENCE, plotted, preset};
+use crate::presets::{OURS, Preset, REFERENCE, STRIDED, plotted, preset};
 use crate::subject::Subject;
 use piadm::{BoxError, sampler::Dynamics};
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,7 @@ pub enum Part {
     Table,
     /// The claims and nothing else.
     Claims,
-    /// ParaDiGMS and the default at no more rows, and nothing else.
+    /// ParaDiGMS and ours at no more rows, and nothing else.
     EqualRows,
     /// The residuals of every round on the first problem and nothing else.
     Residuals,
@@ -87,7 +87,7 @@ struct Row {
     outcome: Option<Outcome>,
 }
 
-/// ParaDiGMS's iteration, and the default with the largest window that takes no more rows.
+/// ParaDiGMS's iteration, and one of ours with the largest window that takes no more rows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct EqualRows {
     reference: Row,
@@ -267,9 +267,11 @@ impl<'a> Bench<'a> {
         for target in TARGETS {
             let reference = self.row(preset(REFERENCE), WINDOW, target)?;
             let Some(rows) = reference.outcome.as_ref().map(|o| o.rows) else { continue };
-            if let Some((window, outcome)) = self.case.equal_rows(preset(OURS), 2 * WINDOW, target, rows)? {
-                let ours = Row { preset: OURS.into(), window, outcome: Some(outcome), ..reference.clone() };
-                pairs.push(EqualRows { reference, ours });
+            for name in [OURS, STRIDED] {
+                if let Some((window, outcome)) = self.case.equal_rows(preset(name), 2 * WINDOW, target, rows)? {
+                    let ours = Row { preset: name.into(), window, outcome: Some(outcome), ..reference.clone() };
+                    pairs.push(EqualRows { reference: reference.clone(), ours });
+                }
             }
         }
         Ok(pairs)

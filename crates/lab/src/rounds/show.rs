@@ -56,11 +56,13 @@ fn equal_rows(results: &Results) -> String {
         let ([their_rounds, their_rows, ..], [rounds, rows, ..]) = (cells(theirs), cells(ours));
         let Row { task, target, .. } = &pair.reference;
         let (problem, dynamics, target) = (task.problem.clone(), name(task.dynamics).into(), format!("{target:.0e}"));
-        vec![problem, dynamics, target, their_rounds, their_rows, pair.ours.window.to_string(), rounds, rows, saved]
+        let Row { preset, window, .. } = &pair.ours;
+        let [preset, window] = [preset.clone(), window.to_string()];
+        vec![problem, dynamics, target, their_rounds, their_rows, preset, window, rounds, rows, saved]
     });
-    let titles = ["problem", "", "error", "rounds", "rows", "window", "rounds", "rows", "rounds saved"];
+    let titles = ["problem", "", "error", "rounds", "rows", "", "window", "rounds", "rows", "rounds saved"];
     format!(
-        "\nat equal rows: {REFERENCE} at window {WINDOW}, and {OURS} at the largest window (a multiple of 8) that \
+        "\nat equal rows: {REFERENCE} at window {WINDOW}, and ours at the largest window (a multiple of 8) that \
          takes no more rows per step\n{}",
         table(titles, 2, lines)
     )
