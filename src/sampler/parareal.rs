@@ -261,7 +261,7 @@ impl<B: Backend> Run<'_, B> {
         if report.stop != Stop::Cancelled {
             report.sweeps = (1..=self.plan.blocks()).map(|n| n.min(iterations)).collect();
         }
-        let exact = self.settings.acceptance.guarantee::<B::Elem>([&*self.list]);
+        let exact = self.settings.acceptance.guarantee::<B::Elem>([self.list]);
         report.guarantee = if report.stop == Stop::Converged { exact } else { Guarantee::None };
         self.work.output.finish(self.prepared, |slot| Some(finished[slot]))?;
         Ok(self.work.output.into_solution())
