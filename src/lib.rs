@@ -127,7 +127,7 @@ pub use sampler::{
     Acceptance, Automatic, Chords, Observer, Parareal, Piadm, Picard, Sampler, Sequential, Session, Sweeps,
 };
 pub use schedule::{Discrete, Edm, Flow, NoiseSchedule, Ou, Ve, VpCosine, VpLinear};
-pub use score::{Model, Prediction, Rows, ScoreFn, score_fn, score_images, score_map};
+pub use score::{Model, Prediction, Rows, ScoreFn, score_fn, score_images, score_map, score_rows};
 
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]

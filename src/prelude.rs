@@ -6,4 +6,4 @@ pub use crate::nodes::{Scheme, Window};
 pub use crate::problem::{Problem, Report, Save, Solution};
 pub use crate::sampler::{Acceptance, Automatic, Piadm, Picard, Sampler, Sequential};
 pub use crate::schedule::{Discrete, Edm, Flow, NoiseSchedule, Ou, Ve, VpCosine, VpLinear};
-pub use crate::score::{Model, Prediction, Rows, ScoreFn, score_fn, score_images, score_map};
+pub use crate::score::{Model, Prediction, Rows, ScoreFn, score_fn, score_images, score_map, score_rows};

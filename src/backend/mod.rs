@@ -51,9 +51,9 @@ pub trait Backend: Clone + Debug + PartialEq + Send + Sync + 'static + sealed::S
     /// An owned array of size rows x dim.
     type Array: Send + Sync + Debug + 'static;
     /// A read-only view of contiguous rows, as a score sees it.
-    type View<'a>: Copy;
+    type View<'a>: Copy + Send + Sync;
     /// A writable view of contiguous rows.
-    type ViewMut<'a>;
+    type ViewMut<'a>: Send;
     /// Working memory of [`run`](Backend::run), kept from round to round.
     #[doc(hidden)]
     type Scratch: Default + Send + Debug;
@@ -82,6 +82,9 @@ pub trait Backend: Clone + Debug + PartialEq + Send + Sync + 'static + sealed::S
     /// A writable view of some rows of a writable view.
     #[doc(hidden)]
     fn part_mut<'a>(view: &'a mut Self::ViewMut<'_>, rows: Range<usize>) -> Self::ViewMut<'a>;
+    /// The rows of a writable view before this one, and those from it on.
+    #[doc(hidden)]
+    fn split_mut<'a>(view: &'a mut Self::ViewMut<'_>, row: usize) -> [Self::ViewMut<'a>; 2];
     /// Copies rows from the host to the rows from `row` on.
     #[doc(hidden)]
     fn upload(&self, src: ArrayView2<'_, Self::Elem>, dst: &mut Self::Array, row: usize) -> Result<()>;
@@ -134,9 +137,9 @@ pub trait Backend: Clone + Debug + PartialEq + Send + Sync + 'static + sealed::S
         limit: Option<Limit<'_, Self::View<'_>>>,
         out: Self::ViewMut<'_>,
     ) -> Result<()>;
-    /// The first row in the range that holds a value that is not finite.
+    /// The first row that holds a value that is not finite.
     #[doc(hidden)]
-    fn first_not_finite(&self, array: &Self::Array, rows: Range<usize>) -> Result<Option<usize>>;
+    fn first_not_finite(view: &mut Self::ViewMut<'_>) -> Result<Option<usize>>;
 }
 
 /// The most vectors of a group of products.

@@ -11,7 +11,7 @@ use crate::error::{Error, Result, filled, reserve};
 use crate::nodes::Node;
 use crate::noise::{Address, NoiseKey, stream};
 use crate::problem::{Prepared, Report};
-use crate::score::{Destinations, Rows, ScoreFn};
+use crate::score::{Destinations, PartWork, Rows, ScoreFn};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,8 @@ pub(crate) struct Evaluated {
     before: Vec<u32>,
     batch: Batch,
     pub reach: Reach,
+    /// What the parts of a split score had done before the current call.
+    parts: Vec<PartWork>,
 }
 
 /// The rows of the current round.
@@ -127,6 +129,7 @@ impl Evaluated {
             before: filled(what, if sizes.earlier { places } else { 0 }, NO_ROW)?,
             batch: Batch::new(sizes.layout.evaluations, sizes.layout.seen, sizes.kernel)?,
             reach: Reach::default(),
+            parts: Vec::new(),
         })
     }
 
@@ -250,12 +253,15 @@ impl Evaluated {
             let (points, outputs) = machine.planes.pair(Plane::Point, Plane::Output);
             let x = prepared.backend().view(points, seen * range.start..seen * range.end);
             let out = prepared.backend().view_mut(outputs, heads * range.start..heads * range.end);
+            self.parts.clear();
+            self.parts.extend_from_slice(score.parts());
             let clock = Instant::now();
             let answer = score.eval(x, &all.range(range.clone()), out);
             spent += clock.elapsed();
+            report.note_parts(&self.parts, score.parts());
             report.score_calls += 1;
             report.score_rows += range.len();
-            report.evaluations += range.len() * prepared.evaluations_per_row();
+            report.evaluations += score.evaluations(range.len());
             answer.map_err(|source| Error::Score {
                 round: report.rounds,
                 node: node[first] as usize,
@@ -269,10 +275,16 @@ impl Evaluated {
     }
 
     /// Returns an error for the first output of this round that is not finite.
-    pub fn check_outputs<B: Backend>(&self, prepared: &Prepared<B>, machine: &Machine<B>, round: usize) -> Result<()> {
+    pub fn check_outputs<B: Backend>(
+        &self,
+        prepared: &Prepared<B>,
+        machine: &mut Machine<B>,
+        round: usize,
+    ) -> Result<()> {
         let heads = machine.layout.heads;
-        let outputs = &machine.planes[Plane::Output];
-        let Some(row) = prepared.backend().first_not_finite(outputs, 0..self.batch.len() * heads)? else {
+        let outputs = &mut machine.planes[Plane::Output];
+        let mut outputs = prepared.backend().view_mut(outputs, 0..self.batch.len() * heads);
+        let Some(row) = B::first_not_finite(&mut outputs)? else {
             return Ok(());
         };
         let row = row / heads;

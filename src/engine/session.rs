@@ -58,6 +58,8 @@ pub struct Session<B: Backend> {
     rows: usize,
     /// The nodes for which the session was made.
     lists: Vec<Arc<Nodes>>,
+    /// The rows that take its network as long as one.
+    grain: usize,
     variances: Option<Variances>,
     of_round: OfRound,
 }
@@ -83,6 +85,7 @@ impl<B: Backend> Session<B> {
             windows,
             rows: sizes.layout.evaluations,
             lists: prepared.lists().to_vec(),
+            grain: prepared.grain(),
             variances: prepared.variances().cloned(),
             of_round: OfRound::new(&sizes, prepared.count())?,
             settings: settings.clone(),
@@ -129,6 +132,7 @@ impl<B: Backend> Session<B> {
             && tracks.iter().all(|track| track.list == prepared.list_of(track.span.slot))
             && self.machine_shape() == prepared.shape()
             && self.variances.as_ref() == prepared.variances()
+            && self.grain == prepared.grain()
             && score.prediction() == prepared.prediction()
             && (score.components(), score.heads()) == prepared.shape()
     }

@@ -224,8 +224,8 @@ impl Picard {
         if self.policy != Policy::Sliding {
             return refused("a policy of blocks", "take Policy::Sliding");
         }
-        if !matches!(self.window, Window::Steps(_) | Window::Nodes { .. }) {
-            return refused("a window of times or marks", "give the window in steps or nodes");
+        if let Window::OuTime { .. } | Window::Marked { .. } = self.window {
+            return refused("a window of times or marks", "give the window in steps, nodes or grains");
         }
         if self.acceptance == Acceptance::Law {
             return refused("Acceptance::Law, under which no guess may depend on later ones", "leave far_stride out");
@@ -240,9 +240,9 @@ impl Picard {
         Ok(())
     }
 
-    /// The window with all nodes that it reaches.
-    pub(crate) fn reaching(&self) -> Window {
-        match self.window {
+    /// A window of this length with all nodes that it reaches.
+    pub(crate) fn reaching(&self, window: Window) -> Window {
+        match window {
             Window::Steps(steps) => Window::Steps(reaching(steps, self.far_stride)),
             Window::Nodes { nodes } => Window::Nodes { nodes: reaching(nodes, self.far_stride) },
             other => other,

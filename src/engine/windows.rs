@@ -41,7 +41,8 @@ pub(crate) fn sizes<B: Backend>(settings: &Picard, prepared: &Prepared<B>) -> Re
     let open = settings.policy.blocks();
     let longest = |extent: &Extent| Ok(extent.most_nodes(open)?.first().copied().unwrap_or(1));
     let longest = |extents: &[Extent]| extents.iter().map(longest).collect::<Result<Vec<usize>>>();
-    let (rows, extents) = (longest(&extents(settings.window)?)?, extents(settings.reaching())?);
+    let window = settings.window.of_grain(prepared.grain())?;
+    let (rows, extents) = (longest(&extents(window)?)?, extents(settings.reaching(window))?);
     let room = settings.room(prepared, &rows)?;
     Ok((Sizes::new(prepared, &longest(&extents)?, room)?, extents, rows))
 }

@@ -155,7 +155,7 @@ impl<B: Backend> Work<B> {
         self.proposals.check(&self.machine.program, &self.machine.changes, components);
         // the cause is either the score or a state that has overflowed
         let round = self.output.report.rounds;
-        self.evaluated.check_outputs(prepared, &self.machine, round)?;
+        self.evaluated.check_outputs(prepared, &mut self.machine, round)?;
         let mut first = 0;
         for (i, span) in spans.iter().enumerate() {
             let (nodes, node) = (prepared.list(span.slot).nodes(), span.lo + 1 + decision(i).kept);
@@ -218,7 +218,7 @@ impl<B: Backend> Work<B> {
             self.machine.run()?;
             if self.machine.changes.iter().any(|c| !c.finite) {
                 // such an output may be unused by the nodes of the window and yet be stored for later ones
-                self.evaluated.check_outputs(prepared, &self.machine, self.output.report.rounds)?;
+                self.evaluated.check_outputs(prepared, &mut self.machine, self.output.report.rounds)?;
                 if late {
                     self.write_entries(prepared, moves, entry, linearisation, true);
                     self.machine.run()?;
@@ -266,7 +266,7 @@ impl<B: Backend> Work<B> {
             program.segment(layout.slot(window.ring));
             self.machine.run()?;
             if self.machine.changes.iter().any(|c| !c.finite) {
-                self.evaluated.check_outputs(prepared, &self.machine, self.output.report.rounds)?;
+                self.evaluated.check_outputs(prepared, &mut self.machine, self.output.report.rounds)?;
             }
             self.output.save(prepared, &self.machine, &Move { from, to })?;
             reached = end;

@@ -14,6 +14,26 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 /// The crate's result type.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// What a part of a split score did instead of answering.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// It returned an error.
+    #[error("failed: {0}")]
+    Failed(BoxError),
+    /// It panicked, with this message.
+    #[error("panicked: {0}")]
+    Panicked(String),
+    /// It answered a number that is not finite.
+    #[error("answered a number that is not finite for sample {sample} at time {time}")]
+    NotFinite {
+        /// Id of the sample.
+        sample: u32,
+        /// Time of the row.
+        time: f64,
+    },
+}
+
 /// What can go wrong; nothing in this crate panics on bad input.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -134,6 +154,14 @@ pub enum Error {
         found: Vec<usize>,
         /// The shape that fits the problem.
         expected: Vec<usize>,
+    },
+    /// A part of a split score did not answer ([`Split`](crate::score::Split)).
+    #[error("part {part} of a split score {source}")]
+    Part {
+        /// Its number, from 0.
+        part: usize,
+        /// What it did instead.
+        source: Fault,
     },
     /// The user's score returned an error.
     #[error("the score failed in round {round}, at node {node} of sample {sample} or a later row of the same call")]

@@ -97,7 +97,7 @@ impl Nodes {
         steps: Range<usize>,
         (block, correction): (Window, &Correction),
     ) -> Result<Self> {
-        if let Window::Nodes { .. } | Window::Marked { .. } = block {
+        if let Window::Nodes { .. } | Window::Grains { .. } | Window::Marked { .. } = block {
             let instead = "take Window::Steps or Window::OuTime";
             return Err(Error::unsupported("a correction", format!("blocks of {block:?}"), instead));
         }

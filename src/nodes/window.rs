@@ -13,7 +13,7 @@ use std::str::FromStr;
     serde(
         untagged,
         deny_unknown_fields,
-        expecting = "expected a number of steps, or one of ou_time, nodes and marks as {name: number}"
+        expecting = "expected a number of steps, or one of ou_time, nodes, grains and marks as {name: number}"
     )
 )]
 #[non_exhaustive]
@@ -31,6 +31,13 @@ pub enum Window {
         /// Number of nodes, at least 1.
         nodes: usize,
     },
+    /// As many nodes as rows that the score evaluates in the time of one ([`Model::grain`](crate::Model::grain)), so many
+    /// times: one row for each device of a [`Split`](crate::score::Split), the whole call of a
+    /// [`Padded`](crate::score::Padded) network.
+    Grains {
+        /// How many times, at least 1.
+        grains: usize,
+    },
     /// Up to a mark of the list ([`Nodes::mark`]), or to its end.
     Marked {
         /// Number of marks ahead, at least 1.
@@ -44,13 +51,14 @@ impl Default for Window {
     }
 }
 
-/// As it is read: `64` steps, `ou_time=1`, `nodes=48`, `marks=1`.
+/// As it is read: `64` steps, `ou_time=1`, `nodes=48`, `grains=1`, `marks=1`.
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Window::Steps(steps) => write!(f, "{steps}"),
             Window::OuTime { ou_time } => write!(f, "ou_time={ou_time}"),
             Window::Nodes { nodes } => write!(f, "nodes={nodes}"),
+            Window::Grains { grains } => write!(f, "grains={grains}"),
             Window::Marked { marks } => write!(f, "marks={marks}"),
         }
     }
@@ -64,16 +72,29 @@ impl FromStr for Window {
             None => text.trim().parse().ok().map(Window::Steps),
             Some(("ou_time", length)) => length.trim().parse().ok().map(|ou_time| Window::OuTime { ou_time }),
             Some(("nodes", nodes)) => nodes.trim().parse().ok().map(|nodes| Window::Nodes { nodes }),
+            Some(("grains", grains)) => grains.trim().parse().ok().map(|grains| Window::Grains { grains }),
             Some(("marks", marks)) => marks.trim().parse().ok().map(|marks| Window::Marked { marks }),
             Some(_) => None,
         };
-        window.ok_or_else(|| Error::setting("window", text, "steps as in 64, or ou_time=1, nodes=48, marks=1"))
+        window
+            .ok_or_else(|| Error::setting("window", text, "steps as in 64, or ou_time=1, nodes=48, grains=1, marks=1"))
     }
 }
 
 impl From<usize> for Window {
     fn from(steps: usize) -> Self {
         Window::Steps(steps)
+    }
+}
+
+impl Window {
+    /// The same for a network of this grain, in nodes if it was given in grains.
+    pub(crate) fn of_grain(self, grain: usize) -> Result<Self> {
+        match self {
+            Window::Grains { grains: 0 } => Err(Error::setting("window.grains", 0, "at least 1")),
+            Window::Grains { grains } => Ok(Window::Nodes { nodes: grains.saturating_mul(grain) }),
+            other => Ok(other),
+        }
     }
 }
 
@@ -91,6 +112,7 @@ pub(crate) struct Extent {
 
 impl Extent {
     pub fn new(window: Window, list: &Nodes) -> Result<Self> {
+        assert!(!matches!(window, Window::Grains { .. }), "windows are resolved for a network first");
         match window {
             Window::Steps(0) => return Err(Error::setting("window", 0, "at least 1 step")),
             Window::Nodes { nodes: 0 } => return Err(Error::setting("window.nodes", 0, "at least 1 node")),
@@ -129,6 +151,7 @@ impl Extent {
                 solution(self.times.partition_point(|t| *t >= limit).saturating_sub(1).max(at + 1))
             }
             Window::Nodes { nodes } => lo.saturating_add(nodes).min(self.last),
+            Window::Grains { .. } => unreachable!("refused in new"),
             Window::Marked { marks } => {
                 let next = self.marks.partition_point(|mark| *mark <= lo);
                 self.marks.get(next.saturating_add(marks - 1)).copied().unwrap_or(self.last)

@@ -31,7 +31,7 @@ pub struct Prepared<B: Backend> {
     components: usize,
     heads: usize,
     continuous: bool,
-    evaluations_per_row: usize,
+    grain: usize,
     /// Unlike lists.
     lists: Vec<Arc<Nodes>>,
     /// Of every request, its list.
@@ -109,7 +109,7 @@ impl<B: Backend> Problem<B> {
             components: model.components(),
             heads: model.heads(),
             continuous: model.is_continuous(),
-            evaluations_per_row: model.evaluations_per_row(),
+            grain: model.grain().max(1),
             lists,
             list_of,
             request_of,
@@ -259,9 +259,9 @@ impl<B: Backend> Prepared<B> {
         self.continuous
     }
 
-    /// Evaluations of a network per row.
-    pub(crate) fn evaluations_per_row(&self) -> usize {
-        self.evaluations_per_row
+    /// Rows that take the network as long as one.
+    pub(crate) fn grain(&self) -> usize {
+        self.grain
     }
 
     /// Components that the network sees, and rows that it answers.

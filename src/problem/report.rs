@@ -3,6 +3,7 @@
 use crate::error::{Result, filled};
 use crate::names::names;
 use crate::problem::Choice;
+use crate::score::PartWork;
 use std::fmt;
 use std::time::Duration;
 
@@ -81,7 +82,8 @@ pub struct Report {
     pub score_calls: usize,
     /// Rows given to the score.
     pub score_rows: usize,
-    /// Evaluations of a network: one per row, except for kernels that make several.
+    /// Evaluations of a network ([`Model::evaluations`](crate::Model::evaluations)): one per row, but two where it is
+    /// guided, more in kernels that make several, and those of rows that only fill a call.
     #[cfg_attr(feature = "serde", serde(default))]
     pub evaluations: usize,
     /// Sweeps of each block, the maximum over samples; empty for policies without blocks.
@@ -98,6 +100,9 @@ pub struct Report {
     /// How guesses fared under [`Acceptance::Law`](crate::Acceptance::Law).
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub verified: Option<Verified>,
+    /// What the parts of a [`Split`](crate::score::Split) score did in this run; empty for other scores.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Vec::is_empty"))]
+    pub parts: Vec<PartWork>,
     /// Time inside the score.
     pub score_time: Duration,
     /// Time outside the score.
@@ -168,6 +173,16 @@ impl Report {
     pub fn rows_per_step(&self) -> f64 {
         let steps = self.sample_steps.iter().map(|n| *n as f64).sum::<f64>();
         self.score_rows as f64 / steps.max(1.0)
+    }
+
+    /// Adds what parts have done since they stood at `before`.
+    pub(crate) fn note_parts(&mut self, before: &[PartWork], now: &[PartWork]) {
+        self.parts.resize(now.len(), PartWork::default());
+        for ((sum, before), now) in self.parts.iter_mut().zip(before).zip(now) {
+            sum.rows += now.rows - before.rows;
+            sum.time += now.time - before.time;
+            sum.failure.clone_from(&now.failure);
+        }
     }
 
     /// Whether all nodes met the tolerance.

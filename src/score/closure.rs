@@ -3,7 +3,12 @@
 use crate::backend::{Cpu, Real};
 use crate::error::{BoxError, Error};
 use crate::score::{Model, Prediction, Rows, ScoreFn};
-use ndarray::{Array, ArrayView, ArrayView2, ArrayView4, ArrayViewMut, ArrayViewMut2, Dimension, Ix2, Ix4};
+use ndarray::{
+    Array, ArrayView, ArrayView1, ArrayView2, ArrayView4, ArrayViewMut, ArrayViewMut1, ArrayViewMut2, Axis, Dimension,
+    Ix2, Ix4,
+};
+#[cfg(feature = "rayon")]
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 /// A score from a closure that writes its output, for scores on the CPU.
 ///
@@ -27,6 +32,40 @@ pub fn score_fn<T: Real>(
     closure: impl FnMut(ArrayView2<'_, T>, &Rows<'_>, ArrayViewMut2<'_, T>) -> Result<(), BoxError>,
 ) -> impl ScoreFn<Cpu<T>> {
     Closure { prediction, closure }
+}
+
+/// A score from a closure that evaluates one row, for networks that gain nothing from a batch or lose by it: the rows of
+/// a call run on the threads of the current rayon pool, one row at a time on each. Without the feature `rayon` they run
+/// one after another.
+///
+/// The closure gets one state (dim elements), what is known of it (a [`Rows`] with one entry), and the output to fill. It
+/// is called from several threads, so it may not change anything; it may well lock scratch memory of its own. The
+/// result of a row cannot depend on the other rows.
+///
+/// ```
+/// use piadm::{Prediction, score_rows};
+/// // data that are all zero: eps = x / sigma
+/// let score = score_rows(Prediction::Noise, |x, row, mut out| {
+///     out.assign(&(&x / row.sigma[0] as f32));
+///     Ok(())
+/// });
+/// # fn is_score(_: impl piadm::ScoreFn<piadm::Cpu<f32>>) {}
+/// # is_score(score);
+/// ```
+pub fn score_rows<T: Real>(
+    prediction: Prediction,
+    closure: impl Fn(ArrayView1<'_, T>, &Rows<'_>, ArrayViewMut1<'_, T>) -> Result<(), BoxError> + Sync,
+) -> impl ScoreFn<Cpu<T>> {
+    score_fn(prediction, move |x: ArrayView2<'_, T>, rows: &Rows<'_>, mut out: ArrayViewMut2<'_, T>| {
+        let of_row = |(i, out): (usize, ArrayViewMut1<'_, T>)| closure(x.row(i), &rows.range(i..i + 1), out).err();
+        let outputs = out.axis_iter_mut(Axis(0));
+        // of several errors that of the first row, whatever came first in time
+        #[cfg(feature = "rayon")]
+        let failed = outputs.into_par_iter().enumerate().with_max_len(1).map(of_row).find_map_first(|error| error);
+        #[cfg(not(feature = "rayon"))]
+        let failed = outputs.into_iter().enumerate().find_map(of_row);
+        failed.map_or(Ok(()), Err)
+    })
 }
 
 /// A score from a closure that returns its output as an array of its own, as most networks do, for scores on the CPU.

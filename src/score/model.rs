@@ -3,6 +3,7 @@
 use crate::backend::Backend;
 use crate::error::BoxError;
 use crate::score::{Prediction, Rows};
+use std::time::Duration;
 
 /// Properties of a network, independent of where it runs.
 ///
@@ -20,43 +21,73 @@ pub trait Model {
     /// What the output means.
     fn prediction(&self) -> Prediction;
 
+    /// For scores made from another one, that one: what is not answered here is answered there.
+    fn inner(&self) -> Option<&dyn Model> {
+        None
+    }
+
     /// Maximum number of rows per call, for networks limited by memory; the sampler splits a round into several
     /// calls.
     fn max_rows(&self) -> Option<usize> {
-        None
+        self.inner().and_then(|inner| inner.max_rows())
     }
 
     /// The range of times (smallest, largest) on which the network was trained; a grid that leaves it gives a typed
     /// error.
     fn time_range(&self) -> Option<(f64, f64)> {
-        None
+        self.inner().and_then(|inner| inner.time_range())
     }
 
     /// Number of leading components of a state that the network sees, at least 1. In a call, each state takes this
     /// many consecutive rows of `x`. Images have one component; a network in phase space sees position and
     /// velocity.
     fn components(&self) -> usize {
-        1
+        self.inner().map_or(1, |inner| inner.components())
     }
 
     /// Number of output rows per state, at least 1, consecutive in `out`. The first ones, one per component that
     /// the network sees, have the meaning of `prediction` for that component; further ones mean what the nodes'
     /// coefficients make of them.
     fn heads(&self) -> usize {
-        self.components()
+        self.inner().map_or_else(|| self.components(), |inner| inner.heads())
     }
 
     /// For a kernel ([`Prediction::Next`]), whether its output changes little when its input changes little.
     /// Kernels that accept and reject, draw a component or round are not continuous: an estimated error then means
     /// nothing, and only unchanged nodes can be accepted. See [`Kernel`](crate::score::Kernel).
     fn is_continuous(&self) -> bool {
-        self.prediction() != Prediction::Next
+        self.inner().map_or_else(|| self.prediction() != Prediction::Next, |inner| inner.is_continuous())
     }
 
-    /// Number of network evaluations per row, for kernels that make several; used for the report.
-    fn evaluations_per_row(&self) -> usize {
-        1
+    /// Number of network evaluations that a call with so many rows makes; used for the report.
+    fn evaluations(&self, rows: usize) -> usize {
+        self.inner().map_or(rows, |inner| inner.evaluations(rows))
     }
+
+    /// Number of rows that take as long as one, at least 1: those that several devices evaluate at the same time
+    /// ([`Split`](crate::score::Split)), or that every call computes ([`Padded`](crate::score::Padded)). Rounds of a
+    /// multiple of it waste nothing: see [`Window::Grains`](crate::Window::Grains).
+    fn grain(&self) -> usize {
+        self.inner().map_or(1, |inner| inner.grain())
+    }
+
+    /// What the parts of a [`Split`](crate::score::Split) score have done since it was made; empty for other scores.
+    fn parts(&self) -> &[PartWork] {
+        self.inner().map_or(&[], |inner| inner.parts())
+    }
+}
+
+/// What a part of a [`Split`](crate::score::Split) score has done.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct PartWork {
+    /// Rows that it answered.
+    pub rows: usize,
+    /// Time inside the part.
+    pub time: Duration,
+    /// Why it is no longer called, if it has failed.
+    pub failure: Option<String>,
 }
 
 /// A score: the user's network, called once per round on all active rows.
@@ -121,6 +152,10 @@ macro_rules! forward {
                 (**self).prediction()
             }
 
+            fn inner(&self) -> Option<&dyn Model> {
+                (**self).inner()
+            }
+
             fn max_rows(&self) -> Option<usize> {
                 (**self).max_rows()
             }
@@ -141,8 +176,16 @@ macro_rules! forward {
                 (**self).is_continuous()
             }
 
-            fn evaluations_per_row(&self) -> usize {
-                (**self).evaluations_per_row()
+            fn evaluations(&self, rows: usize) -> usize {
+                (**self).evaluations(rows)
+            }
+
+            fn grain(&self) -> usize {
+                (**self).grain()
+            }
+
+            fn parts(&self) -> &[PartWork] {
+                (**self).parts()
             }
         }
 

@@ -8,7 +8,7 @@ use piadm::backend::Planes;
 use piadm::nodes::Normal;
 use piadm::noise::stream;
 use piadm::{
-    Acceptance, Backend, Cpu, Nodes, Ou, Picard, Prediction, Rows, Scheme, ScoreFn, Window,
+    Acceptance, Backend, BoxError, Cpu, Nodes, Ou, Picard, Prediction, Rows, Scheme, ScoreFn, Window,
     backend::Real,
     nodes::{DdpmVariance, Form, NodeTerms},
     sampler::{Entry, Linearisation, Policy},
@@ -16,6 +16,8 @@ use piadm::{
     score::Mixture,
     score_fn,
 };
+use std::sync::{Condvar, Mutex};
+use std::time::Duration;
 
 /// Every scheme of the crate.
 pub fn schemes() -> Vec<Scheme> {
@@ -197,4 +199,22 @@ pub fn staircase() -> Nodes {
 /// Frozen score and copied guesses.
 pub fn stairs(policy: Policy, acceptance: Acceptance) -> Picard {
     Picard::default().policy(policy).entry(Entry::Copy).linearisation(Linearisation::FrozenScore).acceptance(acceptance)
+}
+
+/// Where threads meet that can only go on together.
+#[derive(Default)]
+pub struct Gathering {
+    here: Mutex<usize>,
+    changed: Condvar,
+}
+
+impl Gathering {
+    /// Waits until `all` have come; after two minutes an error.
+    pub fn meet(&self, all: usize) -> Result<(), BoxError> {
+        let mut here = self.here.lock().unwrap();
+        *here += 1;
+        self.changed.notify_all();
+        let waited = self.changed.wait_timeout_while(here, Duration::from_secs(120), |n| *n % all != 0).unwrap();
+        if waited.1.timed_out() { Err("the others did not come".into()) } else { Ok(()) }
+    }
 }

@@ -114,9 +114,14 @@ fn what_is_not_finite_is_found<B: Backend>(backend: &B) {
         let mut host: Array2<B::Elem> = table(7, dim, 2);
         host[[5, dim - 1]] = <B::Elem as Real>::of(f64::NEG_INFINITY);
         host[[3, dim / 2]] = <B::Elem as Real>::of(f64::NAN);
-        let array = upload(backend, &host);
-        for (range, found) in [(0..7, Some(3)), (4..7, Some(5)), (0..3, None), (6..7, None), (3..3, None)] {
-            assert_eq!(backend.first_not_finite(&array, range).unwrap(), found, "{dim} elements");
+        let mut array = upload(backend, &host);
+        for (range, found) in [(0..7, Some(3)), (4..7, Some(1)), (0..3, None), (6..7, None), (3..3, None)] {
+            let mut view = backend.view_mut(&mut array, range);
+            assert_eq!(B::first_not_finite(&mut view).unwrap(), found, "{dim} elements");
+            // the same rows in two parts
+            let [mut first, mut second] = B::split_mut(&mut view, 1);
+            let parts = [&mut first, &mut second].map(|part| B::first_not_finite(part).unwrap());
+            assert_eq!(parts[0].or(parts[1].map(|row| row + 1)), found, "{dim} elements");
         }
     }
 }

@@ -6,7 +6,7 @@ use ndarray::{Array2, s};
 use piadm::backend::{Change, Limit, NoiseRow, Plane, Planes, Program, RowRef, Summand, Term, Vector};
 use piadm::cuda::DeviceElem;
 use piadm::noise::{Address, NoiseKey, NormalPrecision};
-use piadm::{Backend, Cpu, backend::Real};
+use piadm::{Backend, Cpu, Cuda, backend::Real};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -300,7 +300,7 @@ fn rows<T: DeviceElem>() {
         let mut rng = StdRng::seed_from_u64(2000 + seed);
         let dim = DIMS[seed as usize % DIMS.len()];
         let host = random_rows::<T>(&mut rng, 11, dim, 0.0);
-        let there = device.to_device(host.view()).unwrap();
+        let mut there = device.to_device(host.view()).unwrap();
         assert_same(&host, &there.to_host().unwrap(), "there and back");
         let taken = device.to_device(host.view()).unwrap().into_slice();
         assert_eq!(device.stream().clone_dtoh(&taken).unwrap(), host.as_slice().unwrap());
@@ -318,15 +318,16 @@ fn rows<T: DeviceElem>() {
         assert_same(&expected, &found.to_host().unwrap(), "gathered rows");
 
         // what is not finite in one row, or in two
-        assert_eq!(device.first_not_finite(&there, 0..11).unwrap(), None);
+        assert_eq!(Cuda::first_not_finite(&mut device.view_mut(&mut there, 0..11)).unwrap(), None);
         let mut broken = host.clone();
         for _ in 0..2 {
             let at = [rng.random_range(2..11), rng.random_range(0..dim)];
             broken[at] = [T::nan(), T::infinity(), T::neg_infinity()][rng.random_range(0..3)];
-            let there = device.to_device(broken.view()).unwrap();
+            let mut there = device.to_device(broken.view()).unwrap();
             for range in [0..11, 3..8, 10..11, 5..5] {
-                let expected = cpu.first_not_finite(&broken, range.clone()).unwrap();
-                assert_eq!(device.first_not_finite(&there, range).unwrap(), expected, "seed {seed}");
+                let expected = Cpu::first_not_finite(&mut cpu.view_mut(&mut broken, range.clone())).unwrap();
+                let found = Cuda::first_not_finite(&mut device.view_mut(&mut there, range)).unwrap();
+                assert_eq!(found, expected, "seed {seed}");
             }
         }
     }
@@ -341,9 +342,9 @@ fn rows_are_copied_gathered_and_checked() {
 #[test]
 fn rows_without_elements_and_arrays_without_rows() {
     let device = cuda::<f32>();
-    let empty = device.alloc("nothing", 0, 5, 1.0).unwrap();
+    let mut empty = device.alloc("nothing", 0, 5, 1.0).unwrap();
     assert_eq!(empty.to_host().unwrap().dim(), (0, 5));
-    assert_eq!(device.first_not_finite(&empty, 0..0).unwrap(), None);
+    assert_eq!(Cuda::first_not_finite(&mut device.view_mut(&mut empty, 0..0)).unwrap(), None);
     let mut one = device.alloc("one", 1, 5, 1.0).unwrap();
     device.normals(NoiseKey::new(1), &[], &mut one).unwrap();
     device.gather(&empty, &[], &mut one, 0).unwrap();

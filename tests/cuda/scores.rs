@@ -119,7 +119,6 @@ fn rows_of_another_backend_are_refused() {
     second.gather(&theirs, &[0], &mut ours, 0).unwrap_err();
     first.upload(x.view(), &mut theirs, 0).unwrap_err();
     first.download(&theirs, 0..1).unwrap_err();
-    first.first_not_finite(&theirs, 0..1).unwrap_err();
     first.normals(piadm::noise::NoiseKey::new(1), &[], &mut theirs).unwrap_err();
 }
 

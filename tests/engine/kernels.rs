@@ -73,7 +73,7 @@ fn an_estimated_error_is_kept() {
     let problem = problem::<f64>(chain(60));
     let sequential = Sequential.sample(&problem, &mut kernel::<f64>()).unwrap();
     let sampler = exact(Linearisation::Secant, 32).acceptance(Acceptance::Error(1e-4));
-    let mut smooth = Kernel::new(kernel::<f64>()).continuous().evaluations(2);
+    let mut smooth = Kernel::new(kernel::<f64>()).continuous().evaluations_per_row(2);
     let parallel = sampler.sample(&problem, &mut smooth).unwrap();
     assert_eq!(parallel.report.evaluations, 2 * parallel.report.score_rows);
     let worst = (&parallel.samples - &sequential.samples).iter().fold(0.0, |max: f64, x| max.max(x.abs()));

@@ -121,6 +121,11 @@ impl<T: Real> Backend for Cpu<T> {
         view.slice_axis_mut(Axis(0), Slice::from(rows))
     }
 
+    fn split_mut<'a>(view: &'a mut ArrayViewMut2<'_, T>, row: usize) -> [ArrayViewMut2<'a, T>; 2] {
+        let row = row.min(view.nrows());
+        view.view_mut().split_at(Axis(0), row).into()
+    }
+
     fn upload(&self, src: ArrayView2<'_, T>, dst: &mut Array2<T>, row: usize) -> Result<()> {
         let mut dst = self.view_mut(dst, row..row.saturating_add(src.nrows()));
         if dst.dim() != src.dim() {
@@ -230,13 +235,8 @@ impl<T: Real> Backend for Cpu<T> {
         Ok(())
     }
 
-    fn first_not_finite(&self, array: &Array2<T>, rows: Range<usize>) -> Result<Option<usize>> {
-        let rows = clamp(rows, array.nrows());
-        Ok(rows
-            .clone()
-            .zip(self.view(array, rows).rows())
-            .find(|(_, r)| r.iter().any(|v| !v.is_finite()))
-            .map(|(i, _)| i))
+    fn first_not_finite(view: &mut ArrayViewMut2<'_, T>) -> Result<Option<usize>> {
+        Ok(view.rows().into_iter().position(|row| row.iter().any(|v| !v.is_finite())))
     }
 }
 

@@ -152,7 +152,9 @@ impl<T: DeviceElem> Backend for Cuda<T> {
 
     fn view_mut<'a>(&self, array: &'a mut DeviceArray<T>, rows: Range<usize>) -> DeviceRowsMut<'a, T> {
         let rows = clamp(rows, array.rows);
-        DeviceRowsMut { start: rows.start * array.dim, rows: rows.len(), dim: array.dim, array }
+        let DeviceArray { slice, device, dim, .. } = array;
+        let view = slice.slice_mut(rows.start * *dim..rows.end * *dim);
+        DeviceRowsMut { view, device, rows: rows.len(), dim: *dim }
     }
 
     fn of(view: DeviceRows<'_, T>) -> Self {
@@ -173,6 +175,10 @@ impl<T: DeviceElem> Backend for Cuda<T> {
 
     fn part_mut<'a>(view: &'a mut DeviceRowsMut<'_, T>, rows: Range<usize>) -> DeviceRowsMut<'a, T> {
         view.part(clamp(rows, view.rows))
+    }
+
+    fn split_mut<'a>(view: &'a mut DeviceRowsMut<'_, T>, row: usize) -> [DeviceRowsMut<'a, T>; 2] {
+        view.split(row.min(view.rows))
     }
 
     fn upload(&self, src: ArrayView2<'_, T>, dst: &mut DeviceArray<T>, row: usize) -> Result<()> {
@@ -366,18 +372,17 @@ impl<T: DeviceElem> Backend for Cuda<T> {
         combine::combine(&self.device, summands, limit, out)
     }
 
-    fn first_not_finite(&self, array: &DeviceArray<T>, rows: Range<usize>) -> Result<Option<usize>> {
-        let rows = clamp(rows, array.rows);
-        let from = array.address(&self.device)?;
-        let mut queue = self.device.queue()?;
+    fn first_not_finite(view: &mut DeviceRowsMut<'_, T>) -> Result<Option<usize>> {
+        let (device, from) = (view.device, view.address());
+        let mut queue = device.queue()?;
         let [found] = queue.stage([Part::of(&[u32::MAX])])?;
-        let blocks = blocks_of_row(array.dim, ROW_THREADS);
-        let (first, dim, each) = (rows.start as u64, array.dim as u64, blocks as u32);
-        let kernel = &self.device.kernels.not_finite;
+        let blocks = blocks_of_row(view.dim, ROW_THREADS);
+        let (first, dim, each) = (0u64, view.dim as u64, blocks as u32);
+        let kernel = &device.kernels.not_finite;
         // SAFETY: the rows lie inside the array; `found` is one number.
-        unsafe { launch!(self.device, kernel, rows.len() * blocks, ROW_THREADS, from, first, dim, each, found) }?;
+        unsafe { launch!(device, kernel, view.rows * blocks, ROW_THREADS, from, first, dim, each, found) }?;
         let mut answer: Vec<u32> = Vec::new();
         queue.fetch(found, 1, &mut answer)?;
-        Ok(answer.first().filter(|row| **row != u32::MAX).map(|row| rows.start + *row as usize))
+        Ok(answer.first().filter(|row| **row != u32::MAX).map(|row| *row as usize))
     }
 }

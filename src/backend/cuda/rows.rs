@@ -4,7 +4,7 @@ use super::DeviceElem;
 use super::device::Device;
 use super::error::Answer;
 use crate::error::Result;
-use cudarc::driver::{CudaSlice, CudaStream, CudaView, CudaViewMut, DevicePtr, DevicePtrMut};
+use cudarc::driver::{CudaSlice, CudaStream, CudaView, CudaViewMut, DevicePtr, DevicePtrMut, DeviceSlice};
 use ndarray::Array2;
 use std::fmt::{Debug, Formatter};
 use std::ops::Range;
@@ -153,9 +153,8 @@ impl<T> Debug for DeviceRows<'_, T> {
 /// Enqueue the work that writes them on [`stream`](DeviceRowsMut::stream): the sampler reads them there afterwards, and
 /// nothing needs to wait. Work on another stream must be ordered by the score itself, before and after.
 pub struct DeviceRowsMut<'a, T> {
-    pub(super) array: &'a mut DeviceArray<T>,
-    /// First element.
-    pub(crate) start: usize,
+    pub(super) view: CudaViewMut<'a, T>,
+    pub(super) device: &'a Arc<Device>,
     pub(crate) rows: usize,
     pub(crate) dim: usize,
 }
@@ -173,23 +172,30 @@ impl<T> DeviceRowsMut<'_, T> {
 
     /// The stream on which the rows are read afterwards.
     pub fn stream(&self) -> &Arc<CudaStream> {
-        self.array.slice.stream()
+        self.view.stream()
     }
 
     /// The rows for calls of cudarc, `rows * dim` elements.
     pub fn view_mut(&mut self) -> CudaViewMut<'_, T> {
-        self.array.slice.slice_mut(self.start..self.start + self.rows * self.dim)
+        self.view.slice_mut(..)
     }
 
     /// Some of the rows.
     pub(super) fn part(&mut self, rows: Range<usize>) -> DeviceRowsMut<'_, T> {
-        let start = self.start + rows.start * self.dim;
-        DeviceRowsMut { array: self.array, start, rows: rows.len(), dim: self.dim }
+        let elements = rows.start * self.dim..rows.end * self.dim;
+        DeviceRowsMut { view: self.view.slice_mut(elements), rows: rows.len(), device: self.device, dim: self.dim }
+    }
+
+    /// The rows before this one, and those from it on.
+    pub(super) fn split(&mut self, row: usize) -> [DeviceRowsMut<'_, T>; 2] {
+        let DeviceRowsMut { view, device, rows, dim } = self;
+        let (first, second) = view.split_at_mut(row * *dim);
+        [(first, row), (second, *rows - row)].map(|(view, rows)| DeviceRowsMut { view, device, rows, dim: *dim })
     }
 
     pub(crate) fn address(&mut self) -> u64 {
-        let stream = self.array.slice.stream().clone();
-        self.array.slice.device_ptr_mut(&stream).0 + (self.start * size_of::<T>()) as u64
+        let stream = self.view.stream().clone();
+        self.view.device_ptr_mut(&stream).0
     }
 }
 

@@ -92,8 +92,13 @@ impl<S: Model> Model for EdmPrecondition<S> {
         Prediction::Data
     }
 
-    fn max_rows(&self) -> Option<usize> {
-        self.inner.max_rows()
+    fn inner(&self) -> Option<&dyn Model> {
+        Some(&self.inner)
+    }
+
+    /// The network's own times are its noise conditions.
+    fn time_range(&self) -> Option<(f64, f64)> {
+        None
     }
 }
 

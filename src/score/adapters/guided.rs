@@ -1,5 +1,6 @@
 //! Classifier-free guidance.
 
+use super::own_rows::OwnRows;
 use super::scratch::Scratch;
 use crate::backend::{Backend, Summand};
 use crate::error::{BoxError, Error, Result};
@@ -44,35 +45,9 @@ use crate::score::{Model, Prediction, Rows, ScoreFn};
 pub struct Guided<S> {
     inner: S,
     scale: f64,
-    twice: Twice,
+    twice: OwnRows,
     states: Scratch,
     outputs: Scratch,
-}
-
-/// What is known of the rows of a call, twice.
-#[derive(Clone, Debug, Default)]
-struct Twice {
-    t: Vec<f64>,
-    alpha: Vec<f64>,
-    sigma: Vec<f64>,
-    id: Vec<u32>,
-    slot: Vec<usize>,
-}
-
-impl Twice {
-    fn of<'a>(&'a mut self, rows: &Rows<'a>) -> Rows<'a> {
-        fn twice<T: Copy>(from: &[T], to: &mut Vec<T>) {
-            to.clear();
-            to.extend(from.iter().chain(from));
-        }
-        twice(rows.t, &mut self.t);
-        twice(rows.alpha, &mut self.alpha);
-        twice(rows.sigma, &mut self.sigma);
-        twice(rows.id, &mut self.id);
-        twice(rows.slot, &mut self.slot);
-        let Twice { t, alpha, sigma, id, slot } = self;
-        Rows { t, alpha, sigma, id, slot, ..*rows }
-    }
 }
 
 impl<S> Guided<S> {
@@ -115,12 +90,20 @@ impl<S: Model> Model for Guided<S> {
         self.inner.prediction()
     }
 
+    fn inner(&self) -> Option<&dyn Model> {
+        Some(&self.inner)
+    }
+
     fn max_rows(&self) -> Option<usize> {
         self.inner.max_rows().map(|n| (n / 2).max(1))
     }
 
-    fn time_range(&self) -> Option<(f64, f64)> {
-        self.inner.time_range()
+    fn evaluations(&self, rows: usize) -> usize {
+        self.inner.evaluations(rows.saturating_mul(2))
+    }
+
+    fn grain(&self) -> usize {
+        self.inner.grain().div_ceil(2)
     }
 }
 
@@ -144,7 +127,7 @@ impl<B: Backend, S: ScoreFn<B>> ScoreFn<B> for Guided<S> {
             backend.combine(&[Summand::of(&[1.0], x)], None, backend.view_mut(states, half))?;
         }
         let (seen, answered) = (backend.view(states, all.clone()), backend.view_mut(outputs, all));
-        self.inner.eval(seen, &self.twice.of(rows), answered)?;
+        self.inner.eval(seen, &self.twice.of(rows, (0..n).chain(0..n)), answered)?;
         let (conditional, unconditional) = (backend.view(outputs, first.clone()), backend.view(outputs, second));
         let conditional = Summand::of(&[1.0], conditional);
         // cond - uncond, then cond + (w - 1) times that

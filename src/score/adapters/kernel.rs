@@ -10,8 +10,8 @@ use crate::score::{Model, Prediction, Rows, ScoreFn};
 /// ```
 /// use piadm::{score::Kernel, Model, Prediction, score_map};
 /// let step = score_map(Prediction::Next, |x, _rows| Ok(x.mapv(|v: f32| 0.9 * v.sin())));
-/// let kernel = Kernel::new(step).continuous().evaluations(3);
-/// assert!(kernel.is_continuous() && kernel.evaluations_per_row() == 3);
+/// let kernel = Kernel::new(step).continuous().evaluations_per_row(3);
+/// assert!(kernel.is_continuous() && kernel.evaluations(2) == 6);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Kernel<S> {
@@ -32,7 +32,7 @@ impl<S> Kernel<S> {
     }
 
     /// A row costs so many evaluations of a network.
-    pub fn evaluations(self, evaluations: usize) -> Self {
+    pub fn evaluations_per_row(self, evaluations: usize) -> Self {
         Kernel { evaluations, ..self }
     }
 }
@@ -42,28 +42,16 @@ impl<S: Model> Model for Kernel<S> {
         self.inner.prediction()
     }
 
-    fn max_rows(&self) -> Option<usize> {
-        self.inner.max_rows()
-    }
-
-    fn time_range(&self) -> Option<(f64, f64)> {
-        self.inner.time_range()
-    }
-
-    fn components(&self) -> usize {
-        self.inner.components()
-    }
-
-    fn heads(&self) -> usize {
-        self.inner.heads()
+    fn inner(&self) -> Option<&dyn Model> {
+        Some(&self.inner)
     }
 
     fn is_continuous(&self) -> bool {
         self.continuous
     }
 
-    fn evaluations_per_row(&self) -> usize {
-        self.evaluations
+    fn evaluations(&self, rows: usize) -> usize {
+        self.inner.evaluations(rows).saturating_mul(self.evaluations)
     }
 }
 

@@ -3,12 +3,15 @@
 mod edm;
 mod guided;
 mod kernel;
+mod own_rows;
+mod padded;
 mod scratch;
 mod threshold;
 
 pub use edm::EdmPrecondition;
 pub use guided::{Guided, Pair};
 pub use kernel::Kernel;
+pub use padded::Padded;
 pub use threshold::{Clip, Threshold};
 
 use crate::backend::Backend;
@@ -58,28 +61,12 @@ impl<S: Model> Model for Chunked<S> {
         self.inner.prediction()
     }
 
+    fn inner(&self) -> Option<&dyn Model> {
+        Some(&self.inner)
+    }
+
     fn max_rows(&self) -> Option<usize> {
         Some(self.inner.max_rows().map_or(self.max_rows, |n| n.min(self.max_rows)))
-    }
-
-    fn time_range(&self) -> Option<(f64, f64)> {
-        self.inner.time_range()
-    }
-
-    fn components(&self) -> usize {
-        self.inner.components()
-    }
-
-    fn heads(&self) -> usize {
-        self.inner.heads()
-    }
-
-    fn is_continuous(&self) -> bool {
-        self.inner.is_continuous()
-    }
-
-    fn evaluations_per_row(&self) -> usize {
-        self.inner.evaluations_per_row()
     }
 }
 

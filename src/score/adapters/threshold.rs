@@ -93,12 +93,8 @@ impl<S: Model> Model for Clip<S> {
         self.inner.prediction()
     }
 
-    fn max_rows(&self) -> Option<usize> {
-        self.inner.max_rows()
-    }
-
-    fn time_range(&self) -> Option<(f64, f64)> {
-        self.inner.time_range()
+    fn inner(&self) -> Option<&dyn Model> {
+        Some(&self.inner)
     }
 }
 
@@ -194,12 +190,8 @@ impl<S: Model> Model for Threshold<S> {
         self.inner.prediction()
     }
 
-    fn max_rows(&self) -> Option<usize> {
-        self.inner.max_rows()
-    }
-
-    fn time_range(&self) -> Option<(f64, f64)> {
-        self.inner.time_range()
+    fn inner(&self) -> Option<&dyn Model> {
+        Some(&self.inner)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::backend::cuda::{DeviceArray, DeviceElem, DeviceRows, DeviceRowsMut, b
 use crate::backend::sum::LEAF;
 use crate::backend::{Backend, Cpu, Cuda};
 use crate::error::{BoxError, Error, Result};
-use crate::score::{Mixture, Model, Prediction, Rows, ScoreFn, check_shapes};
+use crate::score::{Mixture, Model, Prediction, Rows, ScoreFn, check_call, check_shapes};
 use cudarc::driver::result;
 use ndarray::{ArrayView2, ArrayViewMut2};
 
@@ -207,28 +207,8 @@ impl<S: Model> Model for HostScore<S> {
         self.score.prediction()
     }
 
-    fn max_rows(&self) -> Option<usize> {
-        self.score.max_rows()
-    }
-
-    fn time_range(&self) -> Option<(f64, f64)> {
-        self.score.time_range()
-    }
-
-    fn components(&self) -> usize {
-        self.score.components()
-    }
-
-    fn heads(&self) -> usize {
-        self.score.heads()
-    }
-
-    fn is_continuous(&self) -> bool {
-        self.score.is_continuous()
-    }
-
-    fn evaluations_per_row(&self) -> usize {
-        self.score.evaluations_per_row()
+    fn inner(&self) -> Option<&dyn Model> {
+        Some(&self.score)
     }
 }
 
@@ -240,9 +220,7 @@ impl<T: DeviceElem, S: ScoreFn<Cpu<T>>> ScoreFn<Cuda<T>> for HostScore<S> {
         mut out: DeviceRowsMut<'_, T>,
     ) -> std::result::Result<(), BoxError> {
         let dim = x.dim;
-        let (seen, answered) = (rows.len() * self.score.components(), rows.len() * self.score.heads());
-        check_shape("the states given to a score", x.rows, x.dim, seen, dim)?;
-        check_shape("the output given to a score", out.rows, out.dim, answered, dim)?;
+        let [seen, answered] = check_call::<Cuda<T>>(x, rows, &out, &self.score)?.map(|of_row| rows.len() * of_row);
         if seen * answered * dim == 0 {
             return Ok(());
         }
@@ -266,13 +244,6 @@ impl<T: DeviceElem, S: ScoreFn<Cpu<T>>> ScoreFn<Cuda<T>> for HostScore<S> {
         stream.synchronize().answer()?;
         Ok(())
     }
-}
-
-fn check_shape(what: &'static str, rows: usize, dim: usize, count: usize, expected: usize) -> Result<()> {
-    if (rows, dim) == (count, expected) {
-        return Ok(());
-    }
-    Err(Error::Shape { what, found: vec![rows, dim], expected: vec![count, expected] })
 }
 
 impl<T: DeviceElem> Cuda<T> {
