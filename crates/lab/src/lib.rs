@@ -3,6 +3,7 @@
 
 pub mod cli;
 pub mod compare;
+pub mod devices;
 pub mod equal_error;
 pub mod fashion;
 pub mod frontier;

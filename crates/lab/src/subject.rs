@@ -10,7 +10,7 @@ use piadm::{BoxError, Cpu, ScoreFn};
 /// A score and the length of its rows.
 pub struct Subject {
     /// What is sampled from.
-    pub score: Box<dyn ScoreFn<Cpu<f32>>>,
+    pub score: Box<dyn ScoreFn<Cpu<f32>> + Send>,
     /// Numbers of a row.
     pub dim: usize,
 }

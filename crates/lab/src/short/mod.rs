@@ -37,11 +37,13 @@ pub enum Steps {
 }
 
 impl Steps {
-    fn dynamics(self) -> Dynamics {
+    /// Whether they add noise.
+    pub fn dynamics(self) -> Dynamics {
         if self == Steps::Sde { Dynamics::Sde } else { Dynamics::Ode }
     }
 
-    fn problem(self, setting: &Setting, dim: usize) -> Problem<Cpu<f32>> {
+    /// These steps in a setting.
+    pub fn problem(self, setting: &Setting, dim: usize) -> Problem<Cpu<f32>> {
         match self {
             Steps::Ddim | Steps::Sde => setting.first_order(dim),
             Steps::SecondOrder => setting.second_order(dim),
