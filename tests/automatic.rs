@@ -218,7 +218,7 @@ fn the_probe_is_a_guest() {
     let report = automatic.sample(&p, &mut score).unwrap().report;
     assert_eq!(score.largest, 5);
     let points = report.choice.unwrap().latency.unwrap().points;
-    assert!(points.len() >= 2 && points[0].0 == 2 && points[1].0 == 16, "{points:?}");
+    assert_eq!(points.iter().map(|p| p.0).take(3).collect::<Vec<_>>(), [1, 2, 16], "{points:?}");
     assert!(points.windows(2).all(|w| w[0].0 < w[1].0 && w[0].1 <= w[1].1), "{points:?}");
     assert!(points.iter().all(|p| p.0 <= 2 * 200), "{points:?}");
     // errors come through
@@ -373,4 +373,66 @@ fn windows_keep_to_the_row_budget() {
         assert!(window.is_none_or(|w| w <= budget), "{window:?} of {budget}");
         assert!(budget != 1 || window.is_none());
     }
+}
+
+/// Where a long call takes longer per row than a short one, rounds are cut.
+#[test]
+fn rows_per_call() {
+    let slow = given(Latency { points: vec![(1, 1.0), (8, 1.5), (64, 30.0)] });
+    for (steps, samples) in [(200, 24), (1000, 3)] {
+        let p = problem(steps, samples, Scheme::default());
+        let mut score = Watched::default();
+        let cut = slow.sample(&p, &mut score).unwrap();
+        let choice = cut.report.choice.as_ref().unwrap();
+        assert_eq!((choice.rows_per_call, score.largest), (Some(8), 8), "{choice}");
+        assert!(cut.report.score_calls > cut.report.rounds && choice.to_string().contains("8 rows a call"), "{choice}");
+        // the same samples as in one call
+        let window = choice.window.unwrap_or(1);
+        let whole = Picard::default().window(window).sample(&p, &mut Watched::default()).unwrap();
+        assert_eq!(bits(&cut.samples), bits(&whole.samples));
+        for fast in [latency(1.0, 0.0), latency(1.0, 0.01)] {
+            assert_eq!(self::choice(&given(fast), &p).rows_per_call, None);
+        }
+    }
+}
+
+/// A network that takes a row at a time five times faster than in a batch is found out.
+#[test]
+fn rows_per_call_are_measured() {
+    let mut score = piadm::score_fn::<f32>(Prediction::Score, |x, rows, mut out| {
+        let each = if rows.len() > 2 { 1000 } else { 200 };
+        std::thread::sleep(std::time::Duration::from_micros(each * rows.len() as u64));
+        out.zip_mut_with(&x, |out, x| *out = -x);
+        Ok(())
+    });
+    let automatic = Automatic::default().probe_share(0.5);
+    let choice = automatic.sample(&problem(40, 16, Scheme::default()), &mut score).unwrap().report.choice.unwrap();
+    assert!(choice.rows_per_call.is_some_and(|rows| rows <= 2), "{choice}");
+}
+
+/// On devices that take a second per row, one row after another.
+#[cfg(feature = "rayon")]
+#[test]
+fn parts_that_pay() {
+    let p = problem(200, 1, Scheme::ddim());
+    let four = || piadm::score::Split::new((0..4).map(|_| two_modes::<f32>(Prediction::Score))).unwrap();
+    let serial = given(Latency { points: vec![(1, 1.0), (4, 1.0), (8, 2.0), (512, 128.0)] });
+    let choice = serial.sample(&p, &mut four()).unwrap().report.choice.unwrap();
+    let seconds: Vec<f64> = choice.by_parts.iter().map(|(_, seconds)| *seconds).collect();
+    assert_eq!(
+        choice.by_parts.iter().map(|(parts, _)| *parts).collect::<Vec<_>>(),
+        (0..11).map(|k| 1 << k).collect::<Vec<_>>()
+    );
+    assert!(seconds.is_sorted_by(|a, b| a >= b), "{seconds:?}");
+    // a window on one part saves nothing; four parts are those that there are
+    assert!((seconds[0] - 200.0).abs() < 1e-9 && (seconds[2] - choice.best.unwrap().seconds).abs() < 1e-9);
+    assert!(seconds[2] < 0.3 * seconds[0] && seconds[2] > 50.0);
+    let pays = choice.parts_that_pay().unwrap();
+    assert!((16..=128).contains(&pays) && choice.to_string().contains(&format!("up to {pays} of them")), "{choice}");
+    assert_eq!(self::choice(&serial, &p).parts_that_pay(), None);
+    // six parts: windows of six steps and their doubles are tried
+    let six = || piadm::score::Split::new((0..6).map(|_| two_modes::<f32>(Prediction::Score))).unwrap();
+    let tiles = given(Latency { points: vec![(1, 1.0), (6, 1.0), (12, 2.0), (600, 100.0)] });
+    let window = tiles.sample(&p, &mut six()).unwrap().report.choice.unwrap().best.unwrap().window;
+    assert!(window % 6 == 0, "{window}");
 }

@@ -48,11 +48,28 @@ pub struct Choice {
     pub sequential_seconds: Option<f64>,
     /// The best window, chosen or not; `None` if none was compared.
     pub best: Option<Forecast>,
+    /// The most rows of a call, where the network takes longer for a round in one call than in several; `None`: as many
+    /// as there are.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub rows_per_call: Option<usize>,
+    /// For a [`Split`](crate::score::Split) score, the predicted seconds on 1, 2, 4, ... parts of the same speed, each
+    /// with the best window for it; empty for other scores.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub by_parts: Vec<(usize, f64)>,
     /// The latency behind the choice, for later runs; `None` if none was needed.
     pub latency: Option<Latency>,
     /// The model behind the choice, for later runs of the same kind. After a parallel run it is corrected by the
     /// number of rounds that the run took.
     pub effort: Option<Effort>,
+}
+
+impl Choice {
+    /// The number of parts up to which doubling them is predicted to save at least a tenth of the time; `None` for scores
+    /// that are not split.
+    pub fn parts_that_pay(&self) -> Option<usize> {
+        let pays = self.by_parts.windows(2).take_while(|pair| pair[1].1 <= 0.9 * pair[0].1).count();
+        self.by_parts.get(pays).map(|(parts, _)| *parts)
+    }
 }
 
 /// The prediction for a window.
@@ -80,6 +97,12 @@ impl fmt::Display for Choice {
                 f,
                 " (predicted: {seconds:.2e} s in {rounds:.0} rounds of window {window}, {sequential:.2e} s sequential)"
             )?;
+        }
+        if let Some(rows) = self.rows_per_call {
+            write!(f, "; {rows} rows a call, since longer calls take longer per row")?;
+        }
+        if let Some(parts) = self.parts_that_pay() {
+            write!(f, "; twice the parts would save a tenth of the time up to {parts} of them")?;
         }
         Ok(())
     }
@@ -155,12 +178,29 @@ pub struct Latency {
     pub points: Vec<(usize, f64)>,
 }
 
+/// Several calls are made in place of one if they take at most this fraction of its time.
+const WORTH: f64 = 0.9;
+
 impl Latency {
     /// Seconds for a round of `rows` rows; 0 if there are no points.
     pub fn seconds(&self, rows: f64) -> f64 {
         let Some(&(last, _)) = self.points.last() else { return 0.0 };
         let known = 2.0 * last as f64;
         if rows <= known { self.line(rows) } else { self.line(known) * (rows / known) }
+    }
+
+    /// Seconds for a round of `rows` rows in the best way to call a network that takes them `grain` at a time, and the
+    /// most rows of a call, if one call is not the best way.
+    pub(crate) fn in_calls(&self, rows: f64, grain: usize) -> (f64, Option<usize>) {
+        let grain = grain as f64;
+        let one = self.seconds((rows / grain).ceil() * grain);
+        let shorter = self.points.iter().filter(|(of_call, _)| (*of_call as f64) < rows);
+        let several = shorter.map(|(of_call, seconds)| ((rows / *of_call as f64).ceil() * seconds, *of_call));
+        match several.min_by(|a, b| a.0.total_cmp(&b.0)) {
+            // calls are noisy, and a network may be faster on rows that were not measured
+            Some((seconds, of_call)) if seconds < WORTH * one => (seconds, Some(of_call)),
+            _ => (one, None),
+        }
     }
 
     /// Linear between the points and beyond the last two, constant before the first.

@@ -10,7 +10,7 @@ use crate::problem::{Latency, Problem, Save};
 use crate::sampler::automatic::settings::{Automatic, longest_list};
 use crate::sampler::interface::Sampler;
 use crate::sampler::sequential::Sequential;
-use crate::score::ScoreFn;
+use crate::score::{Chunked, ScoreFn};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ pub(super) struct Probe {
 }
 
 impl Latency {
-    /// Times the first rounds of sequential sampling and of increasingly long windows on the problem's own initial
+    /// Times the first rounds of sequential sampling, in one call and in shorter ones, and of increasingly long windows on the problem's own initial
     /// states, and discards the results. `settings` determine how many windows are measured: see
     /// [`Automatic::max_window`] and [`Automatic::probe_share`].
     ///
@@ -70,7 +70,7 @@ pub(super) fn measure<B: Backend>(
     let prepared = problem.prepare(&*score)?;
     let list = longest_list(&prepared);
     let (rounds, steps) = (list.nodes().iter().filter(|n| n.evaluate).count(), list.steps());
-    let longest = settings.longest(list);
+    let (longest, grain) = (settings.longest(list), prepared.grain());
     drop(prepared);
     let problem = problem.clone().save(Save::Nothing);
     let mut probe = Probe::default();
@@ -81,8 +81,28 @@ pub(super) fn measure<B: Backend>(
     let (first_rows, seconds) = (watch.rows, watch.seconds());
     let mut points = vec![(first_rows, seconds)];
     let budget = settings.probe_share * rounds as f64 * seconds;
+    // shorter calls, as long as rows get cheaper in them; in the worst case each takes as long as the whole round
+    let (mut of_call, mut each) = (first_rows, seconds);
+    while of_call > 1 && !probe.cancelled {
+        let shorter = of_call.div_ceil(STRIDE);
+        let calls = first_rows.div_ceil(shorter);
+        if (2 * calls) as f64 * each > budget - started.elapsed().as_secs_f64() {
+            break;
+        }
+        let mut watch = Stopwatch::new(2, observer);
+        Sequential.run(&problem, &mut Chunked::new(&mut *score, shorter)?, &mut watch)?;
+        probe.rows += watch.evaluated;
+        probe.cancelled = watch.cancelled;
+        let now = (watch.seconds() / calls as f64).min(each);
+        let cheaper = now / (shorter as f64) < CHEAPER * each / of_call as f64;
+        points.insert(0, (shorter, now));
+        (of_call, each) = (shorter, now);
+        if !cheaper {
+            break;
+        }
+    }
     // a short run gets a short probe
-    let mut window = (steps / 16).clamp(2, STRIDE).min(longest);
+    let mut window = (steps / 16).clamp(2, STRIDE).next_multiple_of(grain).min(longest);
     // the first two rounds touch memory for the first time
     let mut repeats = 3;
     while window > 1 && !probe.cancelled {

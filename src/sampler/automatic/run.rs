@@ -11,7 +11,7 @@ use crate::sampler::automatic::latency::{Probe, measure};
 use crate::sampler::automatic::settings::{Automatic, longest_list};
 use crate::sampler::interface::Sampler;
 use crate::sampler::sequential::Sequential;
-use crate::score::ScoreFn;
+use crate::score::{Chunked, ScoreFn};
 use std::ops::ControlFlow;
 
 /// Cancels before the first call, where measuring was cancelled: a run that has not begun.
@@ -42,6 +42,8 @@ impl<B: Backend> Sampler<B> for Automatic {
                 reason,
                 sequential_seconds: None,
                 best: None,
+                rows_per_call: None,
+                by_parts: Vec::new(),
                 latency: self.latency.clone(),
                 effort: None,
             },
@@ -61,10 +63,19 @@ impl<B: Backend> Sampler<B> for Automatic {
                         latency
                     }
                 };
-                self.choose(list, prepared.count(), longest, effort, latency)
+                let shape = (prepared.count(), prepared.grain(), score.parts().len());
+                self.choose(list, shape, longest, effort, latency)
             }
         };
         drop(prepared);
+        let mut cut;
+        let score: &mut dyn ScoreFn<B> = match choice.rows_per_call {
+            Some(rows) => {
+                cut = Chunked::new(score, rows)?;
+                &mut cut
+            }
+            None => score,
+        };
         let mut solution = match choice.window {
             Some(window) => {
                 Picard { window: Window::Steps(window), ..self.base.clone() }.run(problem, score, observer)?

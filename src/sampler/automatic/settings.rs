@@ -18,8 +18,11 @@ use crate::setters::setters;
 ///
 /// The factor in parentheses accounts for the window getting shorter at the end of the run. The fastest sampler is
 /// chosen, but a parallel one only if it takes at least 12 % less time than sequential sampling. The samples are
-/// those of the chosen sampler, bit for bit. Candidate windows are the powers of two and the longest window.
-/// [`Report::choice`](crate::Report::choice) tells what was chosen and why.
+/// those of the chosen sampler, bit for bit. Candidate windows are the powers of two, the longest window, and those
+/// that fill the parts of a [`Split`](crate::score::Split) score or the calls of a
+/// [`Padded`](crate::score::Padded) one. A network that is slower in long calls gets shorter ones
+/// ([`Choice::rows_per_call`]), and for a split score the choice says how many parts would pay
+/// ([`Choice::parts_that_pay`]). [`Report::choice`](crate::Report::choice) tells what was chosen and why.
 ///
 /// Without a `latency`, every run first measures one, in a few rounds whose results are discarded;
 /// [`Report::probe_time`](crate::Report::probe_time) tells how long that took. The choice then depends on the
@@ -149,19 +152,19 @@ impl Automatic {
         if longest < 2 { Err(Reason::OneStep) } else { Ok((longest, effort)) }
     }
 
-    /// Chooses the sampler for `samples` samples on these nodes.
+    /// Chooses the sampler for `samples` samples on these nodes, and a score of this grain and so many parts.
     pub(crate) fn choose(
         &self,
         list: &Nodes,
-        samples: usize,
+        (samples, grain, parts): (usize, usize, usize),
         longest: usize,
         effort: Effort,
         latency: Latency,
     ) -> Choice {
         let (steps, samples) = (list.steps(), samples as f64);
         let most = list.nodes().iter().filter(|n| n.evaluate).count();
-        let sequential = most as f64 * latency.seconds(samples);
-        let forecast = |window: usize| {
+        // `more`: how many times as many parts
+        let forecast = |window: usize, more: f64| {
             let rounds = effort.rounds(&self.base, window, steps, most);
             let share = window as f64 / steps as f64;
             let rows = share * most as f64 * samples * (1.0 - RUN_OUT * share);
@@ -169,28 +172,52 @@ impl Automatic {
             let rows = rows.max(samples);
             let held = self.base.row_budget.map_or(rows, |budget| rows.min(budget as f64));
             let rounds = rounds * rows / held;
-            Forecast { window, rounds, seconds: rounds * latency.seconds(held) }
+            let (seconds, rows_per_call) = latency.in_calls(held / more, grain);
+            (Forecast { window, rounds, seconds: rounds * seconds }, rows_per_call)
         };
-        let best = windows(longest).map(forecast).min_by(|a, b| a.seconds.total_cmp(&b.seconds));
-        let window = best.filter(|b| b.seconds <= GAIN * sequential).map(|b| b.window);
+        let sequential = |more: f64| {
+            let (seconds, rows_per_call) = latency.in_calls(samples / more, grain);
+            (most as f64 * seconds, rows_per_call)
+        };
+        let best = |more: f64| {
+            let tried = windows(longest, most.div_ceil(steps), (grain as f64 * more) as usize);
+            tried.map(|window| forecast(window, more)).min_by(|a, b| a.0.seconds.total_cmp(&b.0.seconds))
+        };
+        let (now, once) = (best(1.0), sequential(1.0));
+        let chosen = now.filter(|(b, _)| b.seconds <= GAIN * once.0);
+        let window = chosen.map(|(b, _)| b.window);
         let reason = if window.is_some() { Reason::FewerRounds } else { Reason::RowCost };
+        let by_parts = (0..=MOST_DOUBLINGS).filter(|_| parts > 0).map(|k| {
+            let more = f64::from(1 << k) / parts as f64;
+            let parallel = best(more).map_or(f64::INFINITY, |(b, _)| b.seconds);
+            (1 << k, parallel.min(sequential(more).0))
+        });
         Choice {
             window,
             reason,
-            sequential_seconds: Some(sequential),
-            best,
+            sequential_seconds: Some(once.0),
+            best: now.map(|(b, _)| b),
+            rows_per_call: chosen.map_or(once.1, |(_, rows)| rows),
+            by_parts: by_parts.collect(),
             latency: Some(latency),
             effort: Some(effort),
         }
     }
 }
 
-/// The windows that are compared: 2, 4, 8, ... and the longest one. Windows in between would gain at most 4 % if
-/// the time is linear in the rows. Networks work in tiles and need as long for some of these windows as for the
-/// next power of two, and a latency with few points cannot tell which.
-fn windows(longest: usize) -> impl Iterator<Item = usize> {
-    let powers = (1..usize::BITS).map(|k| 1usize << k).take_while(move |w| *w < longest);
-    powers.chain((longest > 1).then_some(longest))
+/// Forecasts go up to 2 to this power parts.
+const MOST_DOUBLINGS: u32 = 10;
+
+/// The windows that are compared: 2, 4, 8, ..., the longest one, and those that give a network which takes `grain` rows
+/// at a time 1, 2, 4, ... times as many. Windows in between would gain at most 4 % if the time is linear in the rows.
+/// Networks work in tiles and need as long for some of these windows as for the next power of two, and a latency with
+/// few points cannot tell which.
+fn windows(longest: usize, rows_per_step: usize, grain: usize) -> impl Iterator<Item = usize> {
+    let grains = grain.div_ceil(rows_per_step.max(1)).max(1);
+    let doubled =
+        move |first: usize| std::iter::successors(Some(first), |w| w.checked_mul(2)).take_while(move |w| *w < longest);
+    let whole = doubled(grains).filter(|w| *w > 1 && !w.is_power_of_two());
+    doubled(2).chain(whole).chain((longest > 1).then_some(longest))
 }
 
 /// If requests differ, the longest one decides.
