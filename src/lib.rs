@@ -110,7 +110,7 @@ mod simd;
 #[cfg(feature = "cuda")]
 pub mod cuda {
     pub use crate::backend::cuda::*;
-    pub use crate::score::{DeviceMixture, HostScore};
+    pub use crate::score::{DeviceMixture, DeviceScore, HostScore};
 }
 
 #[cfg(feature = "cuda")]

@@ -15,7 +15,7 @@ mod split;
 pub use adapters::{Chunked, Clip, EdmPrecondition, Guided, Kernel, Padded, Pair, Threshold};
 pub use closure::{IntoOutput, score_fn, score_images, score_map, score_rows};
 #[cfg(feature = "cuda")]
-pub use device::{DeviceMixture, HostScore};
+pub use device::{DeviceMixture, DeviceScore, HostScore};
 pub use mixture::Mixture;
 pub use model::{Model, PartWork, ScoreFn};
 pub use prediction::Prediction;

@@ -20,3 +20,4 @@ mod orders;
 mod ptx;
 mod samplers;
 mod scores;
+mod split;

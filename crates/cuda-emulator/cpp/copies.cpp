@@ -114,7 +114,7 @@ API cuMemcpyDtoHAsync_v2(void* to, uint64_t from, size_t bytes, void* stream) {
         if (!inside(from, bytes)) return INVALID_VALUE;
         Result result = submit_counted(stream, &Counts::device_to_host,
                                        [=] { memcpy(to, device_memory(from, bytes), bytes); });
-        if (!is_pinned(to)) finish_pending();
+        if (!is_pinned(to)) finish_pending(&stream_of(stream));
         return result;
     });
 }

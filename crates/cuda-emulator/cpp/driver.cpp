@@ -19,7 +19,7 @@ const Settings& settings() {
         (int)from_environment("FAKE_CUDA_DRIVER", 13000),
         (int)from_environment("FAKE_CUDA_CC", 90),
         from_environment("FAKE_CUDA_FAIL_AFTER", 0),
-        from_environment("FAKE_CUDA_LAZY", 0) != 0,
+        from_environment("FAKE_CUDA_LAZY", 0),
     };
     return read;
 }
@@ -43,17 +43,23 @@ int current_device() { return current_context ? (int)(current_context - contexts
 
 static bool exists(int device) { return device >= 0 && device < settings().devices && device < DEVICES_MAX; }
 
-void finish_pending() {
-    std::vector<Operation> work;
+void finish_pending(Stream* only) {
+    const bool all = settings().lazy < 2 || only == nullptr || only == &driver().default_stream;
+    std::vector<std::pair<Stream*, Operation>> work, others;
     work.swap(driver().pending);
-    for (const Operation& operation : work) operation();
+    for (auto& [stream, operation] : work) {
+        if (all || stream == only) operation();
+        else others.emplace_back(stream, std::move(operation));
+    }
+    driver().pending.swap(others);
 }
 
-static int synchronise() {
+static int synchronise_with(Stream* only) {
     count(&Counts::synchronisations);
-    finish_pending();
+    finish_pending(only);
     return SUCCESS;
 }
+static int synchronise() { return synchronise_with(nullptr); }
 
 struct Event {
     bool timed, recorded;
@@ -176,7 +182,10 @@ API cuEventQuery(void*) {
 }
 API cuEventSynchronize(void*) { return guarded(synchronise); }
 API cuStreamWaitEvent(void*, void*, unsigned) {
-    return guarded([] { return SUCCESS; }); // streams run in the order of submission anyway
+    return guarded([] {
+        if (settings().lazy > 1) finish_pending(); // otherwise streams run in the order of submission anyway
+        return SUCCESS;
+    });
 }
 API cuEventElapsedTime(float* milliseconds, void* from, void* to) {
     return guarded([&] {
@@ -194,7 +203,7 @@ API cuEventElapsedTime_v2(float* milliseconds, void* from, void* to) {
 
 // ---------------------------------------------------------------- synchronisation
 API cuStreamSynchronize(void* stream) {
-    return guarded([&] { return stream_of(stream).captured ? (int)CAPTURE_UNSUPPORTED : synchronise(); });
+    return guarded([&] { return stream_of(stream).captured ? (int)CAPTURE_UNSUPPORTED : synchronise_with(&stream_of(stream)); });
 }
 
 // ---------------------------------------------------------------- errors

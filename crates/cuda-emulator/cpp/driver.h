@@ -3,6 +3,7 @@
 #include "emulator.h"
 #include <functional>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #define API extern "C" __attribute__((visibility("default"))) int
@@ -35,7 +36,7 @@ struct Settings {
     int driver;      // FAKE_CUDA_DRIVER, as 12020 for 12.2
     int capability;  // FAKE_CUDA_CC, as 75 for 7.5
     long fail_after; // FAKE_CUDA_FAIL_AFTER: the launch or copy with this number loses the device; 0: none
-    bool lazy;       // FAKE_CUDA_LAZY: work waits until the host synchronises
+    long lazy;       // FAKE_CUDA_LAZY: work waits until the host synchronises; 2: with its own stream
 };
 const Settings& settings();
 
@@ -64,7 +65,7 @@ struct Driver {
     bool lost = false;      // the device failed: every further call does
     long operations = 0;    // launches and copies so far
     Stream default_stream;
-    std::vector<Operation> pending; // of all streams in the order of their submission, when settings().lazy
+    std::vector<std::pair<Stream*, Operation>> pending; // in the order of submission, when settings().lazy
 };
 Driver& driver();
 
@@ -75,7 +76,8 @@ int current_device();
 Result submit(void* stream, Operation operation);
 // The same for a launch or a copy, which are counted and may lose the device.
 Result submit_counted(void* stream, Counter counter, Operation operation);
-void finish_pending();
+// Does what is waiting, of all streams or, where streams wait for themselves, of this one.
+void finish_pending(Stream* only = nullptr);
 
 // Every call that needs a context: one at a time, and an error once the device is lost.
 template <class Body>

@@ -19,7 +19,7 @@ Result submit(void* handle, Operation operation) {
     if (stream.captured) {
         stream.captured->operations.push_back(std::move(operation));
     } else if (settings().lazy) {
-        driver().pending.push_back(std::move(operation));
+        driver().pending.emplace_back(&stream, std::move(operation));
     } else {
         operation();
     }
@@ -200,6 +200,7 @@ API cuStreamCreate(void** stream, unsigned) {
 API cuStreamCreateWithPriority(void** stream, unsigned flags, int) { return cuStreamCreate(stream, flags); }
 API cuStreamDestroy_v2(void* stream) {
     return guarded([&] {
+        finish_pending(static_cast<Stream*>(stream));
         delete static_cast<Stream*>(stream);
         return SUCCESS;
     });

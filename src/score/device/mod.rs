@@ -1,5 +1,9 @@
 //! Scores for the device: the exact mixture, and any score of the CPU.
 
+mod remote;
+
+pub use remote::DeviceScore;
+
 use crate::backend::cuda::device::launch;
 use crate::backend::cuda::error::Answer;
 use crate::backend::cuda::staging::{Buffer, Part, Pinned, Word};
