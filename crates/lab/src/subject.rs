@@ -10,7 +10,7 @@ use piadm::{BoxError, Cpu, ScoreFn};
 /// A score and the length of its rows.
 pub struct Subject {
     /// What is sampled from.
-    pub score: Box<dyn ScoreFn<Cpu<f32>> + Send>,
+    pub score: Score,
     /// Numbers of a row.
     pub dim: usize,
 }
@@ -54,21 +54,34 @@ impl Subject {
     /// mod 10; `mixture-D`, 16 modes of standard deviation 0.3 with means N(0, 0.91); `patches`, 300 smooth
     /// random 8 x 8 pictures with standard deviation 0.1, which look like small images to a sampler.
     pub fn load(name: &str) -> Result<Self, BoxError> {
-        named(name).map_err(|error| format!("problem {name}: {error}"))?;
-        if let Some(scale) = scale(name) {
-            let mut network = networks::load("unet-labels", None)?;
-            network.set_labels(Labels::FirstHalf((0..10).map(Some).collect()))?;
-            let dim = network.dim();
-            return Ok(Subject { score: Box::new(Guided::new(network, scale)?), dim });
-        }
-        if let Some(mixture) = mixture(name)? {
-            let dim = mixture.dim();
-            return Ok(Subject { score: Box::new(mixture), dim });
-        }
-        let network = networks::load(name, None)?;
-        let dim = network.dim();
-        Ok(Subject { score: network, dim })
+        let (mut parts, dim) = parts(name, 1)?;
+        Ok(Subject { score: parts.remove(0), dim })
     }
+}
+
+/// A score that may go to another thread.
+pub type Score = Box<dyn ScoreFn<Cpu<f32>> + Send>;
+
+/// So many scores of the subject with this name, which share their weights, and the length of their rows.
+pub fn parts(name: &str, count: usize) -> Result<(Vec<Score>, usize), BoxError> {
+    named(name).map_err(|error| format!("problem {name}: {error}"))?;
+    if let Some(mixture) = mixture(name)? {
+        let part = |_| -> Score { Box::new(mixture.clone()) };
+        return Ok(((0..count).map(part).collect(), mixture.dim()));
+    }
+    let (scale, file) = (scale(name), if scale(name).is_some() { "unet-labels" } else { name });
+    let mut network = networks::load(file, None)?;
+    if scale.is_some() {
+        network.set_labels(Labels::FirstHalf((0..10).map(Some).collect()))?;
+    }
+    let part = |_| {
+        let again = network.again();
+        Ok::<Score, BoxError>(match scale {
+            Some(scale) => Box::new(Guided::new(again, scale)?),
+            None => Box::new(again),
+        })
+    };
+    Ok(((0..count).map(part).collect::<Result<_, _>>()?, network.dim()))
 }
 
 /// The mixture of [`Subject::load`] with this name; `None` for the name of a network.

@@ -26,6 +26,9 @@ pub trait Network: ScoreFn<Cpu<f32>> + Send {
     /// Mean and standard deviation of the training pixels: a pixel in \[0, 1\] is `mean + std * x0`.
     fn norm(&self) -> (f32, f32);
 
+    /// The same weights and labels with scratch memory of its own, for another part of a split score.
+    fn again(&self) -> Box<dyn Network>;
+
     /// Gives the samples these labels. Before, no sample has a class.
     ///
     /// # Errors
@@ -50,6 +53,10 @@ impl Network for Mlp {
         Mlp::norm(self)
     }
 
+    fn again(&self) -> Box<dyn Network> {
+        Box::new(Mlp::again(self))
+    }
+
     fn set_row_path(&mut self, path: RowPath) -> bool {
         Mlp::set_row_path(self, path)
     }
@@ -62,6 +69,10 @@ impl Network for Unet {
 
     fn norm(&self) -> (f32, f32) {
         Unet::norm(self)
+    }
+
+    fn again(&self) -> Box<dyn Network> {
+        Box::new(Unet::again(self))
     }
 
     fn set_labels(&mut self, labels: Labels) -> Result<(), BoxError> {

@@ -14,6 +14,7 @@ use piadm::{BoxError, Cpu, Model, Prediction, Rows, ScoreFn};
 use pulp::Arch;
 use rayon::prelude::*;
 use std::path::Path;
+use std::sync::Arc;
 pub use tangent::MlpTangent;
 
 /// Rows that a thread takes at a time: enough to use each weight often, few enough that all its arrays stay in the
@@ -23,7 +24,7 @@ const BLOCK: usize = 32;
 /// The network and its scratch memory. Once they have seen the largest batch, calls allocate nothing but what it takes
 /// to keep the pool awake.
 pub struct Mlp {
-    net: Network,
+    net: Arc<Network>,
     /// One for each block of rows.
     scratch: Vec<Scratch>,
     standby: Standby,
@@ -56,7 +57,12 @@ impl Mlp {
     /// it.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, BoxError> {
         let net = Network::load(path.as_ref(), |file, name, outputs, inputs| file.linear(name, outputs, inputs))?;
-        Ok(Mlp { net, scratch: Vec::new(), standby: Standby::default() })
+        Ok(Mlp { net: Arc::new(net), scratch: Vec::new(), standby: Standby::default() })
+    }
+
+    /// The same weights with scratch memory of its own.
+    pub fn again(&self) -> Self {
+        Mlp { net: self.net.clone(), scratch: Vec::new(), standby: Standby::default() }
     }
 
     /// Numbers of a row: the pixels of an image.
@@ -69,9 +75,10 @@ impl Mlp {
         self.net.norm
     }
 
-    /// Has the products of one or two rows take this path. Returns whether it is there for any of them.
+    /// Has the products of one or two rows take this path. Returns whether it is there for any of them; not where the
+    /// weights are shared.
     pub fn set_row_path(&mut self, path: RowPath) -> bool {
-        let Network { inp, blocks, modulation, out, .. } = &mut self.net;
+        let Some(Network { inp, blocks, modulation, out, .. }) = Arc::get_mut(&mut self.net) else { return false };
         let layers = blocks.as_flattened_mut().iter_mut().chain([inp, modulation, out]);
         layers.map(|layer| layer.set_row_path(path)).max() == Some(true)
     }

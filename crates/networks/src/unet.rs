@@ -14,6 +14,7 @@ use piadm::{BoxError, Cpu, Model, Prediction, Rows, ScoreFn};
 use rayon::prelude::*;
 use std::array::from_fn;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Pixels of a side of the image, of the fine and of the coarse level of the network.
 const SIDE: usize = 28;
@@ -25,7 +26,7 @@ const SHARE: usize = 8;
 
 /// The network and its scratch memory. Calls allocate nothing once they have seen the largest batch.
 pub struct Unet {
-    net: Net,
+    net: Arc<Net>,
     /// One for each block of rows.
     scratch: Vec<Scratch>,
 }
@@ -87,7 +88,12 @@ impl Unet {
         let path = path.as_ref();
         let read = || -> Result<Net, BoxError> { Net::parse(&std::fs::read(path)?, name) };
         let net = read().map_err(|e| format!("{}: {e}", path.display()))?;
-        Ok(Unet { net, scratch: Vec::new() })
+        Ok(Unet { net: Arc::new(net), scratch: Vec::new() })
+    }
+
+    /// The same weights and labels with scratch memory of its own.
+    pub fn again(&self) -> Self {
+        Unet { net: self.net.clone(), scratch: Vec::new() }
     }
 
     /// Numbers of a row: the pixels of an image.
@@ -102,7 +108,8 @@ impl Unet {
 
     /// Gives the samples these labels. Without, or before, none has a class.
     pub fn set_labels(&mut self, labels: Labels) -> Result<(), BoxError> {
-        self.net.labels.set(labels)
+        let net = Arc::get_mut(&mut self.net).ok_or("labels are set before weights are shared")?;
+        net.labels.set(labels)
     }
 
     /// The velocity `v = alpha eps^ - sigma D` of every row of `x` at its own time `t > 0`.

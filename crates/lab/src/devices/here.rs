@@ -15,7 +15,7 @@ const DIM: usize = 784;
 /// Calls of each, in turn.
 const CALLS: usize = 4000;
 /// Runs of each network, in turn.
-const TURNS: usize = 9;
+const TURNS: usize = 21;
 
 /// Wakes the threads of all pools, and waits for them.
 fn wake(pools: &[ThreadPool]) {
@@ -60,16 +60,18 @@ pub fn overhead() -> Result<String, BoxError> {
     ))
 }
 
-/// The trained networks as one part per core, over the same network that uses all cores by itself.
+/// The trained networks as one part per core, over the same network that uses all cores by itself. The solver beside the
+/// parts runs on the calling thread.
 pub fn cores() -> Result<String, BoxError> {
     let parts = rayon::current_num_threads();
+    let caller = ThreadPoolBuilder::new().num_threads(1).build()?;
     let sampler = Picard::default().window(64);
     let mut lines = Vec::new();
     for (name, steps) in [("mlp", 500), ("unet", 200)] {
         let mut whole = networks::load(name, None)?;
         let setting = Setting { dynamics: Dynamics::Sde, steps, samples: 1, seed: 5 };
         let problem = setting.first_order(whole.dim());
-        let mut split = Split::new((0..parts).map(|_| networks::load(name, None)).collect::<Result<Vec<_>, _>>()?)?;
+        let mut split = Split::new((0..parts).map(|_| whole.again()))?;
         let timed = |score: &mut dyn ScoreFn<Cpu<f32>>| {
             let clock = Instant::now();
             let solution = sampler.sample(&problem, score)?;
@@ -77,7 +79,7 @@ pub fn cores() -> Result<String, BoxError> {
         };
         let (mut ratios, mut seconds, mut same) = (Vec::new(), Vec::new(), true);
         for _ in 0..TURNS {
-            let ((one, expected), (several, found)) = (timed(&mut whole)?, timed(&mut split)?);
+            let ((one, expected), (several, found)) = (timed(&mut whole)?, caller.install(|| timed(&mut split))?);
             ratios.push(several / one);
             seconds.push([one, several]);
             same &= found == expected;

@@ -8,10 +8,10 @@ use crate::cli::Progress;
 use crate::equal_error::{Case, Outcome, Setting};
 use crate::presets::{OURS, REFERENCE, STRIDED, preset};
 use crate::short::{LAW, Steps};
-use crate::subject::Subject;
+use crate::subject::{self, Score, Subject};
 pub use here::{cores, overhead};
 use piadm::score::Split;
-use piadm::{BoxError, Chords, Cpu, Picard, Problem, Sampler, ScoreFn, Sequential};
+use piadm::{BoxError, Chords, Cpu, Picard, Problem, Sampler, Sequential};
 use serde::{Deserialize, Serialize};
 pub use show::{draw, text};
 use std::time::Instant;
@@ -79,14 +79,14 @@ pub struct Results {
     lines: Vec<Line>,
 }
 
-type Part = Waiting<Box<dyn ScoreFn<Cpu<f32>> + Send>>;
+type Part = Waiting<Score>;
 
 /// Measures all of the plan.
 pub fn measure(plan: &Plan) -> Result<Results, BoxError> {
     let mut subject = Subject::load(&plan.problem)?;
     let most = if plan.model { 1 } else { plan.devices.iter().copied().max().unwrap_or(1) };
-    let part = |_| Ok::<Part, BoxError>(Waiting { inner: Subject::load(&plan.problem)?.score, device: plan.device });
-    let mut parts: Vec<Part> = (0..most).map(part).collect::<Result<_, _>>()?;
+    let part = |inner| Waiting { inner, device: plan.device };
+    let mut parts: Vec<Part> = subject::parts(&plan.problem, most)?.0.into_iter().map(part).collect();
     let tasks = plan.kinds.len() * plan.steps.len() * plan.devices.len();
     let progress = Progress::new("devices", tasks);
     let round = plan.device.time(1).as_secs_f64();
