@@ -136,7 +136,7 @@ struct ReadmeExamples;
 #[cfg(doctest)]
 struct TourExamples;
 #[doc = include_str!("../docs/recipes.md")]
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "rayon"))]
 struct RecipesExamples;
 #[doc = include_str!("../docs/law.md")]
 #[cfg(doctest)]

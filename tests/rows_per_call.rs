@@ -68,16 +68,41 @@ fn a_padded_network_has_the_bits_of_the_network() {
     padded(&of_list(chain(20)), kernel);
 }
 
+/// A network that tells conditional rows from the others by their place in the call, as guidance asks of it.
+fn halves() -> impl ScoreFn<Cpu<f32>> + Send {
+    let mut modes = two_modes::<f32>(Prediction::Noise);
+    score_fn(Prediction::Noise, move |x: ArrayView2<'_, f32>, rows: &Rows<'_>, mut out: ArrayViewMut2<'_, f32>| {
+        modes.eval(x, rows, out.view_mut())?;
+        out.slice_mut(ndarray::s![rows.len() / 2.., ..]).mapv_inplace(|v| 0.9 * v);
+        Ok(())
+    })
+}
+
+/// Guidance goes inside: outside, it would tell the rows apart by places that calls of another size do not keep.
 #[test]
-fn adapters_around_a_padded_network() {
-    let whole = Guided::new(two_modes::<f32>(Prediction::Noise), 2.0).unwrap();
-    let fixed = Fixed { inner: two_modes::<f32>(Prediction::Noise), rows: 6, calls: 0 };
-    let mut fixed = Guided::new(Padded::new(fixed, 6).unwrap(), 2.0).unwrap();
-    // three rows are doubled
-    assert_eq!((fixed.max_rows(), fixed.grain(), fixed.evaluations(3), fixed.evaluations(4)), (Some(3), 3, 6, 12));
-    let run = |score: &mut dyn ScoreFn<Cpu<f32>>| Sequential.sample(&problem(), score).unwrap();
-    assert_eq!(run(&mut fixed).samples, run(&mut { whole }).samples);
-    assert_eq!(run(&mut fixed).report.evaluations, 2 * run(&mut fixed).report.score_rows);
+fn guided_networks_are_padded_and_split() {
+    let run = |score: &mut dyn ScoreFn<Cpu<f32>>| Picard::default().window(7).sample(&problem(), score);
+    let whole = run(&mut Guided::new(halves(), 2.0).unwrap()).unwrap();
+    let fixed = || Padded::new(Guided::new(Fixed { inner: halves(), rows: 8, calls: 0 }, 2.0).unwrap(), 4).unwrap();
+    assert_eq!((fixed().grain(), fixed().evaluations(3), fixed().evaluations(5)), (4, 8, 16));
+    let found = run(&mut fixed()).unwrap();
+    assert_eq!(found.samples, whole.samples);
+    let refused = |error: Error| {
+        let Error::Score { source, .. } = error else { panic!("{error}") };
+        assert!(matches!(source.downcast_ref(), Some(Error::Unsupported { what: "Guided", .. })), "{source}");
+    };
+    refused(run(&mut Guided::new(Padded::new(halves(), 8).unwrap(), 2.0).unwrap()).unwrap_err());
+    // each of two scores may be cut, since it has all rows of its kind
+    let pair = || Guided::pair(Padded::new(halves(), 2).unwrap(), Padded::new(halves(), 3).unwrap(), 2.0).unwrap();
+    assert_eq!((pair().grain(), pair().evaluations(4)), (2, 4 + 6));
+    assert!(run(&mut pair()).is_ok());
+    #[cfg(feature = "rayon")]
+    {
+        use piadm::score::Split;
+        let parts = || (0..3).map(|_| Guided::new(halves(), 2.0).unwrap());
+        assert_eq!(run(&mut Split::new(parts()).unwrap()).unwrap().samples, whole.samples);
+        refused(run(&mut Guided::new(Split::new((0..3).map(|_| halves())).unwrap(), 2.0).unwrap()).unwrap_err());
+    }
 }
 
 #[test]

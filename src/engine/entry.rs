@@ -82,7 +82,7 @@ pub(crate) struct Held {
 
 impl Held {
     /// The same centre without a line to follow, unless it `follows`.
-    pub fn that(self, follows: bool) -> Self {
+    pub fn following(self, follows: bool) -> Self {
         Held { other: self.other.filter(|_| follows), ..self }
     }
 

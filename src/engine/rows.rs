@@ -255,13 +255,13 @@ impl Evaluated {
             let out = prepared.backend().view_mut(outputs, heads * range.start..heads * range.end);
             self.parts.clear();
             self.parts.extend_from_slice(score.parts());
+            report.evaluations += score.evaluations(range.len());
             let clock = Instant::now();
             let answer = score.eval(x, &all.range(range.clone()), out);
             spent += clock.elapsed();
             report.note_parts(&self.parts, score.parts());
             report.score_calls += 1;
             report.score_rows += range.len();
-            report.evaluations += score.evaluations(range.len());
             answer.map_err(|source| Error::Score {
                 round: report.rounds,
                 node: node[first] as usize,

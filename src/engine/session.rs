@@ -20,7 +20,7 @@ use crate::engine::tracks::{Track, Tracks};
 use crate::engine::windows::{self, Windows};
 use crate::engine::work::Work;
 use crate::error::{Error, Result, reserve};
-use crate::nodes::Nodes;
+use crate::nodes::{Nodes, Window};
 use crate::problem::{Guarantee, Path, Prepared, Report, Solution, Stop, Variances, Verified};
 use crate::score::ScoreFn;
 use std::ops::ControlFlow;
@@ -58,8 +58,8 @@ pub struct Session<B: Backend> {
     rows: usize,
     /// The nodes for which the session was made.
     lists: Vec<Arc<Nodes>>,
-    /// The rows that take its network as long as one.
-    grain: usize,
+    /// The window, in nodes if it was given in grains.
+    window: Window,
     variances: Option<Variances>,
     of_round: OfRound,
 }
@@ -85,7 +85,7 @@ impl<B: Backend> Session<B> {
             windows,
             rows: sizes.layout.evaluations,
             lists: prepared.lists().to_vec(),
-            grain: prepared.grain(),
+            window: settings.window.of_grain(prepared.grain())?,
             variances: prepared.variances().cloned(),
             of_round: OfRound::new(&sizes, prepared.count())?,
             settings: settings.clone(),
@@ -132,7 +132,7 @@ impl<B: Backend> Session<B> {
             && tracks.iter().all(|track| track.list == prepared.list_of(track.span.slot))
             && self.machine_shape() == prepared.shape()
             && self.variances.as_ref() == prepared.variances()
-            && self.grain == prepared.grain()
+            && self.settings.window.of_grain(prepared.grain()).is_ok_and(|window| window == self.window)
             && score.prediction() == prepared.prediction()
             && (score.components(), score.heads()) == prepared.shape()
     }

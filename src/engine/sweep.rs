@@ -223,7 +223,7 @@ impl<B: Backend> Recurrence<'_, B> {
             }
             if let Guess::Held(data) = guess {
                 // all guesses of a window are held predictions of the same variance, so the centres are found once
-                let held = held.get_or_insert_with(|| self.held(span, list, &data).1).that(data.follows);
+                let held = held.get_or_insert_with(|| self.held(span, list, &data).1).following(data.follows);
                 for to in 0..list.nodes()[j].width {
                     self.predict(span, list, (j, to), (&data, &|_| held), program);
                     program.target(self.layout.state(span.ring, j, to), None);
@@ -332,7 +332,7 @@ impl<B: Backend> Recurrence<'_, B> {
     fn between(&self, span: &Span, list: &Nodes, far: &Far, i: usize) -> Held {
         if i > far.last {
             let guess = Entry::Auto.at(list, i, self.prepared.prediction());
-            return far.held.that(matches!(guess, Guess::Held(data) if data.follows));
+            return far.held.following(matches!(guess, Guess::Held(data) if data.follows));
         }
         let evaluated = |i: &usize| self.is_evaluated(span, list, *i);
         let centre = |i| self.centre(span, list, &BETWEEN, i);

@@ -18,14 +18,14 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
-    /// It returned an error.
-    #[error("failed: {0}")]
+    /// It returned this error.
+    #[error(transparent)]
     Failed(BoxError),
     /// It panicked, with this message.
-    #[error("panicked: {0}")]
+    #[error("it panicked: {0}")]
     Panicked(String),
     /// It answered a number that is not finite.
-    #[error("answered a number that is not finite for sample {sample} at time {time}")]
+    #[error("it answered a number that is not finite for sample {sample} at time {time}")]
     NotFinite {
         /// Id of the sample.
         sample: u32,
@@ -156,7 +156,7 @@ pub enum Error {
         expected: Vec<usize>,
     },
     /// A part of a split score did not answer ([`Split`](crate::score::Split)).
-    #[error("part {part} of a split score {source}")]
+    #[error("part {part} of a split score did not answer")]
     Part {
         /// Its number, from 0.
         part: usize,

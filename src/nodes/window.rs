@@ -32,7 +32,7 @@ pub enum Window {
         nodes: usize,
     },
     /// As many nodes as rows that the score evaluates in the time of one ([`Model::grain`](crate::Model::grain)), so many
-    /// times: one row for each device of a [`Split`](crate::score::Split), the whole call of a
+    /// times: of every sample one row for each device of a [`Split`](crate::score::Split), or the whole call of a
     /// [`Padded`](crate::score::Padded) network.
     Grains {
         /// How many times, at least 1.

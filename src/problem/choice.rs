@@ -189,11 +189,11 @@ impl Latency {
         if rows <= known { self.line(rows) } else { self.line(known) * (rows / known) }
     }
 
-    /// Seconds for a round of `rows` rows in the best way to call a network that takes them `grain` at a time, and the
-    /// most rows of a call, if one call is not the best way.
-    pub(crate) fn in_calls(&self, rows: f64, grain: usize) -> (f64, Option<usize>) {
+    /// Seconds for a round of `rows` rows in the best way to call a network of this grain, and the most rows of a call,
+    /// if one call is not the best way. Of several grains the last one takes as long as a whole one.
+    pub(crate) fn best_calls(&self, rows: f64, grain: usize) -> (f64, Option<usize>) {
         let grain = grain as f64;
-        let one = self.seconds((rows / grain).ceil() * grain);
+        let one = self.seconds(if rows > grain { (rows / grain).ceil() * grain } else { rows });
         let shorter = self.points.iter().filter(|(of_call, _)| (*of_call as f64) < rows);
         let several = shorter.map(|(of_call, seconds)| ((rows / *of_call as f64).ceil() * seconds, *of_call));
         match several.min_by(|a, b| a.0.total_cmp(&b.0)) {

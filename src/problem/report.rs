@@ -179,8 +179,8 @@ impl Report {
     pub(crate) fn note_parts(&mut self, before: &[PartWork], now: &[PartWork]) {
         self.parts.resize(now.len(), PartWork::default());
         for ((sum, before), now) in self.parts.iter_mut().zip(before).zip(now) {
-            sum.rows += now.rows - before.rows;
-            sum.time += now.time - before.time;
+            sum.rows += now.rows.saturating_sub(before.rows);
+            sum.time += now.time.saturating_sub(before.time);
             sum.failure.clone_from(&now.failure);
         }
     }

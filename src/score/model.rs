@@ -56,7 +56,10 @@ pub trait Model {
     /// Kernels that accept and reject, draw a component or round are not continuous: an estimated error then means
     /// nothing, and only unchanged nodes can be accepted. See [`Kernel`](crate::score::Kernel).
     fn is_continuous(&self) -> bool {
-        self.inner().map_or_else(|| self.prediction() != Prediction::Next, |inner| inner.is_continuous())
+        let network = self.prediction() != Prediction::Next;
+        // a kernel made of a network says nothing of itself
+        let same = self.inner().filter(|inner| network || inner.prediction() == Prediction::Next);
+        same.map_or(network, |inner| inner.is_continuous())
     }
 
     /// Number of network evaluations that a call with so many rows makes; used for the report.
@@ -69,6 +72,12 @@ pub trait Model {
     /// multiple of it waste nothing: see [`Window::Grains`](crate::Window::Grains).
     fn grain(&self) -> usize {
         self.inner().map_or(1, |inner| inner.grain())
+    }
+
+    /// Whether the network sees the rows of a call together and in their places, as most do. Scores that cut a call or
+    /// fill it up ([`Split`](crate::score::Split), [`Padded`](crate::score::Padded)) do not hand it on like that.
+    fn sees_whole_calls(&self) -> bool {
+        self.inner().is_none_or(|inner| inner.sees_whole_calls())
     }
 
     /// What the parts of a [`Split`](crate::score::Split) score have done since it was made; empty for other scores.
@@ -182,6 +191,10 @@ macro_rules! forward {
 
             fn grain(&self) -> usize {
                 (**self).grain()
+            }
+
+            fn sees_whole_calls(&self) -> bool {
+                (**self).sees_whole_calls()
             }
 
             fn parts(&self) -> &[PartWork] {

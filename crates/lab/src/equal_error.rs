@@ -142,7 +142,8 @@ type Tried = Result<Option<Outcome>, BoxError>;
 pub struct Case<'s> {
     /// What it was made from.
     pub setting: Setting,
-    score: &'s mut dyn ScoreFn<Cpu<f32>>,
+    /// What it samples from.
+    pub score: &'s mut dyn ScoreFn<Cpu<f32>>,
     problem: Problem<Cpu<f32>>,
     sequential: Array2<f32>,
     /// Runs by preset, window and exponent.

@@ -75,7 +75,7 @@ pub fn parts(name: &str, count: usize) -> Result<(Vec<Score>, usize), BoxError> 
         network.set_labels(Labels::FirstHalf((0..10).map(Some).collect()))?;
     }
     let part = |_| {
-        let again = network.again();
+        let again = network.sharing_weights();
         Ok::<Score, BoxError>(match scale {
             Some(scale) => Box::new(Guided::new(again, scale)?),
             None => Box::new(again),

@@ -27,7 +27,7 @@ pub trait Network: ScoreFn<Cpu<f32>> + Send {
     fn norm(&self) -> (f32, f32);
 
     /// The same weights and labels with scratch memory of its own, for another part of a split score.
-    fn again(&self) -> Box<dyn Network>;
+    fn sharing_weights(&self) -> Box<dyn Network>;
 
     /// Gives the samples these labels. Before, no sample has a class.
     ///
@@ -53,8 +53,8 @@ impl Network for Mlp {
         Mlp::norm(self)
     }
 
-    fn again(&self) -> Box<dyn Network> {
-        Box::new(Mlp::again(self))
+    fn sharing_weights(&self) -> Box<dyn Network> {
+        Box::new(Mlp::sharing_weights(self))
     }
 
     fn set_row_path(&mut self, path: RowPath) -> bool {
@@ -71,8 +71,8 @@ impl Network for Unet {
         Unet::norm(self)
     }
 
-    fn again(&self) -> Box<dyn Network> {
-        Box::new(Unet::again(self))
+    fn sharing_weights(&self) -> Box<dyn Network> {
+        Box::new(Unet::sharing_weights(self))
     }
 
     fn set_labels(&mut self, labels: Labels) -> Result<(), BoxError> {

@@ -61,7 +61,7 @@ impl Mlp {
     }
 
     /// The same weights with scratch memory of its own.
-    pub fn again(&self) -> Self {
+    pub fn sharing_weights(&self) -> Self {
         Mlp { net: self.net.clone(), scratch: Vec::new(), standby: Standby::default() }
     }
 

@@ -92,7 +92,7 @@ impl Unet {
     }
 
     /// The same weights and labels with scratch memory of its own.
-    pub fn again(&self) -> Self {
+    pub fn sharing_weights(&self) -> Self {
         Unet { net: self.net.clone(), scratch: Vec::new() }
     }
 

@@ -70,7 +70,8 @@ pub(super) fn measure<B: Backend>(
     let prepared = problem.prepare(&*score)?;
     let list = longest_list(&prepared);
     let (rounds, steps) = (list.nodes().iter().filter(|n| n.evaluate).count(), list.steps());
-    let (longest, grain) = (settings.longest(list), prepared.grain());
+    let longest = settings.longest(list);
+    let grain = prepared.grain().div_ceil(rounds.div_ceil(steps).max(1) * prepared.count());
     drop(prepared);
     let problem = problem.clone().save(Save::Nothing);
     let mut probe = Probe::default();

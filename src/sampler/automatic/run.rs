@@ -63,7 +63,8 @@ impl<B: Backend> Sampler<B> for Automatic {
                         latency
                     }
                 };
-                let shape = (prepared.count(), prepared.grain(), score.parts().len());
+                let parts = score.parts().iter().filter(|part| part.failure.is_none()).count();
+                let shape = (prepared.count(), prepared.grain(), parts);
                 self.choose(list, shape, longest, effort, latency)
             }
         };

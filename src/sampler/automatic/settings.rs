@@ -172,15 +172,16 @@ impl Automatic {
             let rows = rows.max(samples);
             let held = self.base.row_budget.map_or(rows, |budget| rows.min(budget as f64));
             let rounds = rounds * rows / held;
-            let (seconds, rows_per_call) = latency.in_calls(held / more, grain);
+            let (seconds, rows_per_call) = latency.best_calls(held / more, grain);
             (Forecast { window, rounds, seconds: rounds * seconds }, rows_per_call)
         };
         let sequential = |more: f64| {
-            let (seconds, rows_per_call) = latency.in_calls(samples / more, grain);
+            let (seconds, rows_per_call) = latency.best_calls(samples / more, grain);
             (most as f64 * seconds, rows_per_call)
         };
         let best = |more: f64| {
-            let tried = windows(longest, most.div_ceil(steps), (grain as f64 * more) as usize);
+            let of_step = most.div_ceil(steps).saturating_mul(samples as usize);
+            let tried = windows(longest, of_step, (grain as f64 * more) as usize);
             tried.map(|window| forecast(window, more)).min_by(|a, b| a.0.seconds.total_cmp(&b.0.seconds))
         };
         let (now, once) = (best(1.0), sequential(1.0));
@@ -212,8 +213,8 @@ const MOST_DOUBLINGS: u32 = 10;
 /// at a time 1, 2, 4, ... times as many. Windows in between would gain at most 4 % if the time is linear in the rows.
 /// Networks work in tiles and need as long for some of these windows as for the next power of two, and a latency with
 /// few points cannot tell which.
-fn windows(longest: usize, rows_per_step: usize, grain: usize) -> impl Iterator<Item = usize> {
-    let grains = grain.div_ceil(rows_per_step.max(1)).max(1);
+fn windows(longest: usize, rows_of_step: usize, grain: usize) -> impl Iterator<Item = usize> {
+    let grains = grain.div_ceil(rows_of_step.max(1)).max(1);
     let doubled =
         move |first: usize| std::iter::successors(Some(first), |w| w.checked_mul(2)).take_while(move |w| *w < longest);
     let whole = doubled(grains).filter(|w| *w > 1 && !w.is_power_of_two());

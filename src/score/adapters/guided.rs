@@ -4,7 +4,7 @@ use super::own_rows::OwnRows;
 use super::scratch::Scratch;
 use crate::backend::{Backend, Summand};
 use crate::error::{BoxError, Error, Result};
-use crate::score::adapters::check_no_kernel;
+use crate::score::adapters::{check_no_kernel, common_times};
 use crate::score::check_shapes;
 use crate::score::{Model, Prediction, Rows, ScoreFn};
 
@@ -16,7 +16,8 @@ use crate::score::{Model, Prediction, Rows, ScoreFn};
 /// The weights w and 1 - w sum to 1, and every kind of output is an affine map of the data prediction with the same
 /// coefficients for both. So guiding the outputs is guiding the data predictions, for every [`Prediction`].
 ///
-/// **One network, one batched call.** The inner score is called once, with the rows of the call twice: row i is the
+/// **One network, one batched call.** A network on several devices is guided first and split then:
+/// [`Split`](crate::score::Split) of guided parts. The inner score is called once, with the rows of the call twice: row i is the
 /// conditional evaluation of a state and row n/2 + i of the n rows the unconditional one of the same state. `max_rows`
 /// is half of the inner one.
 ///
@@ -111,6 +112,10 @@ impl<B: Backend, S: ScoreFn<B>> ScoreFn<B> for Guided<S> {
     fn eval(&mut self, x: B::View<'_>, rows: &Rows<'_>, mut out: B::ViewMut<'_>) -> std::result::Result<(), BoxError> {
         check_shapes::<B>(x, rows, &out, None)?;
         check_no_kernel("Guided", &self.inner)?;
+        if !self.inner.sees_whole_calls() {
+            let with = "a network whose calls are cut or filled up, which loses the place of its rows";
+            return Err(Error::unsupported("Guided", with, "guide the network first, then split or pad it").into());
+        }
         if let Some(bound @ 0..2) = self.inner.max_rows() {
             return Err(Error::setting(
                 "max_rows",
@@ -165,10 +170,16 @@ impl<C: Model, U: Model> Model for Pair<C, U> {
     }
 
     fn time_range(&self) -> Option<(f64, f64)> {
-        match (self.conditional.time_range(), self.unconditional.time_range()) {
-            (Some(a), Some(b)) => Some((a.0.max(b.0), a.1.min(b.1))),
-            (a, b) => a.or(b),
-        }
+        common_times([self.conditional.time_range(), self.unconditional.time_range()])
+    }
+
+    fn evaluations(&self, rows: usize) -> usize {
+        let first = rows / 2;
+        self.conditional.evaluations(first).saturating_add(self.unconditional.evaluations(rows - first))
+    }
+
+    fn grain(&self) -> usize {
+        self.conditional.grain().min(self.unconditional.grain()).saturating_mul(2)
     }
 }
 

@@ -5,7 +5,7 @@ mod guided;
 mod kernel;
 mod own_rows;
 mod padded;
-mod scratch;
+pub(super) mod scratch;
 mod threshold;
 
 pub use edm::EdmPrecondition;
@@ -24,6 +24,11 @@ fn check_no_kernel(what: &'static str, inner: &impl Model) -> Result<()> {
         Prediction::Next => Err(Error::unsupported(what, "a kernel, which answers the next state", "wrap a network")),
         _ => Ok(()),
     }
+}
+
+/// The times that all these ranges share; `None` if none is bounded.
+pub(super) fn common_times(ranges: impl IntoIterator<Item = Option<(f64, f64)>>) -> Option<(f64, f64)> {
+    ranges.into_iter().flatten().reduce(|a, b| (a.0.max(b.0), a.1.min(b.1)))
 }
 
 /// A score with a bound on the rows of one call: a sampler cuts larger rounds into several calls.

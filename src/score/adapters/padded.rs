@@ -35,14 +35,17 @@ pub struct Padded<S> {
     outputs: Scratch,
 }
 
+/// So many rows times components or heads do not overflow.
+const MOST_ROWS: usize = 1 << 31;
+
 impl<S: Model> Padded<S> {
     /// Calls `inner` with exactly `rows` rows.
     ///
     /// # Errors
-    /// [`Error::Setting`] if `rows` is 0 or above `inner`'s own bound.
+    /// [`Error::Setting`] if `rows` is 0, above `inner`'s own bound, or above 2^31.
     pub fn new(inner: S, rows: usize) -> Result<Self> {
-        if rows == 0 || inner.max_rows().is_some_and(|most| rows > most) {
-            return Err(Error::setting("rows", rows, "at least 1 and at most the network's own max_rows"));
+        if rows == 0 || rows > MOST_ROWS || inner.max_rows().is_some_and(|most| rows > most) {
+            return Err(Error::setting("rows", rows, "1 to 2^31, and at most the network's own max_rows"));
         }
         let (filled, states, outputs) = Default::default();
         Ok(Padded { inner, rows, filled, states, outputs })
@@ -68,6 +71,10 @@ impl<S: Model> Model for Padded<S> {
 
     fn grain(&self) -> usize {
         self.rows
+    }
+
+    fn sees_whole_calls(&self) -> bool {
+        false
     }
 }
 

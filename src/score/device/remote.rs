@@ -1,9 +1,10 @@
 //! A score on a device of its own, called from another one or from the CPU.
 
 use crate::backend::cuda::error::Answer;
-use crate::backend::cuda::{DeviceArray, DeviceElem, DeviceRows, DeviceRowsMut};
+use crate::backend::cuda::{DeviceElem, DeviceRows, DeviceRowsMut};
 use crate::backend::{Backend, Cpu, Cuda};
 use crate::error::{BoxError, Result};
+use crate::score::adapters::scratch::Scratch;
 use crate::score::{Model, Prediction, Rows, ScoreFn, check_call};
 use cudarc::driver::{CudaStream, result};
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -33,14 +34,15 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 pub struct DeviceScore<T, S> {
     backend: Cuda<T>,
     score: S,
-    states: Option<DeviceArray<T>>,
-    outputs: Option<DeviceArray<T>>,
+    states: Scratch,
+    outputs: Scratch,
 }
 
 impl<T: DeviceElem, S> DeviceScore<T, S> {
     /// A score on this backend.
     pub fn new(backend: &Cuda<T>, score: S) -> Self {
-        DeviceScore { backend: backend.clone(), score, states: None, outputs: None }
+        let (states, outputs) = Default::default();
+        DeviceScore { backend: backend.clone(), score, states, outputs }
     }
 
     /// The score again.
@@ -59,19 +61,14 @@ impl<T, S: Model> Model for DeviceScore<T, S> {
     }
 }
 
-/// The array in `place`, made anew if it is too small.
-fn room<'a, T: DeviceElem>(
-    place: &'a mut Option<DeviceArray<T>>,
-    backend: &Cuda<T>,
-    what: &'static str,
-    [rows, dim]: [usize; 2],
-) -> Result<&'a mut DeviceArray<T>> {
-    // what is too small goes before anything new is made
-    let kept = match place.take().filter(|kept| kept.rows >= rows && kept.dim == dim) {
-        Some(kept) => kept,
-        None => backend.alloc(what, rows, dim, T::nan())?,
-    };
-    Ok(place.insert(kept))
+/// Waits for a stream when it goes: whatever becomes of a call, no copy of it outlasts the arrays that it reads.
+struct Finished<'a>(&'a CudaStream);
+
+impl Drop for Finished<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.context().bind_to_thread();
+        let _ = self.0.synchronize();
+    }
 }
 
 /// Copies bytes from one device to another, on a stream of either.
@@ -92,8 +89,8 @@ impl<T: DeviceElem, S: ScoreFn<Cuda<T>>> DeviceScore<T, S> {
     /// Calls the score with the states that are there.
     fn call(&mut self, rows: &Rows<'_>, [seen, answered]: [usize; 2], dim: usize) -> std::result::Result<(), BoxError> {
         let DeviceScore { backend, score, states, outputs } = self;
-        let states = room(states, backend, "the states on another device", [seen, dim])?;
-        let outputs = room(outputs, backend, "the outputs on another device", [answered, dim])?;
+        let (_, states) = states.on("the states on another device", backend, [seen, dim])?;
+        let (_, outputs) = outputs.on("the outputs on another device", backend, [answered, dim])?;
         score.eval(backend.view(states, 0..seen), rows, backend.view_mut(outputs, 0..answered))
     }
 }
@@ -107,10 +104,10 @@ impl<T: DeviceElem, S: ScoreFn<Cuda<T>>> ScoreFn<Cpu<T>> for DeviceScore<T, S> {
     ) -> std::result::Result<(), BoxError> {
         check_call::<Cpu<T>>(x, rows, &out, &self.score)?;
         let (counts @ [seen, answered], dim) = ([x.nrows(), out.nrows()], x.ncols());
-        let states = room(&mut self.states, &self.backend, "the states on a device", [seen, dim])?;
+        let (_, states) = self.states.on("the states on a device", &self.backend, [seen, dim])?;
         self.backend.upload(x, states, 0)?;
         self.call(rows, counts, dim)?;
-        let outputs = room(&mut self.outputs, &self.backend, "the outputs on a device", [answered, dim])?;
+        let (_, outputs) = self.outputs.on("the outputs on a device", &self.backend, [answered, dim])?;
         out.assign(&self.backend.download(outputs, 0..answered)?);
         Ok(())
     }
@@ -135,12 +132,13 @@ impl<T: DeviceElem, S: ScoreFn<Cuda<T>>> ScoreFn<Cuda<T>> for DeviceScore<T, S> 
         x.stream().context().bind_to_thread().answer()?;
         x.stream().synchronize().answer()?;
         let own = self.backend.stream().clone();
-        let states = room(&mut self.states, &self.backend, "the states on another device", [seen, dim])?;
+        let _finished = Finished(&own);
+        let (_, states) = self.states.on("the states on another device", &self.backend, [seen, dim])?;
         let to = self.backend.view_mut(states, 0..seen).address();
         // SAFETY: both are so many rows. What filled the room and what reads it is enqueued on this stream too.
         unsafe { copy((to, &own), (x.address(), x.stream()), seen * dim * element, &own) }?;
         self.call(rows, counts, dim)?;
-        let outputs = room(&mut self.outputs, &self.backend, "the outputs on another device", [answered, dim])?;
+        let (_, outputs) = self.outputs.on("the outputs on another device", &self.backend, [answered, dim])?;
         let (from, stream) = (self.backend.view(outputs, 0..answered).address(), out.stream().clone());
         // SAFETY: both are so many rows. The score wrote the outputs on this stream.
         unsafe { copy((out.address(), &stream), (from, &own), answered * dim * element, &own) }?;

@@ -42,7 +42,7 @@ impl<'a, 'x, B: Backend, S: ScoreFn<B> + Send> Job<'a, 'x, B, S> {
 
     fn work(&mut self, out: &mut B::ViewMut<'_>) {
         let clock = Instant::now();
-        // whoever goes on after a panic does not call the part again
+        // what a panic leaves behind concerns the part alone, and whoever calls it again
         self.answer = catch_unwind(AssertUnwindSafe(|| self.call(out))).unwrap_or_else(|panic| Err(panicked(&*panic)));
         self.time = clock.elapsed();
     }

@@ -7,6 +7,7 @@ pub use shares::Shares;
 
 use crate::backend::Backend;
 use crate::error::{BoxError, Error, Fault, Result};
+use crate::score::adapters::common_times;
 use crate::score::{Model, PartWork, Prediction, Rows, ScoreFn, check_call};
 use job::{Job, run};
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -28,7 +29,8 @@ use std::time::Duration;
 /// [`Report::parts`](crate::Report::parts).
 ///
 /// A part that returns an error, panics, or answers numbers that are not finite stops the run with
-/// [`Error::Part`] as the source of [`Error::Score`], once the other parts have answered. With
+/// [`Error::Part`] as the source of [`Error::Score`], once the other parts have answered. (Other scores that answer
+/// such numbers give [`Error::ScoreNotFinite`].) With
 /// [`OnFailure::MoveOn`] it is not called again, and the others evaluate its rows.
 ///
 /// ```
@@ -60,8 +62,8 @@ pub enum OnFailure {
     /// It stops with a typed error that names the part.
     #[default]
     Stop,
-    /// It goes on: the other parts evaluate the rows, and the part is not called again. It stops only when no part is
-    /// left. [`Report::parts`](crate::Report::parts) says what failed, and [`Split::restore`] calls the part again.
+    /// It goes on: the other parts evaluate the rows, and the part is not called again. It stops when no part can answer
+    /// a row. [`Report::parts`](crate::Report::parts) says what failed, and [`Split::restore`] calls the part again.
     MoveOn,
 }
 
@@ -113,7 +115,6 @@ impl<S: Model> Split<S> {
             let name = move |thread| format!("part {part}, thread {thread}");
             ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build()
         };
-        // threads that are no longer needed end first
         self.pools.clear();
         for part in 0..self.parts.len() {
             let refused =
@@ -152,26 +153,29 @@ impl<S: Model> Split<S> {
         self.work[part].failure.is_none()
     }
 
-    fn is_idle(&self) -> bool {
-        (0..self.parts.len()).all(|part| !self.works(part))
-    }
-
     /// The shares of the parts in so many rows.
     fn counts(&self, rows: usize) -> Vec<usize> {
-        let speed = |part: usize| match &self.shares {
-            _ if !self.works(part) => 0.0,
-            Shares::Speeds(speeds) => speeds[part],
-            Shares::Measured if self.seconds.iter().all(|seconds| *seconds > 0.0) => 1.0 / self.seconds[part],
-            Shares::Equal | Shares::Measured => 1.0,
+        let working = || (0..self.parts.len()).filter(|part| self.works(*part));
+        let measured = working().all(|part| self.seconds[part] > 0.0);
+        let sharer = |part: usize| {
+            let grain = self.parts[part].grain().max(1);
+            let speed = match &self.shares {
+                _ if !self.works(part) => 0.0,
+                Shares::Speeds(speeds) => speeds[part],
+                Shares::Measured if measured => 1.0 / self.seconds[part],
+                Shares::Equal | Shares::Measured => grain as f64,
+            };
+            Sharer { speed, grain }
         };
-        let sharer = |part: usize| Sharer { speed: speed(part), grain: self.parts[part].grain() };
         shares(rows, &(0..self.parts.len()).map(sharer).collect::<Vec<_>>())
     }
 
     /// Notes what a part has answered. Slow calls are disturbed ones more often than not, so they are believed slowly.
     fn note(&mut self, part: usize, rows: usize, time: Duration) {
         self.work[part].rows += rows;
-        let (now, known) = (time.as_secs_f64().max(1e-9) / rows as f64, self.seconds[part]);
+        // a grain takes as long as one row
+        let whole = rows.next_multiple_of(self.parts[part].grain().max(1));
+        let (now, known) = (time.as_secs_f64().max(1e-9) / whole as f64, self.seconds[part]);
         self.seconds[part] = if known > 0.0 { now.min(1.05 * known) } else { now };
     }
 }
@@ -191,8 +195,7 @@ impl<S: Model> Model for Split<S> {
     }
 
     fn time_range(&self) -> Option<(f64, f64)> {
-        let ranges = self.parts.iter().filter_map(Model::time_range);
-        ranges.reduce(|a, b| (a.0.max(b.0), a.1.min(b.1)))
+        common_times(self.parts.iter().map(Model::time_range))
     }
 
     fn evaluations(&self, rows: usize) -> usize {
@@ -201,7 +204,11 @@ impl<S: Model> Model for Split<S> {
 
     fn grain(&self) -> usize {
         let working = self.parts.iter().enumerate().filter(|(part, _)| self.works(*part));
-        working.map(|(_, part)| part.grain()).sum::<usize>().max(1)
+        working.fold(0, |sum: usize, (_, part)| sum.saturating_add(part.grain())).max(1)
+    }
+
+    fn sees_whole_calls(&self) -> bool {
+        false
     }
 
     fn parts(&self) -> &[PartWork] {
@@ -212,18 +219,19 @@ impl<S: Model> Model for Split<S> {
 impl<B: Backend, S: ScoreFn<B> + Send> ScoreFn<B> for Split<S> {
     fn eval(&mut self, x: B::View<'_>, rows: &Rows<'_>, mut out: B::ViewMut<'_>) -> std::result::Result<(), BoxError> {
         let of_row = check_call::<B>(x, rows, &out, &*self)?;
-        if self.is_idle() {
-            let expected = "a part that has not failed: restore() calls all of them again";
-            return Err(Error::setting("parts", 0, expected).into());
-        }
+        let mut failed = Vec::new();
         let (mut next, mut waiting) = ((!rows.is_empty()).then_some(0..rows.len()), Vec::new());
         while let Some(range) = next {
             for (part, range, source) in self.share_out(x, rows, range, &mut out, of_row) {
-                if self.on_failure == OnFailure::MoveOn {
-                    self.work[part].failure = Some(source.to_string());
-                    waiting.push(range);
+                if self.on_failure == OnFailure::Stop {
+                    return Err(Error::Part { part, source }.into());
                 }
-                if self.on_failure == OnFailure::Stop || self.is_idle() {
+                self.work[part].failure = Some(source.to_string());
+                failed.push(part);
+                waiting.push(range);
+                if (0..self.parts.len()).all(|part| !self.works(part)) {
+                    // what the last part cannot answer either is not the fault of those that failed in this call
+                    failed.into_iter().for_each(|part| self.work[part].failure = None);
                     return Err(Error::Part { part, source }.into());
                 }
             }
@@ -259,6 +267,9 @@ impl<S: Model> Split<S> {
         let mut answers = B::part_mut(out, answered * range.start..answered * range.end);
         run(&mut jobs, &mut answers);
         let done: Vec<_> = jobs.into_iter().map(Job::done).collect();
+        // a part that got no row may have been slow only once: it gets one in time
+        let idle = self.seconds.iter_mut().zip(&counts).filter(|(_, count)| **count == 0);
+        idle.for_each(|(seconds, _)| *seconds *= 0.95);
         let mut failed = Vec::new();
         for (part, range, time, answer) in done {
             self.work[part].time += time;

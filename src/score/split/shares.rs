@@ -6,10 +6,11 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum Shares {
-    /// As equal as possible; the first parts get one row more than the last ones.
+    /// As equal as possible, in proportion to what the parts do at once ([`Model::grain`](crate::Model::grain)); the
+    /// first parts get one row more than the last ones.
     #[default]
     Equal,
-    /// In proportion to these speeds, one per part.
+    /// In proportion to these speeds in rows, one per part.
     Speeds(Vec<f64>),
     /// In proportion to the speeds that were measured in the calls before, equal at first. Which part answers which row
     /// then depends on the clock: with parts that do not agree bit for bit, so do the samples.
@@ -94,9 +95,11 @@ mod tests {
 
     #[test]
     fn grains_stay_whole() {
-        assert_eq!(of(12, &[(1.0, 4), (1.0, 4)]), [8, 4]);
-        assert_eq!(of(7, &[(1.0, 4), (1.0, 4)]), [4, 3]);
-        assert_eq!(of(9, &[(1.0, 1), (2.0, 4)]), [4, 5]);
+        assert_eq!(of(12, &[(4.0, 4), (4.0, 4)]), [8, 4]);
+        assert_eq!(of(7, &[(4.0, 4), (4.0, 4)]), [4, 3]);
+        // seven devices and one: all at once
+        assert_eq!(of(8, &[(7.0, 7), (1.0, 1)]), [7, 1]);
+        assert_eq!(of(17, &[(16.0, 16), (1.0, 1)]), [16, 1]);
     }
 
     /// No other shares end earlier.

@@ -71,7 +71,7 @@ pub fn cores() -> Result<String, BoxError> {
         let mut whole = networks::load(name, None)?;
         let setting = Setting { dynamics: Dynamics::Sde, steps, samples: 1, seed: 5 };
         let problem = setting.first_order(whole.dim());
-        let mut split = Split::new((0..parts).map(|_| whole.again()))?;
+        let mut split = Split::new((0..parts).map(|_| whole.sharing_weights()))?;
         let timed = |score: &mut dyn ScoreFn<Cpu<f32>>| {
             let clock = Instant::now();
             let solution = sampler.sample(&problem, score)?;

@@ -8,14 +8,15 @@ use crate::cli::Progress;
 use crate::equal_error::{Case, Outcome, Setting};
 use crate::presets::{OURS, REFERENCE, STRIDED, preset};
 use crate::short::{LAW, Steps};
-use crate::subject::{self, Score, Subject};
+use crate::subject::Subject;
 pub use here::{cores, overhead};
 use piadm::score::Split;
-use piadm::{BoxError, Chords, Cpu, Picard, Problem, Sampler, Sequential};
+use piadm::{BoxError, Chords, Cpu, Picard, Problem, Sampler, ScoreFn, Sequential};
 use serde::{Deserialize, Serialize};
 pub use show::{draw, text};
+use std::sync::Arc;
 use std::time::Instant;
-pub use waiting::{Device, Waiting};
+pub use waiting::{Device, Recording, Tape, Waiting};
 
 /// Numbers of cores for which CHORDS has starts of its own.
 const CORES: std::ops::RangeInclusive<usize> = 4..=8;
@@ -79,14 +80,13 @@ pub struct Results {
     lines: Vec<Line>,
 }
 
-type Part = Waiting<Score>;
-
 /// Measures all of the plan.
 pub fn measure(plan: &Plan) -> Result<Results, BoxError> {
     let mut subject = Subject::load(&plan.problem)?;
     let most = if plan.model { 1 } else { plan.devices.iter().copied().max().unwrap_or(1) };
-    let part = |inner| Waiting { inner, device: plan.device };
-    let mut parts: Vec<Part> = subject::parts(&plan.problem, most)?.0.into_iter().map(part).collect();
+    let (tape, prediction) = (Arc::new(Tape::default()), subject.score.prediction());
+    let part = |_| Waiting { tape: tape.clone(), prediction, device: plan.device };
+    let mut parts: Vec<Waiting> = (0..most).map(part).collect();
     let tasks = plan.kinds.len() * plan.steps.len() * plan.devices.len();
     let progress = Progress::new("devices", tasks);
     let round = plan.device.time(1).as_secs_f64();
@@ -95,17 +95,17 @@ pub fn measure(plan: &Plan) -> Result<Results, BoxError> {
         for &steps in &plan.steps {
             let setting = Setting { dynamics: kind.dynamics(), steps, samples: plan.samples, seed: plan.seed };
             let problem = kind.problem(&setting, subject.dim);
-            let mut case = Case::of(subject.score.as_mut(), setting, problem.clone())?;
             let sequential = match plan.model {
                 true => steps as f64 * round,
-                false => alone(&problem, &Sequential, &mut parts[..1], 1)?,
+                false => alone(&problem, &Sequential, subject.score.as_mut(), (&mut parts[..1], 1))?,
             };
+            let mut case = Case::of(subject.score.as_mut(), setting, problem.clone())?;
             let task = Task { kind, steps, sequential };
             for &devices in &plan.devices {
                 for (sampler, outcome, run) in entrants(&mut case, kind, devices, plan.error)? {
                     let seconds = match plan.model {
                         true => None,
-                        false => Some(alone(&problem, &*run, &mut parts[..devices], plan.samples)?),
+                        false => Some(alone(&problem, &*run, case.score, (&mut parts[..devices], plan.samples))?),
                     };
                     let model = outcome.rounds * round;
                     lines.push(Line { task, devices, sampler: sampler.to_owned(), outcome, seconds, model });
@@ -142,20 +142,24 @@ fn entrants(case: &mut Case<'_>, kind: Steps, devices: usize, error: f64) -> Res
     Ok(all)
 }
 
-/// Mean seconds of the first images, each alone on all parts.
+/// Mean seconds of the first images, each alone on all parts. The network itself has answered before.
 fn alone(
     problem: &Problem<Cpu<f32>>,
     sampler: &dyn Sampler<Cpu<f32>>,
-    parts: &mut [Part],
-    samples: usize,
+    network: &mut dyn ScoreFn<Cpu<f32>>,
+    (parts, samples): (&mut [Waiting], usize),
 ) -> Result<f64, BoxError> {
+    let tape = parts[0].tape.clone();
     let mut split = Split::new(parts)?;
     let mut seconds = 0.0;
     for id in 0..samples as u32 {
         let one = problem.clone().samples(1).ids([id]);
+        tape.clear();
+        let expected = sampler.sample(&one, &mut Recording { inner: network, tape: tape.clone() })?.samples;
         let clock = Instant::now();
-        sampler.sample(&one, &mut split)?;
+        let found = sampler.sample(&one, &mut split)?.samples;
         seconds += clock.elapsed().as_secs_f64();
+        assert_eq!(found, expected, "a run that waits is the run that was recorded");
     }
     Ok(seconds / samples as f64)
 }
