@@ -82,7 +82,7 @@ pub fn draw(results: &Results, folder: &Path) -> Result<(), BoxError> {
         let title = format!("{}, {steps} steps, {}: one image on many devices", results.problem, words(kind));
         let (x_label, y_label) = ("devices".into(), "times faster than one".into());
         let file = folder.join(format!("devices-{}-{steps}.png", words(kind).to_lowercase()));
-        Plot { title, x_label, y_label, log_x: true, log_y: true, x_ticks, series }.save(&file, (960, 600))?;
+        Plot { title, x_label, y_label, log_x: true, log_y: false, x_ticks, series }.save(&file, (960, 600))?;
     }
     Ok(())
 }
