@@ -6,11 +6,13 @@ use common::lists::{PhaseSpace, chain, kernel, phase_space};
 use common::{Gathering, bits, two_modes};
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2};
 use piadm::backend::Real;
+use piadm::sampler::on_round;
 use piadm::score::{Guided, Padded};
 use piadm::{
     Acceptance, BoxError, Cpu, Error, Grid, Model, Ou, Picard, Prediction, Problem, Rows, Sampler, Scheme, ScoreFn,
     Sequential, score_fn, score_rows,
 };
+use std::ops::ControlFlow;
 
 /// Says how many rows a call had.
 struct Fixed<S> {
@@ -66,6 +68,25 @@ fn a_padded_network_has_the_bits_of_the_network() {
     // components, heads, and rows that lead somewhere
     padded(&of_list(phase_space(20)), || PhaseSpace);
     padded(&of_list(chain(20)), kernel);
+}
+
+/// A budget is cut to whole calls, where a window fits: rows beyond them would cost a call of their own.
+#[test]
+fn budgets_fill_the_calls() {
+    let many = problem::<f32>().samples(30);
+    for (window, budget, largest) in [(5, 40, 35), (5, 38, 35), (5, 6, 6), (16, 20, 20)] {
+        let sampler = Picard::default().window(window).row_budget(budget);
+        let mut most = 0;
+        let mut watch = on_round(|round| {
+            most = most.max(round.rows);
+            ControlFlow::Continue(())
+        });
+        let mut fixed = Padded::new(two_modes::<f32>(Prediction::Data), 7).unwrap();
+        let found = sampler.run(&many, &mut fixed, &mut watch).unwrap();
+        assert!(most <= largest, "window {window}, budget {budget}: {most} rows");
+        let whole = Picard::default().window(window).sample(&many, &mut two_modes::<f32>(Prediction::Data)).unwrap();
+        assert_eq!(found.samples, whole.samples);
+    }
 }
 
 /// A network that tells conditional rows from the others by their place in the call, as guidance asks of it.

@@ -123,7 +123,8 @@ pub struct Picard {
     ///
     /// Results do not depend on the budget. The secant compares consecutive rounds, so with it a sample that has
     /// begun never waits; it reserves the rows of the longest window still ahead of it. Windows of equal length
-    /// therefore fill a round best. `None` (default) takes all samples at once.
+    /// therefore fill a round best. Where the network takes several rows at once ([`Model::grain`](crate::Model::grain)),
+    /// the budget is cut to a multiple of them if a window still fits. `None` (default) takes all samples at once.
     pub row_budget: Option<usize>,
     /// Number of past sweeps for triangular Anderson acceleration (ParaTAA), at most 6; 0 (default) turns it off.
     /// It helps slow iterations such as `FrozenScore`, but not the secant.
@@ -278,7 +279,11 @@ impl Picard {
                 "leave one of them out",
             )),
             // windows shrink at the end of a trajectory, so more of them may be open than fit at full length
-            Some(rows) => Ok(Room { lanes: samples.min(2 * (rows / window) + 1), evaluations: rows, ..all }),
+            Some(rows) => {
+                // what a network computes at once is filled, if a window fits
+                let rows = Some(rows - rows % prepared.grain()).filter(|whole| *whole >= window).unwrap_or(rows);
+                Ok(Room { lanes: samples.min(2 * (rows / window) + 1), evaluations: rows, ..all })
+            }
         }
     }
 
