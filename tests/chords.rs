@@ -392,14 +392,3 @@ fn what_cannot_be_done_is_told() {
     let error = chords(&[0, 40]).sample(&steep, &mut huge).unwrap_err();
     assert!(matches!(error, Error::StateNotFinite { round: 1, node: 40, .. }), "{error}");
 }
-
-#[cfg(feature = "serde")]
-#[test]
-fn settings_survive_serialisation() {
-    let settings = chords(&[0, 3, 9]).output(2);
-    let text = serde_json::to_string(&settings).unwrap();
-    assert_eq!(text, r#"{"cores":3,"starts":[0,3,9],"output":2}"#);
-    assert_eq!(serde_json::from_str::<Chords>(&text).unwrap(), settings);
-    assert_eq!(serde_json::from_str::<Chords>("{}").unwrap(), Chords::default());
-    assert!(serde_json::from_str::<Chords>(r#"{"depth": 1}"#).is_err());
-}

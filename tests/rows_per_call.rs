@@ -6,11 +6,12 @@ use common::lists::{PhaseSpace, chain, kernel, phase_space};
 use common::{Gathering, bits, two_modes};
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2};
 use piadm::backend::Real;
+use piadm::problem::Latency;
 use piadm::sampler::on_round;
 use piadm::score::{Guided, Padded};
 use piadm::{
-    Acceptance, BoxError, Cpu, Error, Grid, Model, Ou, Picard, Prediction, Problem, Rows, Sampler, Scheme, ScoreFn,
-    Sequential, score_fn, score_rows,
+    Acceptance, Automatic, BoxError, Cpu, Error, Grid, Model, Ou, Picard, Prediction, Problem, Rows, Sampler, Scheme,
+    ScoreFn, Sequential, score_fn, score_rows,
 };
 use std::ops::ControlFlow;
 
@@ -225,4 +226,48 @@ fn adapters_hand_on_what_they_do_not_change() {
     assert_eq!(of(&Box::new(Chunked::new(&mut Trained, 9).unwrap())), (Some(8), Some((0.01, 8.0)), 6, 4));
     let plain = score_fn::<f32>(Prediction::Data, |_, _, _| Ok(()));
     assert_eq!((of(&plain), plain.inner().is_none(), plain.parts().len()), ((None, None, 2, 1), true, 0));
+}
+
+/// Where a long call takes longer per row than a short one, rounds are cut.
+#[test]
+fn rows_per_call() {
+    let slow = Automatic::default().latency(Latency { points: vec![(1, 1.0), (8, 1.5), (64, 30.0)] });
+    for (steps, samples) in [(200, 24), (1000, 3)] {
+        let grid = Grid::log_snr(steps).between(6.0, 0.05);
+        let p = Problem::new(Ou, grid, Scheme::default()).samples(samples).shape([3]).seed(5);
+        let (mut modes, mut largest) = (two_modes::<f32>(Prediction::Score), 0);
+        let mut score = score_fn(Prediction::Score, |x, rows, out| {
+            largest = largest.max(rows.len());
+            modes.eval(x, rows, out)
+        });
+        let cut = slow.sample(&p, &mut score).unwrap();
+        drop(score);
+        let choice = cut.report.choice.as_ref().unwrap();
+        assert_eq!((choice.rows_per_call, largest), (Some(8), 8), "{choice}");
+        assert!(cut.report.score_calls > cut.report.rounds && choice.to_string().contains("8 rows a call"), "{choice}");
+        // the same samples as in one call
+        let window = choice.window.unwrap_or(1);
+        let whole = Picard::default().window(window).sample(&p, &mut two_modes(Prediction::Score)).unwrap();
+        assert_eq!(bits(&cut.samples), bits(&whole.samples));
+        for row in [0.0, 0.01] {
+            let fast = Latency { points: vec![(1, 1.0 + row), (4096, 1.0 + 4096.0 * row)] };
+            let whole = Automatic::default().latency(fast).sample(&p, &mut two_modes(Prediction::Score)).unwrap();
+            assert_eq!(whole.report.choice.unwrap().rows_per_call, None);
+        }
+    }
+}
+
+/// A network that takes a row at a time five times faster than in a batch is found out.
+#[test]
+fn rows_per_call_are_measured() {
+    let mut score = score_fn::<f32>(Prediction::Score, |x, rows, mut out| {
+        let each = if rows.len() > 2 { 1000 } else { 200 };
+        std::thread::sleep(std::time::Duration::from_micros(each * rows.len() as u64));
+        out.zip_mut_with(&x, |out, x| *out = -x);
+        Ok(())
+    });
+    let automatic = Automatic::default().probe_share(0.5);
+    let p = Problem::new(Ou, Grid::log_snr(40).between(6.0, 0.05), Scheme::default()).samples(16).shape([3]);
+    let choice = automatic.sample(&p, &mut score).unwrap().report.choice.unwrap();
+    assert!(choice.rows_per_call.is_some_and(|rows| rows <= 2), "{choice}");
 }

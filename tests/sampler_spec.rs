@@ -174,3 +174,13 @@ fn a_spec_runs_as_its_sampler() {
     let report = spec(latency).sampler().sample(&problem, &mut two_modes::<f64>(Prediction::Score)).unwrap().report;
     assert!(report.choice.is_some_and(|choice| choice.window.is_some()));
 }
+
+#[test]
+fn settings_of_chords_survive() {
+    let settings = Chords::default().cores(3).starts(vec![0, 3, 9]).output(2);
+    let text = serde_json::to_string(&settings).unwrap();
+    assert_eq!(text, r#"{"cores":3,"starts":[0,3,9],"output":2}"#);
+    assert_eq!(serde_json::from_str::<Chords>(&text).unwrap(), settings);
+    assert_eq!(serde_json::from_str::<Chords>("{}").unwrap(), Chords::default());
+    assert!(serde_json::from_str::<Chords>(r#"{"depth": 1}"#).is_err());
+}

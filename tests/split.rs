@@ -7,11 +7,12 @@ use common::lists::{PhaseSpace, phase_space};
 use common::{Gathering, bits, two_modes};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use piadm::backend::Real;
+use piadm::problem::Latency;
 use piadm::sampler::on_round;
 use piadm::score::{Chunked, Fault, OnFailure, Padded, Shares, Split};
 use piadm::{
-    Acceptance, BoxError, Cpu, Error, Grid, Model, Ou, Picard, Prediction, Problem, Rows, Sampler, Scheme, ScoreFn,
-    Sequential, Window, score_fn,
+    Acceptance, Automatic, BoxError, Cpu, Error, Grid, Model, Ou, Picard, Prediction, Problem, Rows, Sampler, Scheme,
+    ScoreFn, Sequential, Window, score_fn,
 };
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -297,4 +298,57 @@ fn a_window_of_grains_gives_every_part_a_row() {
     assert!(matches!(none, Error::Setting { name: "window.grains", .. }), "{none}");
     assert_eq!("grains=2".parse::<Window>().unwrap(), Window::Grains { grains: 2 });
     assert_eq!(Window::Grains { grains: 2 }.to_string(), "grains=2");
+}
+
+/// On devices that take a second per row, one row after another.
+#[test]
+fn parts_that_pay() {
+    let p = Problem::new(Ou, Grid::log_snr(200).between(6.0, 0.05), Scheme::ddim()).shape([3]).seed(5);
+    let given = |points| Automatic::default().latency(Latency { points });
+    let four = || Split::new((0..4).map(|_| two_modes::<f32>(Prediction::Score))).unwrap();
+    let serial = given(vec![(1, 1.0), (4, 1.0), (8, 2.0), (512, 128.0)]);
+    let choice = serial.sample(&p, &mut four()).unwrap().report.choice.unwrap();
+    let seconds: Vec<f64> = choice.by_parts.iter().map(|(_, seconds)| *seconds).collect();
+    assert_eq!(
+        choice.by_parts.iter().map(|(parts, _)| *parts).collect::<Vec<_>>(),
+        (0..11).map(|k| 1 << k).collect::<Vec<_>>()
+    );
+    assert!(seconds.is_sorted_by(|a, b| a >= b), "{seconds:?}");
+    // on one part a window saves only that it gets shorter at the end, by 0.4 of its share of the run in the model
+    assert!(seconds[0] <= 200.0 && seconds[0] > 200.0 * (1.0 - 0.4 * 8.0 / 200.0), "{seconds:?}");
+    // four parts are those that there are, and four rows at once are four times as fast but for that and for waiting
+    assert!((seconds[2] - choice.best.unwrap().seconds).abs() < 1e-9);
+    assert!((0.24..0.27).contains(&(seconds[2] / seconds[0])), "{seconds:?}");
+    let pays = choice.parts_that_pay().unwrap();
+    assert!((16..=128).contains(&pays) && choice.to_string().contains(&format!("up to {pays} of them")), "{choice}");
+    let whole = serial.sample(&p, &mut modes()).unwrap().report.choice.unwrap();
+    assert_eq!((whole.parts_that_pay(), whole.by_parts.len()), (None, 0));
+    // six parts: windows of six steps and their doubles are tried
+    let six = || Split::new((0..6).map(|_| two_modes::<f32>(Prediction::Score))).unwrap();
+    let tiles = given(vec![(1, 1.0), (6, 1.0), (12, 2.0), (600, 100.0)]);
+    let window = tiles.sample(&p, &mut six()).unwrap().report.choice.unwrap().best.unwrap().window;
+    assert!(window % 6 == 0, "{window}");
+}
+
+/// The smallest sizes, windows beyond the grid, and many steps.
+#[test]
+fn odd_sizes() {
+    let picard = |window: usize| Picard::default().window(window);
+    for (steps, samples, dim) in [(1, 1, 1), (2, 3, 1), (5, 1, 130), (10_000, 1, 1)] {
+        let grid = Grid::log_snr(steps).between(6.0, 0.02);
+        let problem = Problem::new(Ou, grid, Scheme::default()).samples(samples).shape([dim]).seed(4);
+        for sampler in [&Sequential as &dyn Sampler<Cpu<f32>>, &picard(64), &picard(20_000)] {
+            let found = sampler.sample(&problem, &mut modes()).unwrap();
+            if found.report.rounds == 10_000 {
+                continue; // so many calls of sleeping threads show nothing new
+            }
+            let whole = found.samples;
+            let mut split = Split::new((0..3).map(|_| modes::<f32>())).unwrap();
+            assert_eq!(sampler.sample(&problem, &mut split).unwrap().samples, whole);
+            let parts = (0..2).map(|_| Padded::new(modes::<f32>(), 3).unwrap());
+            assert_eq!(sampler.sample(&problem, &mut Split::new(parts).unwrap()).unwrap().samples, whole);
+        }
+        let automatic = Automatic::default();
+        assert!(automatic.sample(&problem, &mut Split::new((0..3).map(|_| modes::<f32>())).unwrap()).is_ok());
+    }
 }

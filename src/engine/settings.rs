@@ -107,9 +107,8 @@ pub struct Picard {
     /// 96 steps. A sample begins with all rows on its nearest nodes. It changes over after a round that finished less
     /// than three quarters of a window, and back after three rounds that got as far as they could. Saves about a tenth
     /// of the rounds and rows of SDEs with hundreds of steps on trained networks (`results/strided.md`). Only nodes
-    /// before the first that was not evaluated are accepted, so tolerances mean what they mean without it. 2 to 64, for
-    /// sliding windows of steps or nodes without a bound on sweeps; `None` (default): every node of a window is
-    /// evaluated.
+    /// before the first that was not evaluated are accepted: tolerances mean what they mean without it. 2 to 64, for
+    /// sliding windows of steps, nodes or grains without a bound on sweeps; `None` (default): all are evaluated.
     pub far_stride: Option<usize>,
     /// When a node is accepted; default: at an estimated error of 1e-2.
     pub acceptance: Acceptance,
@@ -117,14 +116,13 @@ pub struct Picard {
     pub sweeps: Sweeps,
     /// Whether samples wait for each other; default: no.
     pub coupling: Coupling,
-    /// Maximum number of score rows per round. A round takes whole windows of as many samples as fit, those with
-    /// the most nodes first. When a sample is finished, the next one in the queue takes its rows; a long queue thus
-    /// keeps a device busy with the memory of a few samples.
+    /// Maximum number of score rows per round. A round takes whole windows of as many samples as fit, those with the
+    /// most nodes first. A finished sample gives its rows to the next one: a queue needs the memory of a few samples.
     ///
     /// Results do not depend on the budget. The secant compares consecutive rounds, so with it a sample that has
     /// begun never waits; it reserves the rows of the longest window still ahead of it. Windows of equal length
-    /// therefore fill a round best. Where the network takes several rows at once ([`Model::grain`](crate::Model::grain)),
-    /// the budget is cut to a multiple of them if a window still fits. `None` (default) takes all samples at once.
+    /// therefore fill a round best. The budget is cut to a multiple of the rows that the network takes at once
+    /// ([`Model::grain`](crate::Model::grain)) if a window still fits. `None` (default) takes all samples at once.
     pub row_budget: Option<usize>,
     /// Number of past sweeps for triangular Anderson acceleration (ParaTAA), at most 6; 0 (default) turns it off.
     /// It helps slow iterations such as `FrozenScore`, but not the secant.
@@ -280,9 +278,9 @@ impl Picard {
             )),
             // windows shrink at the end of a trajectory, so more of them may be open than fit at full length
             Some(rows) => {
-                // what a network computes at once is filled, if a window fits
-                let rows = Some(rows - rows % prepared.grain()).filter(|whole| *whole >= window).unwrap_or(rows);
-                Ok(Room { lanes: samples.min(2 * (rows / window) + 1), evaluations: rows, ..all })
+                let whole = rows - rows % prepared.grain();
+                let evaluations = if whole >= window { whole } else { rows };
+                Ok(Room { lanes: samples.min(2 * (evaluations / window) + 1), evaluations, ..all })
             }
         }
     }

@@ -31,8 +31,8 @@ pub enum Window {
         /// Number of nodes, at least 1.
         nodes: usize,
     },
-    /// As many nodes as rows that the score evaluates in the time of one ([`Model::grain`](crate::Model::grain)), so many
-    /// times: of every sample one row for each device of a [`Split`](crate::score::Split), or the whole call of a
+    /// As many nodes as rows that the score evaluates in the time of one ([`Model::grain`](crate::Model::grain)), so
+    /// many times: of every sample one row for each device of a [`Split`](crate::score::Split), or the whole call of a
     /// [`Padded`](crate::score::Padded) network.
     Grains {
         /// How many times, at least 1.

@@ -64,8 +64,8 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// The number of parts up to which doubling them is predicted to save at least a tenth of the time; `None` for scores
-    /// that are not split.
+    /// The number of parts up to which doubling them is predicted to save at least a tenth of the time; `None` for
+    /// scores that are not split.
     pub fn parts_that_pay(&self) -> Option<usize> {
         let pays = self.by_parts.windows(2).take_while(|pair| pair[1].1 <= 0.9 * pair[0].1).count();
         self.by_parts.get(pays).map(|(parts, _)| *parts)

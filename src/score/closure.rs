@@ -34,12 +34,12 @@ pub fn score_fn<T: Real>(
     Closure { prediction, closure }
 }
 
-/// A score from a closure that evaluates one row, for networks that gain nothing from a batch or lose by it: the rows of
-/// a call run on the threads of the current rayon pool, one row at a time on each. Without the feature `rayon` they run
-/// one after another.
+/// A score from a closure that evaluates one row, for networks that gain nothing from a batch or lose by it: the rows
+/// of a call run on the threads of the current rayon pool, one row at a time on each. Without the feature `rayon` they
+/// run one after another.
 ///
-/// The closure gets one state (dim elements), what is known of it (a [`Rows`] with one entry), and the output to fill. It
-/// is called from several threads, so it may not change anything; it may well lock scratch memory of its own. The
+/// The closure gets one state (dim elements), what is known of it (a [`Rows`] with one entry), and the output to fill.
+/// It is called from several threads, so it may not change anything; it may well lock scratch memory of its own. The
 /// result of a row cannot depend on the other rows.
 ///
 /// ```

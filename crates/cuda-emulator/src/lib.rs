@@ -17,11 +17,12 @@
 //! | `FAKE_CUDA_DRIVER` | version of the driver; it refuses PTX newer than itself with error 222 | 13000 |
 //! | `FAKE_CUDA_CC` | compute capability, 75 for 7.5; PTX for a newer target gives `CUDA_ERROR_INVALID_PTX` | 90 |
 //! | `FAKE_CUDA_FAIL_AFTER` | the launch or copy with this number, and every call from then on, gives error 700 | never |
-//! | `FAKE_CUDA_LAZY` | 1: work waits until the host synchronises, so that a missing synchronisation shows; 2: with its own stream, so that a missing order between streams shows | 0 |
+//! | `FAKE_CUDA_LAZY` | 1: work waits until the host synchronises; 2: until it does so with the same stream | 0 |
 //!
-//! Streams run in the order of submission, unless each waits for itself. Not emulated: dynamic shared memory, `__shared__` in templates (pass a
-//! pointer instead), graphs that allocate, cooperative launches, textures. For Linux only: elsewhere this crate is
-//! empty.
+//! A missing synchronisation shows where work waits, a missing order between streams where each waits for itself;
+//! otherwise streams run in the order of submission. Not emulated: dynamic shared memory, `__shared__` in templates
+//! (pass a pointer instead), graphs that allocate, cooperative launches, textures. For Linux only: elsewhere this crate
+//! is empty.
 
 #![cfg(target_os = "linux")]
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// Measures how much faster one image is on several devices, with a window of one step per device, beside a model of
 /// rounds and link. The devices are threads that wait as long as a device would compute. Writes DIR/devices.json and
-/// DIR/devices-KIND-STEPS.png. The default takes about half an hour, most of which is waiting; --quick is mixture-64, 2
+/// DIR/devices-KIND-STEPS.png. The default takes more than an hour, most of which is waiting; --quick is mixture-64, 2
 /// images, 25 steps, 2 ms a row.
 #[derive(Parser)]
 #[command(name = "devices", args_override_self = true)]

@@ -23,9 +23,9 @@ pub(super) struct Probe {
 }
 
 impl Latency {
-    /// Times the first rounds of sequential sampling, in one call and in shorter ones, and of increasingly long windows on the problem's own initial
-    /// states, and discards the results. `settings` determine how many windows are measured: see
-    /// [`Automatic::max_window`] and [`Automatic::probe_share`].
+    /// Times the first rounds of sequential sampling, in one call and in shorter ones, and of increasingly long windows
+    /// on the problem's own initial states, and discards the results. `settings` determine how many windows are
+    /// measured: see [`Automatic::max_window`] and [`Automatic::probe_share`].
     ///
     /// ```
     /// use piadm::{problem::Latency, Automatic, Grid, Ou, Prediction, Problem, Sampler, Scheme, score_fn};

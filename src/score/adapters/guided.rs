@@ -16,10 +16,11 @@ use crate::score::{Model, Prediction, Rows, ScoreFn};
 /// The weights w and 1 - w sum to 1, and every kind of output is an affine map of the data prediction with the same
 /// coefficients for both. So guiding the outputs is guiding the data predictions, for every [`Prediction`].
 ///
-/// **One network, one batched call.** A network on several devices is guided first and split then:
-/// [`Split`](crate::score::Split) of guided parts. The inner score is called once, with the rows of the call twice: row i is the
+/// **One network, one batched call.** The inner score is called once, with the rows of the call twice: row i is the
 /// conditional evaluation of a state and row n/2 + i of the n rows the unconditional one of the same state. `max_rows`
-/// is half of the inner one.
+/// is half of the inner one. So that rows keep these places, a network on several devices is guided first and split
+/// then ([`Split`](crate::score::Split) of guided parts), and so is one with calls of a fixed size
+/// ([`Padded`](crate::score::Padded)).
 ///
 /// The adapter works wherever the inner score does, on the CPU and on a device: the backend of the rows doubles them
 /// and combines the outputs, in arrays that the adapter keeps from call to call.

@@ -62,8 +62,9 @@ pub enum OnFailure {
     /// It stops with a typed error that names the part.
     #[default]
     Stop,
-    /// It goes on: the other parts evaluate the rows, and the part is not called again. It stops when no part can answer
-    /// a row. [`Report::parts`](crate::Report::parts) says what failed, and [`Split::restore`] calls the part again.
+    /// It goes on: the other parts evaluate the rows, and the part is not called again. It stops when no part can
+    /// answer a row. [`Report::parts`](crate::Report::parts) says what failed, and [`Split::restore`] calls the part
+    /// again.
     MoveOn,
 }
 

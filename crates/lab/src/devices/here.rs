@@ -52,16 +52,16 @@ pub fn overhead() -> Result<String, BoxError> {
     }
     let [bare, whole] = [bare, whole].map(median);
     Ok(format!(
-        "a call of {PARTS} parts with {DIM} elements each: {:.1} us; a bare wake-up of {PARTS} threads: {:.1} us; {:.2} times \
-         as long (medians of {CALLS})\n",
+        "a call of {PARTS} parts with {DIM} elements each: {:.1} us; a bare wake-up of {PARTS} threads: {:.1} us; \
+         {:.2} times as long (medians of {CALLS})\n",
         1e6 * whole,
         1e6 * bare,
         whole / bare
     ))
 }
 
-/// The trained networks as one part per core, over the same network that uses all cores by itself. The solver beside the
-/// parts runs on the calling thread.
+/// The trained networks as one part per core, over the same network that uses all cores by itself. The solver beside
+/// the parts runs on the calling thread.
 pub fn cores() -> Result<String, BoxError> {
     let parts = rayon::current_num_threads();
     let caller = ThreadPoolBuilder::new().num_threads(1).build()?;
@@ -91,8 +91,8 @@ pub fn cores() -> Result<String, BoxError> {
     }
     let titles = ["", "steps", "seconds", "as parts", "ratio", "bits"];
     let what = format!(
-        "one image, window 64: the network on all {parts} threads by itself, and as {parts} parts of one thread each (medians \
-         of {TURNS} turns)\n"
+        "one image, window 64: the network on all {parts} threads by itself, and as {parts} parts of one thread each \
+         (medians of {TURNS} turns)\n"
     );
     Ok(what + &table(titles, 1, lines))
 }

@@ -12,10 +12,10 @@ use std::path::Path;
 pub fn text(results: &Results) -> String {
     let Results { problem, samples, seed, error, device: (row, latency, bytes, bandwidth), lines } = results;
     let mut text = format!(
-        "{problem}, one image at a time, mean of {samples}, seed {seed}; a window of one step per device. Devices take {} ms \
-         a row, {} us a call and\n{bytes} bytes a row at {} GB/s. Tolerances: the loosest with a median path error of at \
-         most {error:.0e}; law has no error, chords no tolerance.\nfaster: than one device, one row after another; model: \
-         rounds times the cost of a round.\n",
+        "{problem}, one image at a time, mean of {samples}, seed {seed}; a window of one step per device. Devices take \
+         {} ms a row, {} us a call and\n{bytes} bytes a row at {} GB/s. Tolerances: the loosest with a median path \
+         error of at most {error:.0e}; law has no error, chords no tolerance.\nfaster: than one device, one row after \
+         another; model: rounds times the cost of a round.\n",
         1e3 * row,
         1e6 * latency,
         bandwidth / 1e9,
