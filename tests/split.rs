@@ -40,7 +40,8 @@ fn same_bits<T: Real>() {
     for sampler in samplers {
         let whole = sampler.sample(&problem::<T>(), &mut two_modes::<T>(Prediction::Data)).unwrap();
         for parts in [1, 2, 5] {
-            for shares in [Shares::Equal, Shares::Speeds((1..=parts).map(|k| k as f64).collect()), Shares::Measured] {
+            let speeds = Shares::Speeds((1..=parts).map(|k| k as f64).collect());
+            for shares in [Shares::Equal, speeds, Shares::Measured, Shares::OnDemand] {
                 let mut mixed: Vec<Part<T>> = (0..parts).map(|_| modes()).collect();
                 // parts with bounds and fixed sizes of their own
                 mixed[parts / 2] = Box::new(Chunked::new(modes(), 2).unwrap());
@@ -148,6 +149,10 @@ fn a_part_that_fails_is_named() {
         }
         // it goes on when it is asked again
         assert!(sampler.sample(&problem(), &mut split).is_ok());
+        let mut split = failing(fault).shares(Shares::OnDemand).unwrap();
+        let error = (0..1000).find_map(|_| sampler.sample(&problem(), &mut split).err()).unwrap();
+        let Error::Score { source, .. } = &error else { panic!("{error}") };
+        assert!(matches!(source.downcast_ref(), Some(Error::Part { part: 2, .. })), "{source}");
     }
 }
 
@@ -168,6 +173,19 @@ fn the_others_take_over() {
         split.restore();
         assert_eq!(sampler.sample(&problem(), &mut split).unwrap().report.parts[2].failure, None);
     }
+    // the same where the clock decides which part is called for a third time in which round
+    for fault in FAULTS {
+        let mut split = failing(fault).on_failure(OnFailure::MoveOn).shares(Shares::OnDemand).unwrap();
+        let mut runs = 0;
+        while split.parts()[2].failure.is_none() && runs < 1000 {
+            let found = sampler.sample(&problem(), &mut split).unwrap();
+            assert_eq!(bits(&found.samples), bits(&whole.samples));
+            let rows: usize = found.report.parts.iter().map(|part| part.rows).sum();
+            assert_eq!(rows, found.report.score_rows);
+            runs += 1;
+        }
+        assert_eq!(split.grain(), 3);
+    }
     // what no part can answer is not their fault: the next run asks all of them again
     let wild = |_| {
         let mut wrong = 1;
@@ -180,11 +198,13 @@ fn the_others_take_over() {
             Ok(())
         })
     };
-    let mut split = Split::new((0..3).map(wild)).unwrap().on_failure(OnFailure::MoveOn);
-    let error = sampler.sample(&problem(), &mut split).unwrap_err();
-    let Error::Score { round: 1, source, .. } = error else { panic!("{error}") };
-    assert!(matches!(source.downcast_ref(), Some(Error::Part { source: Fault::NotFinite { .. }, .. })), "{source}");
-    assert!(sampler.sample(&problem(), &mut split).unwrap().report.parts.iter().all(|part| part.failure.is_none()));
+    let split = || Split::new((0..3).map(wild)).unwrap().on_failure(OnFailure::MoveOn);
+    for mut split in [split(), split().shares(Shares::OnDemand).unwrap()] {
+        let error = sampler.sample(&problem(), &mut split).unwrap_err();
+        let Error::Score { round: 1, source, .. } = error else { panic!("{error}") };
+        assert!(matches!(source.downcast_ref(), Some(Error::Part { source: Fault::NotFinite { .. }, .. })), "{source}");
+        assert!(sampler.sample(&problem(), &mut split).unwrap().report.parts.iter().all(|part| part.failure.is_none()));
+    }
 }
 
 #[test]
@@ -228,9 +248,14 @@ impl Model for Bounded {
     }
 }
 
-/// A part that takes a known time per row gets rows in proportion to its measured speed.
+/// A part that takes a known time per row gets rows in proportion to its speed.
 #[test]
-fn measured_shares_follow_the_speed() {
+fn shares_follow_the_speed() {
+    follow_the_speed(Shares::Measured);
+    follow_the_speed(Shares::OnDemand);
+}
+
+fn follow_the_speed(shares: Shares) {
     let part = |row: Duration| {
         score_fn(Prediction::Data, move |x: ArrayView2<'_, f32>, rows: &Rows<'_>, mut out: ArrayViewMut2<'_, f32>| {
             out.assign(&x);
@@ -242,7 +267,7 @@ fn measured_shares_follow_the_speed() {
     let (x, numbers) = (ndarray::Array2::<f32>::ones((rows, 2)), vec![0.5; rows]);
     let known = Rows::new(&numbers, &numbers, &numbers, &[0; 40], &[0; 40]).unwrap();
     let mut split = Split::new([part(Duration::from_millis(1)), part(Duration::from_millis(4))]).unwrap();
-    split = split.shares(Shares::Measured).unwrap();
+    split = split.shares(shares).unwrap();
     let clock = Instant::now();
     for _ in 0..3 {
         split.eval(x.view(), &known, ndarray::Array2::zeros((rows, 2)).view_mut()).unwrap();
@@ -253,7 +278,7 @@ fn measured_shares_follow_the_speed() {
             && slow.time >= Duration::from_millis(4 * slow.rows as u64)
     );
     assert!(clock.elapsed() >= slow.time, "a part works while the call lasts");
-    // 20 + 20 rows at first, then about 32 + 8
+    // measured: 20 + 20 rows at first, then about 32 + 8; on demand 10 for the slow one before the fast one has 30
     assert!(fast.rows > slow.rows + 10, "{fast:?} {slow:?}");
 }
 

@@ -84,7 +84,7 @@ pub trait Backend: Clone + Debug + PartialEq + Send + Sync + 'static + sealed::S
     fn part_mut<'a>(view: &'a mut Self::ViewMut<'_>, rows: Range<usize>) -> Self::ViewMut<'a>;
     /// The rows of a writable view before this one, and those from it on.
     #[doc(hidden)]
-    fn split_mut<'a>(view: &'a mut Self::ViewMut<'_>, row: usize) -> [Self::ViewMut<'a>; 2];
+    fn split_mut(view: Self::ViewMut<'_>, row: usize) -> [Self::ViewMut<'_>; 2];
     /// Copies rows from the host to the rows from `row` on.
     #[doc(hidden)]
     fn upload(&self, src: ArrayView2<'_, Self::Elem>, dst: &mut Self::Array, row: usize) -> Result<()>;

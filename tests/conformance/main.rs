@@ -119,7 +119,7 @@ fn what_is_not_finite_is_found<B: Backend>(backend: &B) {
             let mut view = backend.view_mut(&mut array, range);
             assert_eq!(B::first_not_finite(&mut view).unwrap(), found, "{dim} elements");
             // the same rows in two parts
-            let [mut first, mut second] = B::split_mut(&mut view, 1);
+            let [mut first, mut second] = B::split_mut(view, 1);
             let parts = [&mut first, &mut second].map(|part| B::first_not_finite(part).unwrap());
             assert_eq!(parts[0].or(parts[1].map(|row| row + 1)), found, "{dim} elements");
         }

@@ -3,7 +3,7 @@
 use crate::common::mixture;
 use crate::{child, device};
 use piadm::cuda::{DeviceElem, DeviceMixture, DeviceScore, HostScore};
-use piadm::score::{Fault, Mixture, OnFailure, Padded, Split};
+use piadm::score::{Fault, Mixture, OnFailure, Padded, Shares, Split};
 use piadm::{
     Acceptance, Backend, Cpu, Cuda, Error, Grid, Ou, Picard, Prediction, Problem, Sampler, Scheme, ScoreFn, score_fn,
 };
@@ -34,18 +34,21 @@ where
     // a stream of its own, on another device if there is one
     let second = Cuda::<T>::new(devices - 1).unwrap();
     // the sampler's own stream, another one, the host, and one with calls of a fixed size
-    let mut parts: Vec<Part<Cuda<T>>> = vec![
-        Box::new(DeviceMixture::new(&first, &oracle()).unwrap()),
-        Box::new(remote(&second)),
-        Box::new(HostScore::new(oracle())),
-        Box::new(Padded::new(remote(&first), 4).unwrap()),
-    ];
-    parts.push(Box::new(Padded::new(remote(&second), 2).unwrap()));
-    let mut split = Split::new(parts).unwrap();
-    let there = sampler.sample(&problem(first.clone()), &mut split).unwrap();
-    assert_eq!(there.samples.to_host().unwrap(), here.samples);
-    assert_eq!(there.report.rounds, here.report.rounds);
-    assert!(there.report.parts.iter().all(|part| part.rows > 0), "{:?}", there.report.parts);
+    for shares in [Shares::Equal, Shares::OnDemand] {
+        let parts: [Part<Cuda<T>>; 5] = [
+            Box::new(DeviceMixture::new(&first, &oracle()).unwrap()),
+            Box::new(remote(&second)),
+            Box::new(HostScore::new(oracle())),
+            Box::new(Padded::new(remote(&first), 4).unwrap()),
+            Box::new(Padded::new(remote(&second), 2).unwrap()),
+        ];
+        let mut split = Split::new(parts).unwrap().shares(shares.clone()).unwrap();
+        let there = sampler.sample(&problem(first.clone()), &mut split).unwrap();
+        assert_eq!(there.samples.to_host().unwrap(), here.samples);
+        assert_eq!(there.report.rounds, here.report.rounds);
+        let all = there.report.parts.iter().all(|part| part.rows > 0);
+        assert!(all || shares == Shares::OnDemand, "{:?}", there.report.parts);
+    }
     // a sampler on the CPU whose network is on devices
     let parts: Vec<Part<Cpu<T>>> = vec![Box::new(oracle()), Box::new(remote(&first)), Box::new(remote(&second))];
     let mixed = sampler.sample(&problem(Cpu::<T>::new()), &mut Split::new(parts).unwrap()).unwrap();

@@ -121,9 +121,9 @@ impl<T: Real> Backend for Cpu<T> {
         view.slice_axis_mut(Axis(0), Slice::from(rows))
     }
 
-    fn split_mut<'a>(view: &'a mut ArrayViewMut2<'_, T>, row: usize) -> [ArrayViewMut2<'a, T>; 2] {
+    fn split_mut(view: Self::ViewMut<'_>, row: usize) -> [Self::ViewMut<'_>; 2] {
         let row = row.min(view.nrows());
-        view.view_mut().split_at(Axis(0), row).into()
+        view.split_at(Axis(0), row).into()
     }
 
     fn upload(&self, src: ArrayView2<'_, T>, dst: &mut Array2<T>, row: usize) -> Result<()> {

@@ -177,8 +177,9 @@ impl<T: DeviceElem> Backend for Cuda<T> {
         view.part(clamp(rows, view.rows))
     }
 
-    fn split_mut<'a>(view: &'a mut DeviceRowsMut<'_, T>, row: usize) -> [DeviceRowsMut<'a, T>; 2] {
-        view.split(row.min(view.rows))
+    fn split_mut(view: Self::ViewMut<'_>, row: usize) -> [Self::ViewMut<'_>; 2] {
+        let row = row.min(view.rows);
+        view.split_at(row)
     }
 
     fn upload(&self, src: ArrayView2<'_, T>, dst: &mut DeviceArray<T>, row: usize) -> Result<()> {

@@ -186,16 +186,23 @@ impl<T> DeviceRowsMut<'_, T> {
         DeviceRowsMut { view: self.view.slice_mut(elements), rows: rows.len(), device: self.device, dim: self.dim }
     }
 
-    /// The rows before this one, and those from it on.
-    pub(super) fn split(&mut self, row: usize) -> [DeviceRowsMut<'_, T>; 2] {
-        let DeviceRowsMut { view, device, rows, dim } = self;
-        let (first, second) = view.split_at_mut(row * *dim);
-        [(first, row), (second, *rows - row)].map(|(view, rows)| DeviceRowsMut { view, device, rows, dim: *dim })
-    }
-
     pub(crate) fn address(&mut self) -> u64 {
         let stream = self.view.stream().clone();
         self.view.device_ptr_mut(&stream).0
+    }
+}
+
+impl<'a, T> DeviceRowsMut<'a, T> {
+    /// The rows before this one, and those from it on.
+    pub(super) fn split_at(mut self, row: usize) -> [Self; 2] {
+        let DeviceRowsMut { device, rows, dim, .. } = self;
+        let (first, second) = self.view.split_at_mut(row * dim);
+        [(first, row), (second, rows - row)].map(|(view, rows)| {
+            // SAFETY: `self` is used up, so that nothing but the two views, which do not overlap, reaches its memory
+            // for the rest of 'a; what they refer to was borrowed for 'a.
+            let view = unsafe { std::mem::transmute::<CudaViewMut<'_, T>, CudaViewMut<'a, T>>(view) };
+            DeviceRowsMut { view, device, rows, dim }
+        })
     }
 }
 

@@ -6,10 +6,10 @@ mod shares;
 pub use shares::Shares;
 
 use crate::backend::Backend;
-use crate::error::{BoxError, Error, Fault, Result};
+use crate::error::{BoxError, Error, Result};
 use crate::score::adapters::common_times;
 use crate::score::{Model, PartWork, Prediction, Rows, ScoreFn, check_call};
-use job::{Job, run};
+use job::{Done, Job, Piece, Queue, run};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use shares::{Sharer, shares};
 use std::fmt::{Debug, Formatter};
@@ -17,7 +17,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 /// A score made of several scores of the same network, its parts, each on a device or on cores of its own. The rows of
-/// a call are cut into contiguous shares, one per part, that are evaluated at the same time.
+/// a call are cut into contiguous shares, by default one per part ([`Shares`]), that are evaluated at the same time.
 ///
 /// Parallel sampling gives a round as many rows as its window has nodes, so a single image can use several devices:
 /// with P of them and a window of P steps, a round takes about the time of one row. If the result of a row does not
@@ -164,7 +164,7 @@ impl<S: Model> Split<S> {
                 _ if !self.works(part) => 0.0,
                 Shares::Speeds(speeds) => speeds[part],
                 Shares::Measured if measured => 1.0 / self.seconds[part],
-                Shares::Equal | Shares::Measured => grain as f64,
+                Shares::Equal | Shares::Measured | Shares::OnDemand => grain as f64,
             };
             Sharer { speed, grain }
         };
@@ -174,8 +174,13 @@ impl<S: Model> Split<S> {
     /// Notes what a part has answered. Slow calls are disturbed ones more often than not, so they are believed slowly.
     fn note(&mut self, part: usize, rows: usize, time: Duration) {
         self.work[part].rows += rows;
+        self.work[part].time += time;
+        if rows == 0 {
+            return;
+        }
         // a grain takes as long as one row
-        let whole = rows.next_multiple_of(self.parts[part].grain().max(1));
+        let grain = self.parts[part].grain().max(1);
+        let whole = rows.checked_next_multiple_of(grain).unwrap_or(grain);
         let (now, known) = (time.as_secs_f64().max(1e-9) / whole as f64, self.seconds[part]);
         self.seconds[part] = if known > 0.0 { now.min(1.05 * known) } else { now };
     }
@@ -219,11 +224,20 @@ impl<S: Model> Model for Split<S> {
 
 impl<B: Backend, S: ScoreFn<B> + Send> ScoreFn<B> for Split<S> {
     fn eval(&mut self, x: B::View<'_>, rows: &Rows<'_>, mut out: B::ViewMut<'_>) -> std::result::Result<(), BoxError> {
-        let of_row = check_call::<B>(x, rows, &out, &*self)?;
+        let of_row @ [seen, answered] = check_call::<B>(x, rows, &out, &*self)?;
         let mut failed = Vec::new();
-        let (mut next, mut waiting) = ((!rows.is_empty()).then_some(0..rows.len()), Vec::new());
-        while let Some(range) = next {
-            for (part, range, source) in self.share_out(x, rows, range, &mut out, of_row) {
+        let mut waiting: Vec<_> = (!rows.is_empty()).then_some(0..rows.len()).into_iter().collect();
+        while let Some(range) = waiting.pop() {
+            let piece = Piece {
+                x: B::part(x, seen * range.start..seen * range.end),
+                rows: rows.range(range.clone()),
+                out: B::part_mut(&mut out, answered * range.start..answered * range.end),
+                range,
+                of_row,
+            };
+            let (done, left) = self.share_out(piece);
+            waiting.extend(left);
+            for (part, (range, source)) in done.into_iter().filter_map(|work| Some((work.part, work.failed?))) {
                 if self.on_failure == OnFailure::Stop {
                     return Err(Error::Part { part, source }.into());
                 }
@@ -236,49 +250,36 @@ impl<B: Backend, S: ScoreFn<B> + Send> ScoreFn<B> for Split<S> {
                     return Err(Error::Part { part, source }.into());
                 }
             }
-            next = waiting.pop();
         }
         Ok(())
     }
 }
 
 impl<S: Model> Split<S> {
-    /// Evaluates these rows with all parts that work; returns the parts that did not answer, and their rows.
-    fn share_out<B: Backend>(
-        &mut self,
-        x: B::View<'_>,
-        rows: &Rows<'_>,
-        range: Range<usize>,
-        out: &mut B::ViewMut<'_>,
-        [seen, answered]: [usize; 2],
-    ) -> Vec<(usize, Range<usize>, Fault)>
+    /// Evaluates these rows with all parts that work; returns what the parts have done, and rows that nobody took.
+    fn share_out<B: Backend>(&mut self, piece: Piece<'_, '_, B>) -> (Vec<Done>, Option<Range<usize>>)
     where
         S: ScoreFn<B> + Send,
     {
-        let counts = self.counts(range.len());
-        let mut jobs: Vec<Job<'_, '_, B, S>> = Vec::with_capacity(counts.len());
-        let mut first = range.start;
-        for (part, (score, pool)) in self.parts.iter_mut().zip(&self.pools).enumerate().filter(|(k, _)| counts[*k] > 0)
-        {
-            let range = first..first + counts[part];
-            first = range.end;
-            let states = B::part(x, seen * range.start..seen * range.end);
-            jobs.push(Job::new(part, (score, pool), (states, rows.range(range.clone())), range, [seen, answered]));
-        }
-        let mut answers = B::part_mut(out, answered * range.start..answered * range.end);
-        run(&mut jobs, &mut answers);
+        let (counts, stop) = (self.counts(piece.rows.len()), self.on_failure == OnFailure::Stop);
+        let busy: Vec<usize> = (0..counts.len()).filter(|part| counts[*part] > 0).collect();
+        assert!(!busy.is_empty(), "a part that works");
+        let queues: Vec<_> = match self.shares {
+            Shares::OnDemand => vec![Queue::new(piece, busy.len())],
+            _ => piece.cut(busy.iter().map(|part| counts[*part])).map(|share| Queue::new(share, 1)).collect(),
+        };
+        let of_part = self.parts.iter_mut().zip(&self.pools).enumerate().filter(|(part, _)| counts[*part] > 0);
+        let queue_of = queues.iter().cycle();
+        let mut jobs: Vec<_> =
+            of_part.zip(queue_of).map(|((part, own), queue)| Job::new(part, own, queue, stop)).collect();
+        run(&mut jobs);
         let done: Vec<_> = jobs.into_iter().map(Job::done).collect();
         // a part that got no row may have been slow only once: it gets one in time
         let idle = self.seconds.iter_mut().zip(&counts).filter(|(_, count)| **count == 0);
         idle.for_each(|(seconds, _)| *seconds *= 0.95);
-        let mut failed = Vec::new();
-        for (part, range, time, answer) in done {
-            self.work[part].time += time;
-            match answer {
-                Ok(()) => self.note(part, range.len(), time),
-                Err(fault) => failed.push((part, range, fault)),
-            }
+        for work in &done {
+            self.note(work.part, work.rows, work.time);
         }
-        failed
+        (done, queues.into_iter().find_map(Queue::left))
     }
 }

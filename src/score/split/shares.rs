@@ -15,6 +15,10 @@ pub enum Shares {
     /// In proportion to the speeds that were measured in the calls before, equal at first. Which part answers which row
     /// then depends on the clock: with parts that do not agree bit for bit, so do the samples.
     Measured,
+    /// A part that is done takes more, in ever smaller shares, until no row is left. It suits parts on the cores of a
+    /// busy machine, where nobody knows how long a row will take; every part is called several times, so it costs more
+    /// where a call is slow to start. As with `Measured`, the clock decides which part answers which row.
+    OnDemand,
 }
 
 /// A part as far as sharing is concerned.

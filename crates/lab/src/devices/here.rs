@@ -5,7 +5,7 @@ use crate::stats::median;
 use crate::table::table;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use piadm::sampler::Dynamics;
-use piadm::score::Split;
+use piadm::score::{Shares, Split};
 use piadm::{BoxError, Cpu, Picard, Prediction, Rows, Sampler, ScoreFn, score_fn};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::time::Instant;
@@ -67,11 +67,14 @@ pub fn cores() -> Result<String, BoxError> {
     let caller = ThreadPoolBuilder::new().num_threads(1).build()?;
     let sampler = Picard::default().window(64);
     let mut lines = Vec::new();
-    for (name, steps) in [("mlp", 500), ("unet", 200)] {
+    let ways = [("equal", Shares::Equal), ("on demand", Shares::OnDemand)];
+    for ((name, steps), (how, shares)) in
+        [("mlp", 500), ("unet", 200)].into_iter().flat_map(|network| ways.iter().map(move |way| (network, way)))
+    {
         let mut whole = networks::load(name, None)?;
         let setting = Setting { dynamics: Dynamics::Sde, steps, samples: 1, seed: 5 };
         let problem = setting.first_order(whole.dim());
-        let mut split = Split::new((0..parts).map(|_| whole.sharing_weights()))?;
+        let mut split = Split::new((0..parts).map(|_| whole.sharing_weights()))?.shares(shares.clone())?;
         let timed = |score: &mut dyn ScoreFn<Cpu<f32>>| {
             let clock = Instant::now();
             let solution = sampler.sample(&problem, score)?;
@@ -87,12 +90,12 @@ pub fn cores() -> Result<String, BoxError> {
         let of = |k: usize| format!("{:.3}", median(seconds.iter().map(|both| both[k])));
         let bits = if same { "equal" } else { "DIFFER" };
         let ratio = format!("{:.3}", median(ratios));
-        lines.push(vec![name.into(), steps.to_string(), of(0), of(1), ratio, bits.into()]);
+        lines.push(vec![name.into(), (*how).into(), steps.to_string(), of(0), of(1), ratio, bits.into()]);
     }
-    let titles = ["", "steps", "seconds", "as parts", "ratio", "bits"];
+    let titles = ["", "shares", "steps", "seconds", "as parts", "ratio", "bits"];
     let what = format!(
         "one image, window 64: the network on all {parts} threads by itself, and as {parts} parts of one thread each \
          (medians of {TURNS} turns)\n"
     );
-    Ok(what + &table(titles, 1, lines))
+    Ok(what + &table(titles, 2, lines))
 }
