@@ -5,7 +5,7 @@ mod common;
 use common::two_modes;
 use piadm::{
     Acceptance, BoxError, Cpu, Grid, Model, Ou, Picard, Prediction, Problem, Rows, Sampler, Scheme, ScoreFn, Window,
-    sampler::{Entry, Linearisation, Policy},
+    sampler::{Entry, Linearisation, Policy, Probes},
     score::{Clip, EdmPrecondition, Guided},
 };
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -69,6 +69,8 @@ fn rounds_allocate_nothing() {
         ("wavefront", frozen.clone().policy(Policy::Wavefront { blocks: 3 })),
         ("queue", slow.clone().row_budget(40)),
         ("Anderson", frozen.anderson(2)),
+        ("probes", slow.clone().probes(Probes::default().every(8))),
+        ("probes in a queue", slow.clone().probes(Probes::default().every(8)).row_budget(60)),
     ];
     // one thread: a thread pool allocates as it likes
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();

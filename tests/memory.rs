@@ -6,7 +6,7 @@ use common::two_modes;
 use peak_alloc::PeakAlloc;
 use piadm::{
     Cpu, Grid, Ou, Picard, Prediction, Problem, Sampler, Scheme, Sequential, Window,
-    sampler::{Linearisation, Policy},
+    sampler::{Linearisation, Policy, Probes},
 };
 
 #[global_allocator]
@@ -67,6 +67,9 @@ fn memory_follows_the_window() {
         let queue = sampler.row_budget(24);
         assert_estimate(&queue, &of_batch(20, 200, Scheme::default()));
     }
+    let probed = sampler.clone().probes(Probes::default());
+    assert_estimate(&probed, &problem(40));
+    assert_estimate(&probed.row_budget(50), &of_batch(20, 200, Scheme::default()));
     let lawful = Picard::exact_in_law().window(16);
     assert_estimate(&lawful, &problem(40));
     assert_estimate(&lawful.row_budget(24), &of_batch(20, 200, Scheme::default()));

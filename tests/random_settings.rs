@@ -10,7 +10,7 @@ use piadm::{
     backend::Real,
     nodes::Correction,
     problem::Variances,
-    sampler::{Coupling, Entry, Linearisation, Policy, Round, on_round},
+    sampler::{Coupling, Entry, Linearisation, Policy, Probes, Round, on_round},
     schedule::Level,
     score_fn,
 };
@@ -159,6 +159,10 @@ fn check<T: Real>(seed: u64) {
     let Ok(sequential) = Sequential.sample(&problem, &mut *score) else { return };
     for _ in 0..3 {
         let sampler = random_picard(&mut rng, steps);
+        let probes = Probes::default().directions(own.random_range(1..=7)).every(own.random_range(1..=5));
+        let probed = sampler.clone().probes(probes);
+        let fits = own.random_bool(0.5) && problem.memory_estimate(&probed, &prediction).is_ok();
+        let sampler = if fits { probed } else { sampler };
         let least = (1..).find(|rows| problem.memory_estimate(&sampler.clone().row_budget(*rows), &prediction).is_ok());
         let least = least.unwrap();
         let row_budget = Some(least + rng.random_range(0..=3 * least));
@@ -205,7 +209,7 @@ fn check<T: Real>(seed: u64) {
 
         // one open block is a barrier
         let [blocks, one] = [Policy::Blocks, Policy::Wavefront { blocks: 1 }].map(|policy| {
-            let sampler = loose.clone().policy(policy).far_stride(None);
+            let sampler = loose.clone().policy(policy).far_stride(None).probes(None);
             sampler.sample(&problem, &mut *score).ok()
         });
         if let (Some(blocks), Some(one)) = (blocks, one) {

@@ -5,7 +5,9 @@ mod common;
 use common::two_modes;
 use piadm::{
     Acceptance, Automatic, Chords, Cpu, Grid, Ou, Parareal, Picard, Prediction, Problem, Sampler, Scheme, Sequential,
-    Window, nodes::Form, sampler::SamplerSpec,
+    Window,
+    nodes::Form,
+    sampler::{Probes, SamplerSpec},
 };
 use serde_json::{Value, from_value, json, to_value};
 
@@ -64,6 +66,8 @@ fn settings_are_set_and_the_others_keep_their_defaults() {
     assert_eq!(picard(json!({ "picard": { "warm_up": 2 } })), Picard::default().warm_up(2));
     assert_eq!(picard(json!({ "picard": { "far_stride": 3 } })), Picard::default().far_stride(3));
     assert_eq!(picard(json!({ "parataa": { "memory": 2 } })), Picard::parataa(64, 2, 1e-2));
+    let probes = Probes::default().directions(3);
+    assert_eq!(picard(json!({ "picard": { "probes": { "directions": 3 } } })), Picard::default().probes(probes));
     assert_eq!(picard(json!({ "law": { "window": 32 } })), Picard::exact_in_law().window(32));
     let by_time = Picard::exact_in_law().window(Window::OuTime { ou_time: 0.5 });
     assert_eq!(picard(json!({ "law": { "window": { "ou_time": 0.5 } } })), by_time);

@@ -99,9 +99,9 @@ impl<B: Backend> Machine<B> {
         self.backend.products(vectors, width, pairs, &self.planes, &mut self.scratch, products)
     }
 
-    /// Copies rows of the states to the points, packed from row `first` on.
-    pub fn gather(&mut self, rows: &[u32], first: usize) -> Result<()> {
-        let (states, points) = self.planes.pair(Plane::State, Plane::Point);
-        self.backend.gather(states, rows, points, first)
+    /// Copies rows of a plane to the points, packed from row `first` on.
+    pub fn gather(&mut self, from: Plane, rows: &[u32], first: usize) -> Result<()> {
+        let (rows_of, points) = self.planes.pair(from, Plane::Point);
+        self.backend.gather(rows_of, rows, points, first)
     }
 }

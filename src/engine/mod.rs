@@ -3,7 +3,7 @@
 //!
 //! Files import each other by full path and without cycles (checked by `tests/rooms.rs`). From bottom to top: ring
 //! (rows of arrays), span, sizes, lanes, machine (arrays and programs), reach (which nodes are evaluated), rows
-//! (evaluation), iteration, entry, sweep (the recurrence), output, work (the parts of a round), accept, settings,
+//! (evaluation), iteration, entry, sweep (the recurrence), step, output, work (the parts of a round), accept, settings,
 //! observer, tracks, windows, round, session (the rounds).
 
 pub(crate) mod accept;
@@ -21,6 +21,7 @@ pub(crate) mod session;
 pub(crate) mod settings;
 pub(crate) mod sizes;
 pub(crate) mod span;
+pub(crate) mod step;
 pub(crate) mod sweep;
 pub(crate) mod tracks;
 pub(crate) mod windows;

@@ -49,6 +49,8 @@ pub(crate) struct Layout {
     pub history: usize,
     /// Whether each place has a row per component for a trial: what a node would be without corrections.
     pub trial: bool,
+    /// Directions along which probes look.
+    pub probes: usize,
     /// Places per slot: a ring takes one slot or several.
     pub unit: usize,
     /// Maximum number of evaluations in a round.
@@ -61,7 +63,12 @@ impl Layout {
         ring.first / self.unit
     }
 
-    /// Rows for the points and outputs of the nodes before a window.
+    /// Memory rows per slot for the points and outputs of the nodes before a window, and for a direction and its image
+    /// per probe.
+    fn fixed_rows(&self) -> usize {
+        self.lookback_rows() + 2 * self.probes
+    }
+
     fn lookback_rows(&self) -> usize {
         (self.lookback - 1) * (self.components + self.heads)
     }
@@ -79,7 +86,7 @@ impl Layout {
     /// Memory rows per slot; `None` if they exceed the address space.
     pub fn memory_rows(&self) -> Option<usize> {
         let kept = self.unit.checked_mul(self.kept_rows())?;
-        kept.checked_add(self.lookback_rows())
+        kept.checked_add(self.fixed_rows())
     }
 
     pub fn state(&self, ring: Ring, node: usize, component: usize) -> RowRef {
@@ -111,7 +118,7 @@ impl Layout {
 
     /// The first memory row of a ring.
     fn memory_begin(&self, ring: Ring) -> usize {
-        self.slot(ring) * (self.lookback_rows() + self.unit * self.kept_rows())
+        self.slot(ring) * (self.fixed_rows() + self.unit * self.kept_rows())
     }
 
     fn left(&self, ring: Ring, node: usize, column: usize) -> RowRef {
@@ -129,6 +136,16 @@ impl Layout {
         self.left(ring, node, self.components + head)
     }
 
+    /// A direction along which probes look.
+    pub fn direction(&self, ring: Ring, m: usize) -> RowRef {
+        row(Plane::Memory, self.memory_begin(ring) + self.lookback_rows() + m)
+    }
+
+    /// What they have seen there: the derivative of the data prediction.
+    pub fn image(&self, ring: Ring, m: usize) -> RowRef {
+        row(Plane::Memory, self.memory_begin(ring) + self.lookback_rows() + self.probes + m)
+    }
+
     /// What sweep number `sweep` of the sample left at a node.
     pub fn history(&self, ring: Ring, node: usize, sweep: usize, what: Kept, component: usize) -> RowRef {
         let of_sweep = (sweep % self.history * self.components + component) * 2 + what as usize;
@@ -142,7 +159,7 @@ impl Layout {
 
     fn kept(&self, ring: Ring, node: usize, which: usize) -> RowRef {
         let place = node % ring.capacity * self.kept_rows();
-        row(Plane::Memory, self.memory_begin(ring) + self.lookback_rows() + place + which)
+        row(Plane::Memory, self.memory_begin(ring) + self.fixed_rows() + place + which)
     }
 }
 
@@ -165,7 +182,9 @@ mod tests {
         {
             let (normals, unit, evaluations) = (2, 5 + lookback, 100);
             let trial = history % 2 == 0;
-            let layout = Layout { components, normals, seen, heads, lookback, history, trial, unit, evaluations };
+            let probes = lookback - 1;
+            let layout =
+                Layout { components, normals, seen, heads, lookback, history, trial, probes, unit, evaluations };
             let rings = [(0, 1), (1, 1), (2, 2), (4, 4), (8, 1)];
             let mut all = HashSet::new();
             for (slot, slots) in rings {
@@ -184,6 +203,7 @@ mod tests {
                         }
                     }
                 }
+                rows.extend((0..probes).flat_map(|m| [layout.direction(ring, m), layout.image(ring, m)]));
                 for node in 1000 + 1 - lookback..1000 {
                     rows.extend((0..components).map(|c| layout.left_point(ring, node, c)));
                     rows.extend((0..heads).map(|h| layout.left_output(ring, node, h)));

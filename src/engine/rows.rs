@@ -30,6 +30,15 @@ pub(crate) struct Evaluated {
     parts: Vec<PartWork>,
 }
 
+/// Further rows of a node: states near it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Probe {
+    pub span: Span,
+    pub node: usize,
+    /// The first of its rows.
+    pub first: u32,
+}
+
 /// The rows of the current round.
 #[derive(Debug, Default)]
 struct Batch {
@@ -109,14 +118,13 @@ impl Batch {
         self.slot.len()
     }
 
-    fn push(&mut self, slot: usize, sample: u32, j: usize, node: &Node, state: u32) {
+    fn push(&mut self, slot: usize, sample: u32, j: usize, node: &Node) {
         self.slot.push(slot);
         self.node.push(j as u32);
         self.sample.push(sample);
         self.t.push(node.level.t);
         self.alpha.push(node.level.alpha);
         self.sigma.push(node.level.sigma);
-        self.state.push(state);
     }
 }
 
@@ -169,7 +177,7 @@ impl Evaluated {
         prepared: &Prepared<B>,
         machine: &mut Machine<B>,
         score: &mut dyn ScoreFn<B>,
-        spans: &[Span],
+        (spans, probes): (&[Span], &mut [Probe]),
         (report, observer): (&mut Report, &mut dyn Observer<B>),
     ) -> Result<ControlFlow<()>> {
         if !self.before.is_empty() {
@@ -189,7 +197,8 @@ impl Evaluated {
                     continue;
                 }
                 self.now[span.ring.place(j)] = self.batch.len() as u32;
-                self.batch.push(span.slot, id, j, node, layout.state(span.ring, j, 0).row);
+                self.batch.push(span.slot, id, j, node);
+                self.batch.state.push(layout.state(span.ring, j, 0).row);
                 if let Some(makes) = prepared.made_by(span.slot, j) {
                     self.batch.to.push(&nodes[makes], id, prepared.key(span.slot));
                 }
@@ -202,11 +211,12 @@ impl Evaluated {
         }
         report.rounds += 1;
         self.gather(machine)?;
+        self.add_probes(prepared, machine, probes)?;
         let flow = self.call(prepared, machine, score, (&mut *report, observer))?;
         if flow.is_break() {
             // a round that was not finished does not count, but for its calls and rows
             report.rounds -= 1;
-            self.batch.slot.chunk_by(|a, b| a == b).for_each(|rows| report.sample_rounds[rows[0]] -= 1);
+            self.batch.slot[..rows].chunk_by(|a, b| a == b).for_each(|rows| report.sample_rounds[rows[0]] -= 1);
         }
         Ok(flow)
     }
@@ -218,13 +228,33 @@ impl Evaluated {
         let Batch { state, wanted, .. } = &mut self.batch;
         wanted.clear();
         wanted.extend(state.iter().flat_map(|row| (0..layout.seen as u32).map(move |component| row + component)));
-        machine.gather(wanted, 0)?;
+        machine.gather(Plane::State, wanted, 0)?;
         for component in layout.seen..layout.components {
             wanted.clear();
             wanted.extend(state.iter().map(|row| row + component as u32));
-            machine.gather(wanted, layout.unseen(component))?;
+            machine.gather(Plane::State, wanted, layout.unseen(component))?;
         }
         Ok(())
+    }
+
+    /// Adds the rows of probes behind those of the windows.
+    fn add_probes<B: Backend>(
+        &mut self,
+        prepared: &Prepared<B>,
+        machine: &mut Machine<B>,
+        probes: &mut [Probe],
+    ) -> Result<()> {
+        let (layout, first) = (machine.layout, self.batch.len());
+        self.batch.wanted.clear();
+        for Probe { span, node, first } in probes.iter_mut() {
+            *first = self.batch.len() as u32;
+            let (id, level) = (prepared.ids()[span.slot], &prepared.list(span.slot).nodes()[*node]);
+            for m in 0..layout.probes {
+                self.batch.push(span.slot, id, *node, level);
+                self.batch.wanted.push(layout.image(span.ring, m).row);
+            }
+        }
+        if probes.is_empty() { Ok(()) } else { machine.gather(Plane::Memory, &self.batch.wanted, first) }
     }
 
     /// Calls the score, more than once if its bound on rows requires it; `Break` if the observer cancels.

@@ -67,7 +67,7 @@ pub struct Session<B: Backend> {
 impl<B: Backend> Session<B> {
     pub(crate) fn new(settings: &Picard, prepared: &Prepared<B>, name: &str) -> Result<Self> {
         let (sizes, extents, rows) = windows::sizes(settings, prepared)?;
-        let windows = Windows::new(settings, extents, rows, sizes.earlier)?;
+        let windows = Windows::new(settings, extents, rows, (sizes.earlier, sizes.layout.probes))?;
         let mut work = Work::new(prepared, &sizes, name)?;
         work.evaluated.reach = Reach::new(settings.far_stride, &windows.most_rows, prepared.lists(), prepared.count())?;
         // so that rounds do not grow the list

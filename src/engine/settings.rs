@@ -1,10 +1,14 @@
 //! The settings of a parallel run.
 
+#[cfg(feature = "serde")]
+mod written;
+
 use crate::backend::Backend;
 use crate::engine::accept::acceptance::{Acceptance, Sweeps};
 use crate::engine::entry::Entry;
 use crate::engine::iteration::anderson::MOST_MEMORY;
 use crate::engine::iteration::linearisation::Linearisation;
+use crate::engine::iteration::probes::Probes;
 use crate::engine::reach::{MOST_STRIDE, reaching};
 use crate::engine::sizes::Room;
 use crate::error::{Error, Result};
@@ -88,7 +92,7 @@ names! { Coupling, "coupling"; PerSample = "per_sample", WholeBatch = "whole_bat
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(from = "Written", into = "Written"))]
+#[cfg_attr(feature = "serde", serde(from = "written::Written", into = "written::Written"))]
 #[non_exhaustive]
 pub struct Picard {
     /// Blocks with or without a barrier, or a sliding window (default).
@@ -97,6 +101,9 @@ pub struct Picard {
     pub window: Window,
     /// What a sweep assumes about the network's slope.
     pub linearisation: Linearisation,
+    /// Additional rows that show more of the network's slope than the single number that a secant measures; for
+    /// `Linearisation::Secant` and sliding windows. For wide windows on many devices. Default: none.
+    pub probes: Option<Probes>,
     /// First guess of a new node.
     pub entry: Entry,
     /// Number of steps that are taken one at a time before the window opens, for a first window whose guesses come from
@@ -144,6 +151,7 @@ setters! { Picard, "Picard::default()";
     policy: Policy = "Policy::Blocks",
     window => Window = "32",
     linearisation: Linearisation = "Linearisation::FrozenScore",
+    probes?: Probes = "Probes::default().directions(2)",
     entry: Entry = "Entry::Copy",
     warm_up: usize = "3",
     far_stride?: usize = "3",
@@ -169,6 +177,7 @@ impl Picard {
             return Err(Error::unsupported("a warm-up", "a policy of blocks", "take Policy::Sliding"));
         }
         self.check_stride(prediction)?;
+        self.check_probes(prediction)?;
         if self.anderson > MOST_MEMORY {
             return Err(Error::setting("anderson", self.anderson, "at most 6 past sweeps"));
         }
@@ -239,6 +248,35 @@ impl Picard {
         Ok(())
     }
 
+    /// Whether probes can be used with these settings.
+    fn check_probes(&self, prediction: Prediction) -> Result<()> {
+        let Some(probes) = self.probes else { return Ok(()) };
+        probes.check()?;
+        let refused = |with: &str, instead| Err(Error::unsupported("probes", with, instead));
+        if self.linearisation != Linearisation::Secant {
+            return refused("a linearisation that measures nothing", "take Linearisation::Secant");
+        }
+        if prediction == Prediction::Next {
+            return refused("a kernel, which has no data prediction", "leave probes out");
+        }
+        if self.policy != Policy::Sliding {
+            return refused("a policy of blocks", "take Policy::Sliding");
+        }
+        if self.acceptance == Acceptance::Law {
+            return refused("Acceptance::Law, where they save no rounds", "leave probes out");
+        }
+        if self.anderson > 0 {
+            return refused("Anderson acceleration", "set anderson to 0");
+        }
+        if self.far_stride.is_some() {
+            return refused("far_stride, under which not every node is evaluated", "leave one of them out");
+        }
+        if let Window::Grains { .. } = self.window {
+            return refused("a window in grains, which they would exceed", "give the window in steps");
+        }
+        Ok(())
+    }
+
     /// A window of this length with all nodes that it reaches.
     pub(crate) fn reaching(&self, window: Window) -> Window {
         match window {
@@ -250,25 +288,27 @@ impl Picard {
 
     /// The error of a sample over the estimate from its changes.
     pub(crate) fn error_factor(&self) -> f64 {
-        self.linearisation.error_factor(self.anderson > 0)
+        let probes = self.probes.map_or(1.0, |probes| probes.error_factor());
+        self.linearisation.error_factor(self.anderson > 0) * probes
     }
 
     /// The room that is needed for windows of at most `windows` nodes, given per list.
     pub(crate) fn room<B: Backend>(&self, prepared: &Prepared<B>, windows: &[usize]) -> Result<Room> {
         let samples = prepared.count();
-        let window = windows.iter().copied().max().unwrap_or(1);
-        let each = (0..samples).map(|slot| windows[prepared.list_of(slot)]);
+        let probes = self.probes.map_or(0, |probes| probes.directions.min(prepared.dim()));
+        let window = windows.iter().copied().max().unwrap_or(1).saturating_add(probes);
+        let each = (0..samples).map(|slot| windows[prepared.list_of(slot)].saturating_add(probes));
         // sizes that cannot be allocated are reported when allocating
         let evaluations = each.fold(0, usize::saturating_add);
         let history = if self.anderson > 0 { self.anderson + 1 } else { 0 };
-        let (earlier, trial) = (self.linearisation.is_measured(), self.acceptance == Acceptance::Law);
-        let all = Room { lanes: samples, evaluations, earlier, history, trial };
+        let (earlier, verified) = (self.linearisation.is_measured(), self.acceptance == Acceptance::Law);
+        let all = Room { lanes: samples, evaluations, earlier, history, verified, probes: self.probes };
         match self.row_budget {
             None => Ok(all),
             Some(rows) if rows < window => Err(Error::setting(
                 "row_budget",
                 rows,
-                "at least the number of nodes of one window; or shorten the window",
+                "at least the rows of one window, and of its probes; or shorten the window",
             )),
             Some(rows) if rows >= all.evaluations => Ok(all),
             Some(_) if self.coupling == Coupling::WholeBatch => Err(Error::unsupported(
@@ -293,6 +333,10 @@ impl Picard {
         if self.coupling == Coupling::WholeBatch {
             prepared.one_list("Coupling::WholeBatch")?;
         }
+        let one = |list: &Nodes| list.components() == 1;
+        if self.probes.is_some() && !(prepared.shape() == (1, 1) && prepared.lists().iter().all(|list| one(list))) {
+            return Err(Error::unsupported("probes", "several components or heads", "leave probes out"));
+        }
         if self.acceptance == Acceptance::Law && prepared.has_path() {
             let with = "given guesses, which may know the noise of later nodes";
             return Err(Error::unsupported("Acceptance::Law", with, "leave the guesses out"));
@@ -310,91 +354,5 @@ impl Picard {
             return Err(Error::unsupported("a tolerance in units of the posterior", with, "take another tolerance"));
         }
         Ok(())
-    }
-}
-
-/// The serialised form of the settings: acceptance and sweeps are written as numbers.
-#[cfg(feature = "serde")]
-#[derive(serde::Serialize, serde::Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Written {
-    policy: Policy,
-    window: Window,
-    linearisation: Linearisation,
-    entry: Entry,
-    warm_up: usize,
-    far_stride: Option<usize>,
-    tolerance: Acceptance,
-    max_sweeps: Option<usize>,
-    on_stall: OnStall,
-    coupling: Coupling,
-    row_budget: Option<usize>,
-    anderson: usize,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    redraft: bool,
-    deadline: Option<usize>,
-}
-
-/// What happens to a node that has been swept `max_sweeps` times without being accepted.
-#[cfg(feature = "serde")]
-#[derive(Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum OnStall {
-    #[default]
-    Error,
-    Accept,
-}
-
-#[cfg(feature = "serde")]
-impl Default for Written {
-    fn default() -> Self {
-        Picard::default().into()
-    }
-}
-
-#[cfg(feature = "serde")]
-impl From<Picard> for Written {
-    fn from(picard: Picard) -> Self {
-        Written {
-            policy: picard.policy,
-            window: picard.window,
-            linearisation: picard.linearisation,
-            entry: picard.entry,
-            warm_up: picard.warm_up,
-            far_stride: picard.far_stride,
-            tolerance: picard.acceptance,
-            max_sweeps: picard.sweeps.most(),
-            on_stall: if let Sweeps::AtMost(_) = picard.sweeps { OnStall::Accept } else { OnStall::Error },
-            coupling: picard.coupling,
-            row_budget: picard.row_budget,
-            anderson: picard.anderson,
-            redraft: picard.redraft,
-            deadline: picard.deadline,
-        }
-    }
-}
-
-#[cfg(feature = "serde")]
-impl From<Written> for Picard {
-    fn from(written: Written) -> Self {
-        Picard {
-            policy: written.policy,
-            window: written.window,
-            linearisation: written.linearisation,
-            entry: written.entry,
-            warm_up: written.warm_up,
-            far_stride: written.far_stride,
-            acceptance: written.tolerance,
-            sweeps: match (written.max_sweeps, written.on_stall) {
-                (None, _) => Sweeps::Unbounded,
-                (Some(most), OnStall::Accept) => Sweeps::AtMost(most),
-                (Some(most), OnStall::Error) => Sweeps::Within(most),
-            },
-            coupling: written.coupling,
-            row_budget: written.row_budget,
-            anderson: written.anderson,
-            redraft: written.redraft,
-            deadline: written.deadline,
-        }
     }
 }

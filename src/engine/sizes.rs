@@ -3,6 +3,7 @@
 use crate::backend::sum::LEAF;
 use crate::backend::{Backend, Change, NoiseRow, Real, Segment, Target, Term, Vector};
 use crate::engine::accept::coupling::Products;
+use crate::engine::iteration::probes::Probes;
 use crate::engine::ring::Layout;
 use crate::error::{Error, Result};
 use crate::nodes::Nodes;
@@ -23,8 +24,9 @@ pub(crate) struct Room {
     pub earlier: bool,
     /// Number of sweeps whose states and residuals are kept.
     pub history: usize,
-    /// Whether nodes are tried without corrections.
-    pub trial: bool,
+    /// Whether guesses are verified.
+    pub verified: bool,
+    pub probes: Option<Probes>,
 }
 
 /// The sizes of all arrays, and what determines them.
@@ -38,8 +40,12 @@ pub(crate) struct Sizes {
     /// Per list, the number of places in these slots that a window uses.
     pub capacities: Vec<usize>,
     pub earlier: bool,
+    /// Whether guesses are verified.
+    pub verified: bool,
     /// Whether the oracle is a kernel, whose rows also say which node they lead to.
     pub kernel: bool,
+    /// Nodes from one site of probes to the next.
+    pub every: usize,
     /// Maximum number of terms per target.
     pub terms_per_target: usize,
     samples: usize,
@@ -80,6 +86,7 @@ impl Sizes {
             room.lanes.checked_mul(1 << top)
         };
         let (seen, heads) = prepared.shape();
+        let probes = room.probes.map_or(0, |probes| probes.directions.min(prepared.dim()));
         let layout = Layout {
             components: most(Nodes::components),
             normals: most(Nodes::most_normals),
@@ -87,7 +94,8 @@ impl Sizes {
             heads,
             lookback,
             history: room.history,
-            trial: room.trial,
+            trial: room.verified || room.probes.is_some(),
+            probes,
             unit,
             evaluations: room.evaluations,
         };
@@ -97,10 +105,12 @@ impl Sizes {
             orders,
             capacities,
             earlier: room.earlier,
+            verified: room.verified,
             kernel: prepared.prediction() == Prediction::Next,
+            every: room.probes.map_or(1, |probes| probes.every),
             // a copy made first, links as state, output and correction, and held predictions for links without an
             // output
-            terms_per_target: most(most_terms) + room.history + 1,
+            terms_per_target: most(most_terms) + room.history + 1 + 2 * probes * lookback,
             samples,
             dim: prepared.dim(),
             variances: prepared.variances().is_some(),
@@ -133,10 +143,10 @@ impl Sizes {
 
     /// Maximum number of targets in a program: those of a piece of the batch, which holds at least one window.
     pub fn targets(&self) -> usize {
-        let Layout { components, heads, lookback, .. } = self.layout;
+        let Layout { components, heads, lookback, probes, .. } = self.layout;
         // two guesses per node, or the two rows kept of a sweep, plus the rows of nodes that leave
         let of = |places: usize, windows: usize| {
-            let leaving = windows.saturating_mul((lookback - 1) * (components + heads));
+            let leaving = windows.saturating_mul((lookback - 1) * (components + heads) + 2 * probes);
             places.saturating_mul(2 * components).saturating_add(leaving)
         };
         let window = self.capacities.iter().map(|capacity| of(*capacity, 1)).max().unwrap_or(0);
@@ -163,8 +173,12 @@ impl Sizes {
         if self.earlier {
             of_place += PER_MEASURED_PLACE;
         }
-        if self.layout.trial {
+        if self.verified {
             of_place += PER_VERIFIED_PLACE;
+        }
+        let probes = self.layout.probes;
+        if probes > 0 {
+            of_place += 1 + 2 * probes * size_of::<f64>();
         }
         let Layout { components, normals, seen, .. } = self.layout;
         let of_measured = size_of::<(usize, usize)>() + 3 * seen * (size_of::<Vector>() + size_of::<f64>());
@@ -189,7 +203,7 @@ impl Sizes {
 
     /// Maximum number of nodes of a program whose guesses are verified.
     pub fn judged(&self) -> usize {
-        if self.layout.trial { self.targets().min(self.places()) } else { 0 }
+        if self.verified { self.targets().min(self.places()) } else { 0 }
     }
 
     /// Maximum number of nodes of a program whose slopes are measured.
@@ -199,9 +213,10 @@ impl Sizes {
 
     /// Maximum number of inner products at a time: three per component of a measured node, or those of a verified one.
     pub fn products(&self) -> usize {
-        let Layout { components, normals, seen, .. } = self.layout;
+        let Layout { components, normals, seen, probes, .. } = self.layout;
         let verified = self.judged().saturating_mul(Products::count(components, normals));
-        verified.max(self.measured().saturating_mul(3 * seen))
+        let probed = (self.measured() * probes).max(self.open() * probes * (probes + 1) / 2);
+        verified.max(self.measured().saturating_mul(3 * seen)).max(probed)
     }
 
     /// Maximum number of samples that have a window at the same time.

@@ -7,6 +7,7 @@ use crate::backend::{Backend, Program, Real, RowRef};
 use crate::engine::entry::{BETWEEN, Centre, Entry, Guess, Held, HeldData};
 use crate::engine::iteration::linearisation::{Linearisation, Place};
 use crate::engine::iteration::secant::Slopes;
+use crate::engine::iteration::sites::Sites;
 use crate::engine::ring::{Layout, Ring};
 use crate::engine::rows::Evaluated;
 use crate::engine::span::{Move, Span};
@@ -42,6 +43,16 @@ pub(crate) struct Recurrence<'a, B: Backend> {
     pub linearisation: &'a Linearisation,
     /// Per node, the node where its block begins, if changes are not passed on into blocks; otherwise empty.
     pub barriers: &'a [usize],
+    pub pass: Pass<'a>,
+}
+
+/// Where a sweep writes new states.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pass<'a> {
+    /// Beside the states, which stay as they are.
+    Beside,
+    /// Over the states. Changes are passed on as probes have seen too.
+    Over(&'a Sites),
 }
 
 impl<B: Backend> Recurrence<'_, B> {
@@ -95,9 +106,22 @@ impl<B: Backend> Recurrence<'_, B> {
         }
     }
 
+    /// The newest state of a node.
+    fn newest(&self, span: &Span, i: usize, component: usize) -> RowRef {
+        match self.pass {
+            // the start of a window does not move
+            Pass::Beside if i > span.lo => self.layout.trial(span.ring, i, component),
+            _ => self.layout.state(span.ring, i, component),
+        }
+    }
+
     /// Ends the target of a guess. A guess has not changed since its score was evaluated, so its point equals the old
     /// state.
     fn replace(&self, span: &Span, list: &Nodes, (j, to): (usize, usize), program: &mut Program<B::Elem>) {
+        if let Pass::Beside = self.pass {
+            program.target(self.layout.trial(span.ring, j, to), None);
+            return;
+        }
         let before = match self.source(span, list, j) {
             Source::Row(row) => Some(self.layout.point(row, to)),
             _ => None,
@@ -112,7 +136,7 @@ impl<B: Backend> Recurrence<'_, B> {
             let row = match self.source(span, list, i) {
                 Source::Row(row) => self.layout.point(row, link.from as usize),
                 Source::Left => self.layout.left_point(span.ring, i, link.from as usize),
-                Source::State | Source::Held => self.layout.state(span.ring, i, link.from as usize),
+                Source::State | Source::Held => self.newest(span, i, link.from as usize),
             };
             program.term(link.a, row);
         }
@@ -179,7 +203,7 @@ impl<B: Backend> Recurrence<'_, B> {
         let nearest = || list.links(j, to).iter().find(|other| other.from as usize == to);
         let nearest = from == to && nearest().is_some_and(|other| other.lag == link.lag);
         let place = Place { link, node, source, left: i < span.lo, nearest };
-        let row = self.layout.state(span.ring, i, from);
+        let row = self.newest(span, i, from);
         let prediction = self.prepared.prediction();
         if let Some([rest, gain, shift]) = self.split(&place) {
             program.correction(rest, row, minus, None);
@@ -189,6 +213,9 @@ impl<B: Backend> Recurrence<'_, B> {
         let measured = self.slopes.at(span.ring.place(i));
         let weight = self.linearisation.weight(&place, measured, prediction, self.layout.seen);
         program.correction(<B::Elem as Real>::of(weight), row, minus, None);
+        if let Pass::Over(sites) = self.pass {
+            sites.terms(self.layout, (span.ring, i), link.b, program);
+        }
     }
 
     /// W per element, if elements have slopes of their own; `None` if all share one slope, or if a number
@@ -357,37 +384,5 @@ impl<B: Backend> Recurrence<'_, B> {
                 program.copy(self.layout.output(row, head), self.layout.left_output(ring, i, head));
             }
         }
-    }
-}
-
-/// One step of another list, with one component and lag 1, from known rows: `point` and `output` at its source.
-pub(crate) fn step<E: Real>(
-    list: &Nodes,
-    j: usize,
-    (point, output, noise): (RowRef, Option<RowRef>, RowRef),
-    out: RowRef,
-    program: &mut Program<E>,
-) {
-    let links = || list.links(j, 0).iter();
-    links().for_each(|link| program.term(link.a, point));
-    if let Some(row) = output {
-        links().for_each(|link| program.term(link.b, row));
-    }
-    list.noise(j, 0).iter().for_each(|(_, c)| program.term(*c, noise));
-    program.target(out, None);
-}
-
-/// What such a step makes of another source in place of a first one: A (x - x') + B (f - f'), as corrections of the
-/// next target. Sources are point and output.
-pub(crate) fn step_change<E: Real>(
-    list: &Nodes,
-    j: usize,
-    [point, output]: [RowRef; 2],
-    [first_point, first_output]: [RowRef; 2],
-    program: &mut Program<E>,
-) {
-    for link in list.links(j, 0) {
-        program.correction(E::of(link.a), point, first_point, None);
-        program.correction(E::of(link.b), output, first_output, None);
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Windows {
     open: Option<usize>,
     /// Number of steps that are taken one at a time before windows open.
     warm_up: usize,
+    /// Rows for the probes of a sample.
+    probes: usize,
     /// Per list, the rows that a sample at each node reserves; empty if it may wait.
     kept: Vec<Vec<usize>>,
 }
@@ -50,7 +52,12 @@ pub(crate) fn sizes<B: Backend>(settings: &Picard, prepared: &Prepared<B>) -> Re
 impl Windows {
     /// `measured` says whether slopes are measured between consecutive rounds. If so, samples may not wait: the
     /// result of a sample would then depend on the other samples.
-    pub fn new(settings: &Picard, extents: Vec<Extent>, most_rows: Vec<usize>, measured: bool) -> Result<Self> {
+    pub fn new(
+        settings: &Picard,
+        extents: Vec<Extent>,
+        most_rows: Vec<usize>,
+        (measured, probes): (bool, usize),
+    ) -> Result<Self> {
         let open = settings.policy.blocks();
         let boundaries = if open.is_some() { extents[0].boundaries() } else { Vec::new() };
         let mut barriers = Vec::new();
@@ -63,7 +70,7 @@ impl Windows {
         for (kept, most) in kept.iter_mut().zip(&most_rows) {
             kept.iter_mut().for_each(|rows| *rows = (*rows).min(*most));
         }
-        Ok(Windows { extents, most_rows, boundaries, barriers, open, warm_up: settings.warm_up, kept })
+        Ok(Windows { extents, most_rows, boundaries, barriers, open, warm_up: settings.warm_up, probes, kept })
     }
 
     /// Number of rows that a sample needs in a round.
@@ -71,7 +78,7 @@ impl Windows {
         let open = if track.open { track.span.guesses() } else { self.extents[track.list].end(0) };
         let open = open.min(self.most_rows[track.list]);
         let at = if self.open.is_some() { self.boundaries[track.block] } else { track.span.lo };
-        self.kept[track.list].get(at).map_or(open, |kept| open.max(*kept))
+        self.probes + self.kept[track.list].get(at).map_or(open, |kept| open.max(*kept))
     }
 
     /// Closes the blocks that end at `lo` or before, and records how often each was swept.

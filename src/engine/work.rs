@@ -2,12 +2,15 @@
 //!
 //! Spans and moves are in ascending order of their rings.
 
+mod beside;
+
 use crate::backend::{Backend, Change, NoiseRow, Plane};
 use crate::engine::accept::coupling::Decision;
 use crate::engine::accept::proposals::Proposals;
 use crate::engine::entry::{Entry, Guess};
 use crate::engine::iteration::linearisation::Linearisation;
 use crate::engine::iteration::secant::Slopes;
+use crate::engine::iteration::sites::Sites;
 use crate::engine::machine::Machine;
 use crate::engine::observer::Observer;
 use crate::engine::output::Output;
@@ -15,7 +18,7 @@ use crate::engine::ring::Ring;
 use crate::engine::rows::Evaluated;
 use crate::engine::sizes::{PIECE, Sizes};
 use crate::engine::span::{Move, Span, pieces};
-use crate::engine::sweep::Recurrence;
+use crate::engine::sweep::{Pass, Recurrence};
 use crate::error::{Error, Result, reserve};
 use crate::noise::{Address, NoiseKey, stream};
 use crate::problem::Prepared;
@@ -28,6 +31,7 @@ pub(crate) struct Work<B: Backend> {
     pub machine: Machine<B>,
     pub evaluated: Evaluated,
     pub slopes: Slopes,
+    pub sites: Sites,
     pub proposals: Proposals,
     pub output: Output<B>,
     noise_rows: Vec<NoiseRow>,
@@ -44,6 +48,7 @@ impl<B: Backend> Work<B> {
             machine: Machine::new(prepared, sizes)?,
             evaluated: Evaluated::new(sizes)?,
             slopes: Slopes::new(sizes, prepared.count())?,
+            sites: Sites::new(sizes)?,
             proposals: Proposals::new(sizes)?,
             output: Output::new(prepared, sampler)?,
             noise_rows,
@@ -58,6 +63,7 @@ impl<B: Backend> Work<B> {
         prepared.backend().upload(prepared.start(slot), &mut planes[Plane::State], row)?;
         self.evaluated.begin(slot, ring);
         self.slopes.begin(slot, ring);
+        self.sites.begin(&self.machine.layout, ring);
         Ok(())
     }
 
@@ -95,30 +101,15 @@ impl<B: Backend> Work<B> {
         spans: &[Span],
         observer: &mut dyn Observer<B>,
     ) -> Result<ControlFlow<()>> {
-        let watched = (&mut self.output.report, observer);
-        self.evaluated.evaluate(prepared, &mut self.machine, score, spans, watched)
-    }
-
-    /// Tries out the guesses of each window up to node `ends[i]`, without it. The changes are those of a copy and a
-    /// trial per component of a node.
-    pub fn try_out(
-        &mut self,
-        prepared: &Prepared<B>,
-        spans: &[Span],
-        ends: &[usize],
-        linearisation: &Linearisation,
-    ) -> Result<()> {
-        let Machine { layout, program, .. } = &mut self.machine;
-        let (evaluated, slopes, barriers) = (&self.evaluated, &self.slopes, &[][..]);
-        let recurrence = Recurrence { prepared, layout, evaluated, slopes, linearisation, barriers };
-        program.clear();
-        for (span, end) in spans.iter().zip(ends) {
-            for j in span.lo + 1..*end {
-                recurrence.try_out(span, j, program);
-            }
-            program.segment(layout.slot(span.ring));
+        let Work { machine, evaluated, sites, output, .. } = self;
+        sites.choose(prepared, &machine.layout, evaluated, spans);
+        sites.aim(prepared, machine)?;
+        let watched = (&mut output.report, observer);
+        let flow = evaluated.evaluate(prepared, machine, score, (spans, &mut sites.new), watched)?;
+        if flow.is_continue() {
+            sites.measure(prepared, machine, evaluated, output.report.rounds)?;
         }
-        self.machine.run()
+        Ok(flow)
     }
 
     /// One sweep of all windows of a piece, of the nodes that the `decision` about each does not keep;
@@ -132,7 +123,8 @@ impl<B: Backend> Work<B> {
     ) -> Result<()> {
         let Machine { layout, program, .. } = &mut self.machine;
         let (evaluated, slopes) = (&self.evaluated, &self.slopes);
-        let recurrence = Recurrence { prepared, layout, evaluated, slopes, linearisation, barriers };
+        let pass = Pass::Over(&self.sites);
+        let recurrence = Recurrence { prepared, layout, evaluated, slopes, linearisation, barriers, pass };
         program.clear();
         for (i, span) in spans.iter().enumerate() {
             let Decision { kept, beta } = decision(i);
@@ -260,7 +252,8 @@ impl<B: Backend> Work<B> {
             self.use_noise(prepared, &[Move { from, to }])?;
             let Machine { layout, program, .. } = &mut self.machine;
             let (evaluated, slopes, barriers) = (&self.evaluated, &self.slopes, &[][..]);
-            let recurrence = Recurrence { prepared, layout, evaluated, slopes, linearisation, barriers };
+            let pass = Pass::Over(&self.sites);
+            let recurrence = Recurrence { prepared, layout, evaluated, slopes, linearisation, barriers, pass };
             program.clear();
             recurrence.enter(&evaluated_in, (reached, reached + 1..=end), entry, true, program);
             program.segment(layout.slot(window.ring));
@@ -285,7 +278,8 @@ impl<B: Backend> Work<B> {
     ) {
         let Machine { layout, program, .. } = &mut self.machine;
         let (evaluated, slopes, barriers) = (&self.evaluated, &self.slopes, &[][..]);
-        let recurrence = Recurrence { prepared, layout, evaluated, slopes, linearisation, barriers };
+        let pass = Pass::Over(&self.sites);
+        let recurrence = Recurrence { prepared, layout, evaluated, slopes, linearisation, barriers, pass };
         program.clear();
         for m in moves {
             if let Some(entry) = entry {

@@ -23,6 +23,8 @@ pub const CORRECTOR_1: u32 = 3;
 pub const CORRECTOR_2: u32 = 4;
 /// Exact samples of an analytic target; see [`Mixture::sample`](crate::score::Mixture::sample).
 pub const DATA: u32 = 5;
+/// First directions along which [`Probes`](crate::sampler::Probes) look.
+pub const PROBES: u32 = 6;
 /// Random directions of quality measures.
 pub const DIRECTIONS: u32 = 15;
 /// The first stream that this crate never uses.

@@ -9,7 +9,7 @@ use crate::engine::observer::{Observer, Round};
 use crate::engine::ring::Ring;
 use crate::engine::sizes::{PIECE, Room, Sizes};
 use crate::engine::span::{Move, Span, pieces};
-use crate::engine::sweep;
+use crate::engine::step;
 use crate::engine::work::Work;
 use crate::error::{Error, Result, filled, reserved};
 use crate::nodes::Nodes;
@@ -130,7 +130,7 @@ impl<B: Backend> Sampler<B> for Chords {
         let jumps = steps_between(&[&plan.starts[..], &[list.steps()]].concat())?;
         let strides = (1..cores).map(|core| steps_between(&plan.anchors(core))).collect::<Result<_>>()?;
         let lanes = prepared.count().saturating_mul(cores);
-        let room = Room { lanes, evaluations: lanes, earlier: false, history: 0, trial: false };
+        let room = Room { lanes, evaluations: lanes, earlier: false, history: 0, verified: false, probes: None };
         let mut sizes = Sizes::new(&prepared, &[2 * PLACES - 1], room)?;
         sizes.slots = lanes;
         let mut work = Work::new(&prepared, &sizes, "chords")?;
@@ -262,7 +262,7 @@ impl<B: Backend> Run<'_, B> {
                         let state = layout.state(ring, node + 1, 0);
                         program.term(1.0, state);
                         let slower = self.evaluation(slot, core - 1, round);
-                        sweep::step_change(&self.strides[core - 1], m, slower, anchor, &mut program);
+                        step::step_change(&self.strides[core - 1], m, slower, anchor, &mut program);
                         program.target(state, None);
                         self.targets.push((slot, core, node + 1));
                     }
@@ -270,7 +270,7 @@ impl<B: Backend> Run<'_, B> {
                     let start = self.plan.starts[core];
                     let [point, output] = self.evaluation(slot, core - 1, round);
                     let rows = (point, Some(output), layout.noise(ring, 0, 0));
-                    sweep::step(&self.jumps, core, rows, layout.state(ring, start, 0), &mut program);
+                    step::step(&self.jumps, core, rows, layout.state(ring, start, 0), &mut program);
                     self.targets.push((slot, core, start));
                 }
                 program.segment(layout.slot(ring));

@@ -13,6 +13,7 @@ mod spec;
 pub use crate::engine::accept::acceptance::{Acceptance, Sweeps};
 pub use crate::engine::entry::Entry;
 pub use crate::engine::iteration::linearisation::Linearisation;
+pub use crate::engine::iteration::probes::Probes;
 pub use crate::engine::observer::{IntoFlow, Observer, OnRound, Round, on_round};
 pub use crate::engine::session::Session;
 pub use crate::engine::settings::{Coupling, Picard, Policy};

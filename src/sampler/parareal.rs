@@ -11,7 +11,7 @@ use crate::engine::observer::{Observer, Round};
 use crate::engine::ring::Ring;
 use crate::engine::sizes::{PIECE, Room, Sizes};
 use crate::engine::span::{Move, Span, pieces};
-use crate::engine::sweep;
+use crate::engine::step;
 use crate::engine::work::Work;
 use crate::error::{Error, Result};
 use crate::nodes::Nodes;
@@ -137,8 +137,14 @@ impl<B: Backend> Sampler<B> for Parareal {
         let (slots, blocks) = (prepared.count(), plan.blocks());
         let lanes = slots.saturating_mul(LANES * (blocks + 1));
         // the start of a block is the sum of three rows
-        let room =
-            Room { lanes, evaluations: slots.saturating_mul(3 * blocks), earlier: false, history: 0, trial: false };
+        let room = Room {
+            lanes,
+            evaluations: slots.saturating_mul(3 * blocks),
+            earlier: false,
+            history: 0,
+            verified: false,
+            probes: None,
+        };
         let mut sizes = Sizes::new(&prepared, &[1], room)?;
         sizes.slots = lanes;
         let mut work = Work::new(&prepared, &sizes, "parareal")?;
@@ -281,7 +287,7 @@ impl<B: Backend> Run<'_, B> {
                 let point = row.map_or(layout.state(ring, lo, 0), |row| layout.point(row, 0));
                 let rows = (point, row.map(|row| layout.output(row, 0)), layout.noise(to, 0, 0));
                 let out = self.coarse_row(slot, part.block, part.iteration);
-                sweep::step(&self.coarse, part.block + 1, rows, out, &mut program);
+                step::step(&self.coarse, part.block + 1, rows, out, &mut program);
                 program.segment(layout.slot(to));
             }
         }
@@ -334,7 +340,7 @@ impl<B: Backend> Run<'_, B> {
             }
         }
         self.work.machine.program = program;
-        self.work.machine.gather(&rows, 0)?;
+        self.work.machine.gather(Plane::State, &rows, 0)?;
         self.work.machine.run()?;
         let mut ended = 0.0;
         for (i, &(slot, part)) in parts.iter().enumerate() {

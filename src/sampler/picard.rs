@@ -64,6 +64,7 @@ impl Picard {
             policy: Policy::Blocks,
             window: Window::OuTime { ou_time: h },
             linearisation: Linearisation::FrozenScore,
+            probes: None,
             entry: Entry::Copy,
             warm_up: 0,
             far_stride: None,

@@ -45,7 +45,8 @@ impl<B: Backend> Sampler<B> for Sequential {
     ) -> Result<Solution<B>> {
         let prepared = problem.prepare(&*score)?;
         let samples = prepared.count();
-        let room = Room { lanes: samples, evaluations: samples, earlier: false, history: 0, trial: false };
+        let room =
+            Room { lanes: samples, evaluations: samples, earlier: false, history: 0, verified: false, probes: None };
         let windows = vec![1; prepared.lists().len()];
         let sizes = Sizes::new(&prepared, &windows, room)?;
         let mut work = Work::new(&prepared, &sizes, "sequential")?;

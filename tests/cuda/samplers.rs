@@ -11,7 +11,7 @@ use piadm::{
     Prediction, Problem, Report, Sampler, Save, ScoreFn, Sequential, Solution, Sweeps, Window,
     noise::NoiseKey,
     problem::Variances,
-    sampler::{Coupling, Entry, Linearisation, Policy},
+    sampler::{Coupling, Entry, Linearisation, Policy, Probes},
     score::Mixture,
 };
 use rand::rngs::StdRng;
@@ -114,6 +114,9 @@ fn random_picard(rng: &mut StdRng, steps: usize) -> Picard {
         .deadline(pick(rng, &[None, None, None, Some(4)]));
     if picard.policy == Policy::Sliding && rng.random_bool(0.3) {
         return picard.anderson(0).sweeps(Sweeps::Unbounded).far_stride(3);
+    }
+    if (picard.policy, picard.linearisation) == (Policy::Sliding, secant) && rng.random_bool(0.5) {
+        return picard.anderson(0).probes(Probes::default().directions(rng.random_range(1..=7)).every(3));
     }
     picard
 }

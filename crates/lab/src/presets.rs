@@ -1,6 +1,6 @@
 //! The parallel samplers that are compared, one entry each.
 
-use piadm::sampler::{Coupling, Entry, Linearisation, Policy};
+use piadm::sampler::{Coupling, Entry, Linearisation, Policy, Probes};
 use piadm::{Acceptance, Cpu, Parareal, Picard, Sampler, Window};
 
 /// A parallel sampler that is complete but for its window and its tolerance.
@@ -23,13 +23,16 @@ pub const OURS: &str = "default";
 /// The default with a strided far part of the window.
 pub const STRIDED: &str = "strided";
 
+/// The default with probes.
+pub const PROBES: &str = "probes";
+
 const HELD: Entry = Entry::HeldData { variance: 0.25 };
 
 /// Sequential steps of ParaSolver: one, its choice for DDIM; its five for DDPM are for a thousand steps.
 const FIRST_STEPS: usize = 1;
 
 /// All of them.
-pub static PRESETS: [Preset; 12] = [
+pub static PRESETS: [Preset; 13] = [
     windowed(REFERENCE, |w, tol| sliding(w, tol, Linearisation::Identity, Entry::Copy)).plotted(0xd0, 0x5a, 0x1e),
     windowed("paradigms-batch", |w, tol| Box::new(Picard::paradigms(w, tol))),
     windowed("parasolver", |w, tol| Box::new(Picard::parasolver(w, FIRST_STEPS, tol))),
@@ -43,6 +46,7 @@ pub static PRESETS: [Preset; 12] = [
     windowed("gaussian-held", |w, tol| sliding(w, tol, Linearisation::Gaussian { variance: 0.25 }, HELD)),
     windowed(OURS, |w, tol| Box::new(ours(w, tol))).plotted(0x1f, 0x5f, 0xa8),
     windowed(STRIDED, |w, tol| Box::new(ours(w, tol).far_stride(3))),
+    windowed(PROBES, |w, tol| Box::new(ours(w, tol).probes(Probes::default()))),
 ];
 
 /// The preset of this name, one of the constants of the programs.

@@ -8,17 +8,18 @@ use lab::equal_error::Setting;
 use lab::stats::{largest, median, row_errors};
 use lab::subject::Subject;
 use lab::table::table;
-use piadm::sampler::{Dynamics, Linearisation};
+use piadm::sampler::{Dynamics, Linearisation, Probes};
 use piadm::{Acceptance, Picard, Sampler, Sequential};
 
 const TOLERANCES: [f64; 2] = [1e-2, 1e-3];
 
-fn iterations() -> [(&'static str, Picard); 6] {
+fn iterations() -> [(&'static str, Picard); 7] {
     let picard = Picard::default();
     let with = |linearisation| picard.clone().linearisation(linearisation);
     [
         ("secant", picard.clone()),
         ("secant, Anderson", picard.clone().anderson(3)),
+        ("secant, probes", picard.clone().probes(Probes::default())),
         ("identity", with(Linearisation::Identity)),
         ("gaussian", with(Linearisation::Gaussian { variance: 0.25 })),
         ("frozen score", with(Linearisation::FrozenScore)),

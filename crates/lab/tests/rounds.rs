@@ -2,7 +2,7 @@
 //! number of rows.
 
 use lab::equal_error::{Case, RATIO, Setting};
-use lab::presets::{OURS, PRESETS, REFERENCE, plotted, preset};
+use lab::presets::{OURS, PRESETS, PROBES, REFERENCE, STRIDED, plotted, preset};
 use lab::stats::first_good;
 use lab::subject::Subject;
 use ndarray::Array2;
@@ -138,7 +138,18 @@ fn a_further_reach_saves_rounds_and_rows() {
     let mut subject = Subject::load("mlp").unwrap();
     let setting = Setting { dynamics: Dynamics::Sde, steps: 500, samples: 4, seed: 5 };
     let mut case = Case::new(subject.score.as_mut(), subject.dim, setting).unwrap();
-    let [plain, strided] = [OURS, "strided"].map(|name| case.run(preset(name), 64, 1e-3).unwrap().unwrap());
+    let [plain, strided] = [OURS, STRIDED].map(|name| case.run(preset(name), 64, 1e-3).unwrap().unwrap());
     println!("{plain:?}, strided {strided:?}");
     assert!(strided.rounds < 0.95 * plain.rounds && strided.rows < 0.95 * plain.rows && strided.error < 3e-3);
+}
+
+/// On a network, at the same tolerance.
+#[test]
+fn probes_save_rounds() {
+    let mut subject = Subject::load("mlp").unwrap();
+    let setting = Setting { dynamics: Dynamics::Sde, steps: 500, samples: 4, seed: 5 };
+    let mut case = Case::new(subject.score.as_mut(), subject.dim, setting).unwrap();
+    let [plain, probes] = [OURS, PROBES].map(|name| case.run(preset(name), 64, 1e-2).unwrap().unwrap());
+    println!("{plain:?}, with probes {probes:?}");
+    assert!(probes.rounds < 0.92 * plain.rounds && probes.rows < plain.rows && probes.error < 2e-2);
 }

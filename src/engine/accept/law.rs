@@ -32,7 +32,7 @@ impl Law {
     pub fn new(sizes: &Sizes) -> Result<Self> {
         let (components, normals) = (sizes.layout.components, sizes.layout.normals);
         let (what, groups) = ("the verification of guesses", sizes.judged());
-        let open = if sizes.layout.trial { sizes.open() } else { 0 };
+        let open = if sizes.verified { sizes.open() } else { 0 };
         let mut law = Law {
             pairs: Products::pairs(components, normals).collect(),
             vectors: Vec::new(),

@@ -15,7 +15,7 @@ pub(crate) struct Proposals {
 
 impl Proposals {
     pub fn new(sizes: &Sizes) -> Result<Self> {
-        let places = if sizes.layout.trial { sizes.places() } else { 0 };
+        let places = if sizes.verified { sizes.places() } else { 0 };
         Ok(Proposals { places: filled("proposals", places, false)? })
     }
 

@@ -2,4 +2,7 @@
 
 pub(crate) mod anderson;
 pub(crate) mod linearisation;
+pub(crate) mod probes;
 pub(crate) mod secant;
+pub(crate) mod sites;
+pub(crate) mod triangular;

@@ -27,6 +27,7 @@ impl<B: Backend> Session<B> {
             let tracks = &self.tracks.all;
             self.anderson.keep(prepared, machine, spans, |slot| tracks[slot].rounds as usize + 1)?;
         }
+        self.work.look(prepared, spans, &self.settings.linearisation, &self.windows.barriers)?;
         if lawful {
             let decisions = &mut self.of_round.decisions[of_piece];
             self.law.judge(prepared, &mut self.work, &self.settings.linearisation, spans, decisions)?;
