@@ -5,8 +5,8 @@ mod common;
 use common::{bits, two_modes};
 use ndarray::{Array1, Array2, Axis};
 use piadm::{
-    Acceptance, Cpu, Error, Grid, NoiseSchedule, Ou, Picard, Prediction, Problem, Rows, Sampler, Save, Scheme, ScoreFn,
-    Sequential, Window,
+    Acceptance, Automatic, Cpu, Error, Grid, NoiseSchedule, Ou, Picard, Prediction, Problem, Rows, Sampler, Save,
+    Scheme, ScoreFn, Sequential, Window,
     noise::{Address, NoiseKey},
     sampler::{Entry, Linearisation, Policy, Probes, Round, on_round},
     score::Mixture,
@@ -199,7 +199,7 @@ fn exact_bits() {
                 Problem::on(Cpu::<f32>::new(), Ou, grid, scheme.clone()).samples(3).shape([5]).seed(2).save(Save::All);
             let whole = Sequential.sample(&problem, &mut two_modes::<f32>(Prediction::Noise)).unwrap();
             let exact = probed(k, every).window(window).acceptance(Acceptance::Exact);
-            for budget in [None, Some(60)] {
+            for budget in [None, Some(4 * (window + k) + 1)] {
                 let sampler = exact.clone().row_budget(budget);
                 let run = sampler.sample(&problem, &mut two_modes::<f32>(Prediction::Noise)).unwrap();
                 assert_eq!(bits(&run.samples), bits(&whole.samples), "{sampler:?}, {scheme:?}");
@@ -231,6 +231,11 @@ fn what_probes_refuse() {
         assert!(matches!(error, Error::Setting { .. } | Error::Unsupported { .. }), "{error}");
         assert!(error.to_string().contains(expected), "{error}");
     }
+    let automatic = Automatic::default().base(with.clone());
+    let error = automatic.sample(&simple, &mut two_modes::<f64>(Prediction::Data)).unwrap_err();
+    assert!(error.to_string().contains("leave probes out"), "{error}");
+    // a single site is no wrong setting
+    assert!(probed(2, usize::MAX).sample(&simple, &mut two_modes::<f64>(Prediction::Data)).is_ok());
     let phase = common::lists::phase_space(10);
     let error = with.sample(&problem(phase), &mut common::lists::PhaseSpace).unwrap_err();
     assert!(error.to_string().contains("several components"), "{error}");

@@ -160,7 +160,8 @@ fn check<T: Real>(seed: u64) {
     for _ in 0..3 {
         let sampler = random_picard(&mut rng, steps);
         let probes = Probes::default().directions(own.random_range(1..=7)).every(own.random_range(1..=5));
-        let probed = sampler.clone().probes(probes);
+        let probed = sampler.clone().policy(Policy::Sliding).linearisation(Linearisation::Secant).anderson(0);
+        let probed = probed.far_stride(None).probes(probes);
         let fits = own.random_bool(0.5) && problem.memory_estimate(&probed, &prediction).is_ok();
         let sampler = if fits { probed } else { sampler };
         let least = (1..).find(|rows| problem.memory_estimate(&sampler.clone().row_budget(*rows), &prediction).is_ok());

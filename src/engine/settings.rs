@@ -101,8 +101,9 @@ pub struct Picard {
     pub window: Window,
     /// What a sweep assumes about the network's slope.
     pub linearisation: Linearisation,
-    /// Additional rows that show more of the network's slope than the single number that a secant measures; for
-    /// `Linearisation::Secant` and sliding windows. For wide windows on many devices. Default: none.
+    /// Additional rows that show more of the network's slope than the single number that a secant measures, for wide
+    /// windows on many devices. Needs `Linearisation::Secant` and a sliding window in steps, nodes or times; not with
+    /// `far_stride`, `anderson` or `Acceptance::Law`. Default: none.
     pub probes: Option<Probes>,
     /// First guess of a new node.
     pub entry: Entry,
@@ -308,7 +309,7 @@ impl Picard {
             Some(rows) if rows < window => Err(Error::setting(
                 "row_budget",
                 rows,
-                "at least the rows of one window, and of its probes; or shorten the window",
+                "at least the rows of one window (its nodes, and its probes if there are any); or shorten the window",
             )),
             Some(rows) if rows >= all.evaluations => Ok(all),
             Some(_) if self.coupling == Coupling::WholeBatch => Err(Error::unsupported(

@@ -180,6 +180,7 @@ impl Sizes {
         if probes > 0 {
             of_place += 1 + 2 * probes * size_of::<f64>();
         }
+        let of_probed = (probes + 1) * size_of::<Vector>() + (probes + 2) * size_of::<f64>();
         let Layout { components, normals, seen, .. } = self.layout;
         let of_measured = size_of::<(usize, usize)>() + 3 * seen * (size_of::<Vector>() + size_of::<f64>());
         let of_verified = size_of::<(usize, usize)>()
@@ -191,6 +192,8 @@ impl Sizes {
             (self.measured(), of_measured),
             (self.judged(), of_verified),
             (self.products(), size_of::<E>() * self.dim.div_ceil(LEAF)),
+            (if probes > 0 { self.measured() } else { 0 }, of_probed),
+            (if probes > 0 { self.open() } else { 0 }, PER_SITE),
             (places, of_place),
             (self.layout.evaluations, PER_ROW),
             (self.slots, PER_SLOT),
@@ -215,7 +218,7 @@ impl Sizes {
     pub fn products(&self) -> usize {
         let Layout { components, normals, seen, probes, .. } = self.layout;
         let verified = self.judged().saturating_mul(Products::count(components, normals));
-        let probed = (self.measured() * probes).max(self.open() * probes * (probes + 1) / 2);
+        let probed = self.measured().saturating_mul(probes).max(self.open().saturating_mul(probes * (probes + 1) / 2));
         verified.max(self.measured().saturating_mul(3 * seen)).max(probed)
     }
 
@@ -234,6 +237,8 @@ const PER_MEASURED_PLACE: usize = 4 + 9;
 const PER_VERIFIED_PLACE: usize = 1;
 /// Bookkeeping per evaluation, in bytes: its slot, node and sample, its level, and the row of its state.
 const PER_ROW: usize = 8 + 4 + 4 + 24 + 4 + 4;
+/// Bookkeeping per sample with a window and probes: its site, and what makes a new one.
+const PER_SITE: usize = 416 + 56 + 7 * 40 + 28 * 8;
 /// Bytes per slot, for the list of free slots.
 const PER_SLOT: usize = 8;
 /// Bytes per sample with a window: the window (twice), its move and its progress.

@@ -143,13 +143,13 @@ fn a_further_reach_saves_rounds_and_rows() {
     assert!(strided.rounds < 0.95 * plain.rounds && strided.rows < 0.95 * plain.rows && strided.error < 3e-3);
 }
 
-/// On a network, at the same tolerance.
+/// On a network, at equal error.
 #[test]
 fn probes_save_rounds() {
     let mut subject = Subject::load("mlp").unwrap();
     let setting = Setting { dynamics: Dynamics::Sde, steps: 500, samples: 4, seed: 5 };
     let mut case = Case::new(subject.score.as_mut(), subject.dim, setting).unwrap();
-    let [plain, probes] = [OURS, PROBES].map(|name| case.run(preset(name), 64, 1e-2).unwrap().unwrap());
+    let [plain, probes] = [OURS, PROBES].map(|name| case.equal_error(preset(name), 64, 1e-2).unwrap().unwrap());
     println!("{plain:?}, with probes {probes:?}");
-    assert!(probes.rounds < 0.92 * plain.rounds && probes.rows < plain.rows && probes.error < 2e-2);
+    assert!(probes.rounds < 0.93 * plain.rounds && probes.rows < plain.rows && probes.error <= 1e-2);
 }

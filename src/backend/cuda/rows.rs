@@ -198,8 +198,9 @@ impl<'a, T> DeviceRowsMut<'a, T> {
         let DeviceRowsMut { device, rows, dim, .. } = self;
         let (first, second) = self.view.split_at_mut(row * dim);
         [(first, row), (second, rows - row)].map(|(view, rows)| {
-            // SAFETY: `self` is used up, so that nothing but the two views, which do not overlap, reaches its memory
-            // for the rest of 'a; what they refer to was borrowed for 'a.
+            // SAFETY: only the lifetime changes. `self` is used up, so that nothing but the two views, which do not
+            // overlap, reaches its memory for the rest of 'a; what cudarc's views refer to was borrowed for 'a, and
+            // dropping one does nothing.
             let view = unsafe { std::mem::transmute::<CudaViewMut<'_, T>, CudaViewMut<'a, T>>(view) };
             DeviceRowsMut { view, device, rows, dim }
         })

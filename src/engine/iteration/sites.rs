@@ -20,6 +20,8 @@ const DISTANCE: f64 = 0.3;
 #[derive(Clone, Copy, Debug)]
 struct Site {
     node: usize,
+    /// Whether the states at which the network is called are finite.
+    aimed: bool,
     /// Whether the images are what was seen along the directions.
     known: bool,
     /// Makes the directions orthonormal.
@@ -36,7 +38,8 @@ pub(crate) struct Sites {
     of_slot: Vec<Option<Site>>,
     /// Those of this round.
     pub new: Vec<Probe>,
-    /// Per place, whether changes there are passed on along the directions too.
+    /// Per place, whether changes there are passed on along the directions too. A node that has left its window keeps
+    /// what it had.
     live: Vec<bool>,
     /// Per place, the coefficients of the images and of the directions in J z - s z.
     weights: Vec<f64>,
@@ -113,7 +116,8 @@ impl Sites {
             let nodes = prepared.list(span.slot).nodes();
             let is_new = |j: &usize| nodes[*j].evaluate && evaluated.row(span.ring, *j).is_none();
             let Some(node) = (span.lo..span.hi).find(is_new) else { continue };
-            let far = self.of_slot[layout.slot(span.ring)].is_none_or(|site| node >= site.node + self.every);
+            let far =
+                self.of_slot[layout.slot(span.ring)].is_none_or(|site| node >= site.node.saturating_add(self.every));
             let level = &nodes[node].level;
             if far && level.alpha > 0.0 && level.sigma > 0.0 {
                 self.new.push(Probe { span: *span, node, first: 0 });
@@ -143,7 +147,7 @@ impl Sites {
                 Some(site) if site.known => orthonormal(&gram_of(&self.products, i, directions), directions),
                 _ => Small::default(),
             };
-            *site = Some(Site { node: *node, known: false, basis });
+            *site = Some(Site { node: *node, aimed: false, known: false, basis });
             // what was seen along the old directions
             self.live[span.ring.places()].fill(false);
             let program = &mut machine.program;
@@ -171,10 +175,10 @@ impl Sites {
         self.make_normals(prepared, machine)?;
         machine.run()?;
         self.gram(machine, new, |span, m| layout.direction(span.ring, m))?;
-        for (i, probe) in new.iter().enumerate() {
+        for (i, (probe, changes)) in new.iter().zip(machine.changes.chunks_exact(2 * directions)).enumerate() {
             let basis = orthonormal(&gram_of(&self.products, i, directions), directions);
             if let Some(site) = &mut self.of_slot[layout.slot(probe.span.ring)] {
-                site.basis = basis;
+                (site.basis, site.aimed) = (basis, changes.iter().all(|change| change.finite));
             }
         }
         Ok(())
@@ -262,7 +266,7 @@ impl Sites {
             all &= finite;
             // without images the next site begins with normals
             if let Some(site) = &mut self.of_slot[layout.slot(span.ring)] {
-                site.known = finite;
+                site.known = finite && site.aimed;
             }
         }
         Ok(all)
@@ -320,8 +324,8 @@ impl Sites {
         Ok(())
     }
 
-    /// Adds (J - s) z of node `i` to the next target, times `weight`: what a change z there does beyond what the slope s
-    /// says.
+    /// Adds (J - s) z of node `i` to the next target, times `weight`: what a change z there does beyond what the
+    /// slope s says.
     pub fn terms<E: Real>(&self, layout: &Layout, (ring, i): (Ring, usize), weight: f64, program: &mut Program<E>) {
         let place = ring.place(i);
         if !self.live.get(place).is_some_and(|live| *live) {
@@ -329,8 +333,14 @@ impl Sites {
         }
         let first = 2 * self.directions * place;
         for m in 0..self.directions {
-            program.term(weight * self.weights[first + m], layout.image(ring, m));
-            program.term(weight * self.weights[first + self.directions + m], layout.direction(ring, m));
+            let of_kind = [(m, layout.image(ring, m)), (self.directions + m, layout.direction(ring, m))];
+            for (k, row) in of_kind {
+                let coef = weight * self.weights[first + k];
+                // one that overflows would not help
+                if num_traits::Float::is_finite(E::of(coef)) {
+                    program.term(coef, row);
+                }
+            }
         }
     }
 }

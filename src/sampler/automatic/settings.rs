@@ -118,6 +118,10 @@ impl Automatic {
         if !(self.probe_share >= 0.0 && self.probe_share.is_finite()) {
             return Err(Error::setting("probe_share", self.probe_share, "a finite number that is at least 0"));
         }
+        if self.base.probes.is_some() {
+            let with = "probes, whose rows its model of a round leaves out";
+            return Err(Error::unsupported("Automatic", with, "leave probes out, or take Picard"));
+        }
         if let Some(latency) = &self.latency {
             latency.check()?;
         }

@@ -84,7 +84,7 @@ impl<'a, 'x, B: Backend> Queue<'a, 'x, B> {
     }
 
     /// The rows that a part does next, in multiples of its grain. One that has a queue for itself takes all of them;
-    /// among several it takes half of its equal share of what is left, so that they end together whatever their speeds
+    /// among several it takes half of its equal share of what is left, so that parts of similar speeds end together
     /// (guided self-scheduling, Polychronopoulos and Kuck 1987, with halves).
     fn take(&mut self, grain: usize) -> Option<Piece<'a, 'x, B>> {
         let left = self.left.take()?;

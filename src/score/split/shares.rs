@@ -17,7 +17,8 @@ pub enum Shares {
     Measured,
     /// A part that is done takes more, in ever smaller shares, until no row is left. It suits parts on the cores of a
     /// busy machine, where nobody knows how long a row will take; every part is called several times, so it costs more
-    /// where a call is slow to start. As with `Measured`, the clock decides which part answers which row.
+    /// where a call is slow to start. [`Report::evaluations`](crate::Report::evaluations) counts as if shares were
+    /// equal. As with `Measured`, the clock decides which part answers which row.
     OnDemand,
 }
 
