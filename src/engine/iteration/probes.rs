@@ -27,7 +27,7 @@ pub(crate) const MOST_DIRECTIONS: usize = MOST_VECTORS - 1;
 /// use piadm::{Acceptance, Grid, Ou, Picard, Prediction, Problem, Sampler, Scheme, score::Mixture};
 /// let means = ndarray::array![[1.0, 0.0, 0.5], [-1.0, 0.3, 0.0]];
 /// let mut score = Mixture::new([0.5, 0.5], means, [0.2, 0.2])?.predicting(Prediction::Data);
-/// let problem = Problem::<piadm::Cpu<f64>>::new(Ou, Grid::log_snr(60).between(8.0, 0.01), Scheme::ddim()).shape([3]);
+/// let problem = Problem::new(Ou, Grid::log_snr(60).between(8.0, 0.01), Scheme::ddim()).shape([3]);
 /// let exact = Picard::default().probes(Probes::default()).acceptance(Acceptance::Exact);
 /// assert_eq!(exact.sample(&problem, &mut score)?.samples, Sequential.sample(&problem, &mut score)?.samples);
 /// # Ok::<(), piadm::Error>(())
