@@ -19,7 +19,7 @@ pub(crate) const MOST_DIRECTIONS: usize = MOST_VECTORS - 1;
 /// some inner products per round.
 ///
 /// At the same bound on changes the rounds are about the same, but less error is left; so with at least four directions
-/// that are at most 32 nodes apart, [`Acceptance::Error`](crate::Acceptance::Error) estimates half of it and takes
+/// that are at most 32 nodes apart, [`Acceptance::Error`](crate::Acceptance::Error) estimates 0.7 of it and takes
 /// fewer rounds. `results/probes.md` says what was measured.
 ///
 /// ```
@@ -67,8 +67,9 @@ impl Probes {
     }
 
     /// What probes leave of the error that changes make one expect: 0.3 to 0.8 on the trained networks with seven
-    /// directions (`results/probes.md`). Other settings were not measured.
+    /// directions (`results/probes.md`), here nearer to the upper end, so that tolerances hold. Other settings were not
+    /// measured.
     pub(crate) fn error_factor(&self) -> f64 {
-        if self.directions >= 4 && self.every <= 32 { 0.5 } else { 1.0 }
+        if self.directions >= 4 && self.every <= 32 { 0.7 } else { 1.0 }
     }
 }
