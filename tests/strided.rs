@@ -7,7 +7,7 @@ use ndarray::{Array1, Array2, Axis};
 use piadm::{
     Acceptance, Cpu, Error, Grid, NoiseSchedule, Ou, Picard, Prediction, Problem, Rows, Sampler, Save, Scheme, ScoreFn,
     Sequential, Sweeps, Window,
-    noise::{Address, NoiseKey},
+    noise::Address,
     sampler::{Entry, Linearisation, Policy, Round, on_round},
     score_fn,
 };
@@ -18,9 +18,7 @@ const SEED: u64 = 4;
 type State = Array1<f64>;
 
 fn normal(stream: u32, step: usize) -> State {
-    let mut out = vec![0.0; DIM];
-    NoiseKey::new(SEED).fill_f64(Address { stream, step: step as u32, sample: 0 }, 0, &mut out);
-    Array1::from(out)
+    common::normal(SEED, DIM, Address { stream, step: step as u32, sample: 0 })
 }
 
 fn data_at(x: &State, t: f64) -> State {

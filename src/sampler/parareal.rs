@@ -137,14 +137,8 @@ impl<B: Backend> Sampler<B> for Parareal {
         let (slots, blocks) = (prepared.count(), plan.blocks());
         let lanes = slots.saturating_mul(LANES * (blocks + 1));
         // the start of a block is the sum of three rows
-        let room = Room {
-            lanes,
-            evaluations: slots.saturating_mul(3 * blocks),
-            earlier: false,
-            history: 0,
-            verified: false,
-            probes: None,
-        };
+        let evaluations = slots.saturating_mul(3 * blocks);
+        let room = Room { lanes, evaluations, earlier: false, history: 0, verified: false, probes: None };
         let mut sizes = Sizes::new(&prepared, &[1], room)?;
         sizes.slots = lanes;
         let mut work = Work::new(&prepared, &sizes, "parareal")?;

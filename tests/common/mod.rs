@@ -3,10 +3,10 @@
 
 pub mod lists;
 
-use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2};
 use piadm::backend::Planes;
 use piadm::nodes::Normal;
-use piadm::noise::stream;
+use piadm::noise::{Address, NoiseKey, stream};
 use piadm::{
     Acceptance, Backend, BoxError, Cpu, Nodes, Ou, Picard, Prediction, Rows, Scheme, ScoreFn, Window,
     backend::Real,
@@ -18,6 +18,13 @@ use piadm::{
 };
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
+
+/// The normals of an address.
+pub fn normal(seed: u64, dim: usize, address: Address) -> Array1<f64> {
+    let mut out = Array1::zeros(dim);
+    NoiseKey::new(seed).fill_f64(address, 0, out.as_slice_mut().unwrap());
+    out
+}
 
 /// Every scheme of the crate.
 pub fn schemes() -> Vec<Scheme> {
