@@ -10,6 +10,7 @@ use piadm::{
     noise::Address,
     sampler::{Entry, Linearisation, Policy, Probes, Round, on_round},
     score::Mixture,
+    score_fn,
 };
 
 const DIM: usize = 5;
@@ -204,6 +205,44 @@ fn exact_bits() {
                 assert_eq!(run.path, whole.path);
             }
         }
+    }
+}
+
+/// One step, one element, no samples, windows beyond the grid, many steps; a score that errs or answers NaN in the row
+/// of a probe, which is the last of its round.
+#[test]
+fn odd_inputs() {
+    let sampler = probed(3, 4).window(64);
+    for (steps, dim) in [(1, 1), (2, 7), (10_000, 1)] {
+        let grid = Grid::log_snr(steps).between(6.0, 0.02);
+        let problem = Problem::on(Cpu::<f32>::new(), Ou, grid, Scheme::default()).samples(2).shape([dim]).seed(3);
+        let mut score = two_modes::<f32>(Prediction::Data);
+        let exact = sampler.clone().acceptance(Acceptance::Exact).sample(&problem, &mut score).unwrap();
+        assert_eq!(bits(&exact.samples), bits(&Sequential.sample(&problem, &mut score).unwrap().samples));
+        assert!(sampler.sample(&problem.clone().samples(0), &mut score).is_err());
+        for bad in [1, 3] {
+            let (mut calls, mut inner) = (0, two_modes::<f32>(Prediction::Data));
+            let mut score = score_fn::<f32>(Prediction::Data, |x, rows, mut out| {
+                calls += 1;
+                inner.eval(x, rows, out.view_mut())?;
+                if calls == bad {
+                    out.row_mut(rows.len() - 1).fill(f32::NAN);
+                }
+                Ok(())
+            });
+            match sampler.sample(&problem, &mut score) {
+                Err(Error::ScoreNotFinite { round, .. }) => assert_eq!(round, bad),
+                // the run was over before
+                other => assert!(other.is_ok() && steps < bad, "{other:?}"),
+            }
+        }
+        let mut calls = 0;
+        let mut errs = score_fn::<f32>(Prediction::Data, |_, _, mut out| {
+            calls += 1;
+            out.fill(calls as f32);
+            if calls == 3 { Err("out of memory".into()) } else { Ok(()) }
+        });
+        assert!(matches!(sampler.sample(&problem, &mut errs), Ok(_) | Err(Error::Score { round: 3, .. })));
     }
 }
 
