@@ -65,6 +65,7 @@ pub struct Session<B: Backend> {
 }
 
 impl<B: Backend> Session<B> {
+    #[inline(never)] // compiled once: see sampler/compiled.rs
     pub(crate) fn new(settings: &Picard, prepared: &Prepared<B>, name: &str) -> Result<Self> {
         let (sizes, extents, rows) = windows::sizes(settings, prepared)?;
         let windows = Windows::new(settings, extents, rows, (sizes.earlier, sizes.layout.probes))?;
@@ -105,6 +106,7 @@ impl<B: Backend> Session<B> {
     ///
     /// # Errors
     /// As [`run`](Session::run).
+    #[inline(never)] // compiled once: see sampler/compiled.rs
     pub fn observe(
         &mut self,
         prepared: &Prepared<B>,

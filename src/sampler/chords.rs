@@ -105,6 +105,7 @@ const ANY: Linearisation = Linearisation::FrozenScore;
 const PLACES: usize = 2;
 
 impl<B: Backend> Sampler<B> for Chords {
+    #[inline(never)] // compiled once: see sampler/compiled.rs
     fn run(
         &self,
         problem: &Problem<B>,

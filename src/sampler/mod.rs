@@ -2,6 +2,7 @@
 
 mod automatic;
 mod chords;
+mod compiled;
 pub(crate) mod interface;
 mod parareal;
 mod piadm;

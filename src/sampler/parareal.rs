@@ -111,6 +111,7 @@ const COARSE: usize = 2;
 const START: usize = 3;
 
 impl<B: Backend> Sampler<B> for Parareal {
+    #[inline(never)] // compiled once: see sampler/compiled.rs
     fn run(
         &self,
         problem: &Problem<B>,

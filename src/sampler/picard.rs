@@ -150,6 +150,7 @@ impl Picard {
 }
 
 impl<B: Backend> Sampler<B> for Picard {
+    #[inline(never)] // compiled once: see sampler/compiled.rs
     fn run(
         &self,
         problem: &Problem<B>,

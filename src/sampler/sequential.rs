@@ -37,6 +37,7 @@ pub struct Sequential;
 const ANY: Linearisation = Linearisation::FrozenScore;
 
 impl<B: Backend> Sampler<B> for Sequential {
+    #[inline(never)] // compiled once: see sampler/compiled.rs
     fn run(
         &self,
         problem: &Problem<B>,

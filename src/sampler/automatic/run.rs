@@ -24,6 +24,7 @@ impl<B: Backend> Observer<B> for Cancelled {
 }
 
 impl<B: Backend> Sampler<B> for Automatic {
+    #[inline(never)] // compiled once: see sampler/compiled.rs
     fn run(
         &self,
         problem: &Problem<B>,
