@@ -22,11 +22,32 @@ impl Assembler {
     }
 
     pub(crate) fn solution(&mut self, level: Level, lags: &[Lag], c: f64) -> Result<()> {
-        self.add(level, !self.open, lags, c)
+        let terms = self.terms(level, lags, c)?;
+        self.push(level, !self.open, &terms)
     }
 
     pub(crate) fn stage(&mut self, level: Level, lags: &[Lag], c: f64) -> Result<()> {
-        self.add(level, false, lags, c)
+        let terms = self.terms(level, lags, c)?;
+        self.push(level, false, &terms)
+    }
+
+    /// A solution with `b` times the second head of the node before.
+    pub(crate) fn beside(&mut self, level: Level, lags: &[Lag], c: f64, b: f64) -> Result<()> {
+        let terms = self.terms(level, lags, c)?;
+        self.push(level, !self.open, &terms.b(1, [0, 1], b))
+    }
+
+    /// A solution that is what a kernel answers.
+    pub(crate) fn kernel(&mut self, level: Level) -> Result<()> {
+        if self.prediction != Prediction::Next {
+            let with = format!("a network with outputs of the kind {}", self.prediction);
+            return Err(Error::unsupported(
+                "Scheme::Kernel",
+                with,
+                "take another scheme, or a score that answers Next",
+            ));
+        }
+        self.push(level, !self.open, &NodeTerms::new().b(1, [0, 0], 1.0))
     }
 
     /// Reserves memory for this many steps.
@@ -54,7 +75,7 @@ impl Assembler {
     }
 
     /// If the oracle is P x + Q f at the lag's node, `a x + b oracle` is `(a + b P) x + b Q f`.
-    fn add(&mut self, level: Level, solution: bool, lags: &[Lag], c: f64) -> Result<()> {
+    fn terms(&self, level: Level, lags: &[Lag], c: f64) -> Result<NodeTerms> {
         let mut terms = NodeTerms::new();
         let nodes = self.list.nodes();
         let mut from = level;
@@ -85,7 +106,7 @@ impl Assembler {
         if !c.is_finite() {
             return Err(self.singular(&from, "a scheme in this form"));
         }
-        self.list.push(level, solution, &terms.c(0, Normal::dynamics(self.list.next_step()), c))
+        Ok(terms.c(0, Normal::dynamics(self.list.next_step()), c))
     }
 
     fn singular(&self, from: &Level, what: &'static str) -> Error {

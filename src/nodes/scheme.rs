@@ -69,6 +69,16 @@ pub enum Scheme {
         #[cfg_attr(feature = "serde", serde(default))]
         eta: f64,
     },
+    /// DDIM with clipped data and the noise of the unclipped data, from the two heads of
+    /// [`ClipResidual`](crate::score::ClipResidual): `alpha_u` times the second head is added to DDIM's step. It is the
+    /// default of diffusers' `DDIMScheduler` (`clip_sample = True`, `use_clipped_model_output = False`).
+    DdimClipped {
+        /// eta in [0, 1]; default 0.
+        #[cfg_attr(feature = "serde", serde(default))]
+        eta: f64,
+    },
+    /// The steps of a kernel, which answers the next state ([`Prediction::Next`]): x_u is its answer.
+    Kernel {},
     /// First-order SDE-DPM-Solver++ (Lu et al., arXiv 2211.01095), eta as in k-diffusion.
     SdeDpmSolverPp1 {
         /// Noise level, at least 0; default 1.
@@ -121,7 +131,7 @@ impl Scheme {
             Scheme::Exponential { stochasticity, .. } | Scheme::EulerMaruyama { stochasticity } => {
                 unit("stochasticity", stochasticity)
             }
-            Scheme::Ddim { eta } => unit("eta", eta),
+            Scheme::Ddim { eta } | Scheme::DdimClipped { eta } => unit("eta", eta),
             Scheme::SdeDpmSolverPp1 { eta } | Scheme::SdeDpmSolverPp2M { eta, .. }
                 if !(eta >= 0.0 && eta.is_finite()) =>
             {
@@ -139,6 +149,8 @@ impl Scheme {
                 (self.clone(), Prediction::Score)
             }
             Scheme::Exponential { form: Form::Noise, .. } => (self.clone(), Prediction::Noise),
+            Scheme::Kernel {} => (Scheme::Kernel {}, Prediction::Next),
+            Scheme::DdimClipped { eta } => (Scheme::Ddim { eta }, Prediction::Data),
             Scheme::DpmSolverPp2M { .. } | Scheme::Heun {} => (Scheme::Ddim { eta: 0.0 }, Prediction::Data),
             Scheme::SdeDpmSolverPp2M { eta, .. } => (Scheme::SdeDpmSolverPp1 { eta }, Prediction::Data),
             _ => (self.clone(), Prediction::Data),
@@ -188,6 +200,11 @@ impl Scheme {
             }
             Scheme::Ddpm { variance } => ancestral::ddpm(variance, &t, &u).lags(),
             Scheme::Ddim { eta } => ancestral::ddim(eta, &t, &u).lags(),
+            Scheme::DdimClipped { eta } => {
+                let (lags, c) = ancestral::ddim(eta, &t, &u).lags();
+                return list.beside(u, &lags, c, u.alpha);
+            }
+            Scheme::Kernel {} => return list.kernel(u),
             Scheme::SdeDpmSolverPp1 { eta } => exponential::data(eta, &t, &u).lags(),
             Scheme::DpmSolverPp2M { lower_order_final } => {
                 let before = before.filter(|_| !(last && lower_order_final));

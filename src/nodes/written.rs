@@ -11,6 +11,8 @@ names! { Scheme, "scheme";
     EulerMaruyama = "euler_maruyama" { stochasticity: "a number" = 1.0 },
     Ddpm = "ddpm" { variance: "small or large" = DdpmVariance::Small },
     Ddim = "ddim" { eta: "a number" = 0.0 },
+    DdimClipped = "ddim_clipped" { eta: "a number" = 0.0 },
+    Kernel = "kernel",
     SdeDpmSolverPp1 = "sde_dpm_solver_pp1" { eta: "a number" = 1.0 },
     DpmSolverPp2M = "dpm_solver_pp_2m" { lower_order_final: "true or false" = false },
     SdeDpmSolverPp2M = "sde_dpm_solver_pp_2m" {

@@ -12,7 +12,9 @@ mod rows;
 #[cfg(feature = "rayon")]
 mod split;
 
-pub use adapters::{Chunked, Clip, EdmPrecondition, Guided, Kernel, Padded, Pair, Threshold};
+pub use adapters::{
+    Chunked, Clip, ClipResidual, EdmPrecondition, Guided, Kernel, LearnedVariance, Padded, Pair, Threshold,
+};
 pub use closure::{IntoOutput, score_fn, score_images, score_map, score_rows};
 #[cfg(feature = "cuda")]
 pub use device::{DeviceMixture, DeviceScore, HostScore};

@@ -1,16 +1,20 @@
 //! Scores made from other scores.
 
+mod clip_residual;
 mod edm;
 mod guided;
 mod kernel;
+mod learned_variance;
 mod own_rows;
 mod padded;
 pub(super) mod scratch;
 mod threshold;
 
+pub use clip_residual::ClipResidual;
 pub use edm::EdmPrecondition;
 pub use guided::{Guided, Pair};
 pub use kernel::Kernel;
+pub use learned_variance::LearnedVariance;
 pub use padded::Padded;
 pub use threshold::{Clip, Threshold};
 

@@ -8,13 +8,13 @@ use ndarray::{ArrayView2, ArrayViewMut1, ArrayViewMut2, Zip};
 
 /// The maps D = p x + q f and f = (D - p x) / q between output and data prediction of one row, in f64.
 #[derive(Clone, Copy)]
-struct DataMap {
+pub(super) struct DataMap {
     p: f64,
     q: f64,
 }
 
 impl DataMap {
-    fn new(prediction: Prediction, alpha: f64, sigma: f64) -> Result<Self> {
+    pub fn new(prediction: Prediction, alpha: f64, sigma: f64) -> Result<Self> {
         let (p, q) = prediction.data_map(alpha, sigma);
         if !p.is_finite() || !q.is_finite() {
             return Err(Error::setting(
@@ -38,12 +38,20 @@ impl DataMap {
         if self.p == 0.0 { 0.0 } else { self.p * x.wide() }
     }
 
-    fn data<T: Real>(self, x: T, f: T) -> f64 {
+    pub fn data<T: Real>(self, x: T, f: T) -> f64 {
         self.known(x) + self.q * f.wide()
     }
 
     fn output<T: Real>(self, x: T, data: f64) -> T {
         T::of((data - self.known(x)) / self.q)
+    }
+}
+
+/// Whether a data prediction can be clipped to [min, max].
+pub(super) fn check_limits(min: f64, max: f64) -> Result<()> {
+    match min.is_finite() && max.is_finite() && min < max {
+        true => Ok(()),
+        false => Err(Error::setting("min, max", format!("{min}, {max}"), "finite bounds with min < max")),
     }
 }
 
@@ -81,9 +89,7 @@ impl<S> Clip<S> {
     /// # Errors
     /// [`Error::Setting`] unless min < max are finite.
     pub fn new(inner: S, min: f64, max: f64) -> Result<Self> {
-        if !(min.is_finite() && max.is_finite() && min < max) {
-            return Err(Error::setting("min, max", format!("{min}, {max}"), "finite bounds with min < max"));
-        }
+        check_limits(min, max)?;
         Ok(Clip { inner, min, max, maps: Vec::new() })
     }
 }
