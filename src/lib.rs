@@ -92,6 +92,7 @@
 pub mod backend;
 mod engine;
 mod error;
+pub mod gits;
 pub mod grid;
 mod names;
 pub mod nodes;
