@@ -1,19 +1,28 @@
 //! Time grids: the times at which a sampler stands, from the noise down to the data.
 
-use crate::error::{Error, Result};
-use crate::schedule::{Level, NoiseSchedule};
-use times::TimeGrid;
+use crate::error::Result;
+use crate::schedule::NoiseSchedule;
 
+mod align_your_steps;
+mod beta;
+mod comfy;
+mod flow;
 mod index;
 mod piadm;
+mod resolve;
 mod scheduler;
+mod sigmas;
 pub(crate) mod times;
 #[cfg(feature = "serde")]
 mod written;
 
+pub use align_your_steps::AlignYourSteps;
 pub use piadm::Resolution;
 pub use scheduler::Spacing;
+pub use sigmas::Sigmas;
 pub use times::MAX_STEPS;
+
+use index::Interpolation;
 
 /// How the times of a run are chosen: a recipe, which a [`Problem`](crate::Problem) works out on its schedule.
 ///
@@ -41,23 +50,64 @@ pub struct Grid {
     rule: Rule,
     /// Noisy end and data end, where the user sets them.
     ends: Option<(f64, f64)>,
-    /// Whether the last of the steps that the rule counts goes to the data.
-    to_data: bool,
+    last: Last,
     /// Whether one more step goes to the data.
     then_data: bool,
+    /// The noise-to-signal ratio of every spaced time is multiplied by it; 1 leaves them as they are.
+    shift: f64,
+}
+
+/// What the last of the steps is that the rule counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Last {
+    /// One like the others.
+    #[default]
+    Spaced,
+    /// A step to the data; the others are spaced.
+    Data,
+    /// A step to the data; all are spaced, and the last time gives way to the data.
+    InPlace,
 }
 
 /// How the times between the ends are spaced.
 #[derive(Clone, Debug, PartialEq)]
 enum Rule {
     Times(Vec<f64>),
-    Uniform { steps: usize },
-    LogSnr { steps: usize },
-    Karras { steps: usize, sigma_min: f64, sigma_max: f64, rho: f64 },
-    Piadm { h: f64, resolution: Resolution },
-    Table { spacing: Spacing, steps: usize },
-    DpmSolver { spacing: Spacing, steps: usize },
-    Euler { steps: usize },
+    Ratios(Vec<f64>),
+    Uniform {
+        steps: usize,
+    },
+    LinearQuadratic {
+        steps: usize,
+        threshold: f64,
+    },
+    /// With the smallest and the largest ratio, where the rule has them.
+    Sigmas {
+        steps: usize,
+        spacing: Sigmas,
+        sigmas: Option<(f64, f64)>,
+    },
+    AlignYourSteps {
+        steps: usize,
+        model: AlignYourSteps,
+    },
+    Piadm {
+        h: f64,
+        resolution: Resolution,
+    },
+    Table {
+        steps: usize,
+        spacing: Spacing,
+    },
+    Levels {
+        steps: usize,
+        interpolation: Interpolation,
+    },
+    BetaTable {
+        steps: usize,
+        alpha: f64,
+        beta: f64,
+    },
 }
 
 impl Grid {
@@ -98,7 +148,43 @@ impl Grid {
     /// # Ok::<(), piadm::Error>(())
     /// ```
     pub fn log_snr(steps: usize) -> Self {
-        Self::of(Rule::LogSnr { steps })
+        Self::sigmas(steps, Sigmas::Exponential)
+    }
+
+    /// Noise-to-signal ratios sigma/alpha of your own, strictly decreasing, on any schedule: sigma itself on
+    /// [`Edm`](crate::schedule::Edm), t = r/(1 + r) on [`Flow`](crate::schedule::Flow), a time between the entries on a
+    /// table. A 0 at the end means the data.
+    ///
+    /// A ratio that is at most 1e-4 (relative) beyond the end of the schedule's range means that end: lists are often
+    /// printed with five digits. The sigmas of a flow pipeline are times: [`Grid::new`].
+    ///
+    /// ```
+    /// use piadm::{schedule::{Discrete, Edm, Flow}, Grid};
+    ///
+    /// let grid = Grid::from_sigmas([3.0, 1.0, 0.0]);
+    /// assert_eq!(grid.times(&Edm)?, [3.0, 1.0, 0.0]);
+    /// assert_eq!(grid.times(&Flow)?, [0.75, 0.5, 0.0]);
+    /// let times = Grid::from_sigmas([14.615, 1.0]).times(&Discrete::stable_diffusion())?;
+    /// assert_eq!(times[0], 999.0); // 14.6146
+    /// # Ok::<(), piadm::Error>(())
+    /// ```
+    pub fn from_sigmas(sigmas: impl Into<Vec<f64>>) -> Self {
+        Self::of(Rule::Ratios(sigmas.into()))
+    }
+
+    /// Noise-to-signal ratios sigma/alpha that are spaced by a rule, between those at the ends: of the schedule, of a
+    /// table its entries, or [`between`](Self::between) two times. [`karras`](Self::karras) and its kin take ratios for
+    /// ends instead.
+    ///
+    /// ```
+    /// use piadm::{grid::Sigmas, schedule::Discrete, Grid};
+    ///
+    /// let times = Grid::sigmas(19, Sigmas::Karras { rho: 7.0 }).then_data().times(&Discrete::stable_diffusion())?;
+    /// assert_eq!((times[0], times[19], times[20]), (999.0, 0.0, -1.0));
+    /// # Ok::<(), piadm::Error>(())
+    /// ```
+    pub fn sigmas(steps: usize, spacing: Sigmas) -> Self {
+        Self::of(Rule::Sigmas { steps, spacing, sigmas: None })
     }
 
     /// The grid of Karras et al. (arXiv 2206.00364, equation 5) in the noise-to-signal ratio sigma/alpha, which is
@@ -117,7 +203,7 @@ impl Grid {
     /// # Ok::<(), piadm::Error>(())
     /// ```
     pub fn karras(steps: usize, sigma_min: f64, sigma_max: f64, rho: f64) -> Self {
-        Self::of(Rule::Karras { steps, sigma_min, sigma_max, rho })
+        Self::of(Rule::Sigmas { steps, spacing: Sigmas::Karras { rho }, sigmas: Some((sigma_min, sigma_max)) })
     }
 
     /// The grid of PIADM (arXiv 2405.15986): blocks of Ornstein-Uhlenbeck length `h`, cut from `t_max` down, and in
@@ -147,7 +233,7 @@ impl Grid {
     ///
     /// With N entries and n = `steps` + 1 times, [`Leading`](Spacing::Leading) takes the indices i floor(N/n) + offset,
     /// [`Trailing`](Spacing::Trailing) round(N - i N/n) - 1 and [`Linspace`](Spacing::Linspace) round(i (N-1)/(n-1)),
-    /// halves to even.
+    /// halves to even; [`Simple`](Spacing::Simple) takes N - 1 - floor(i N/n).
     ///
     /// ```
     /// use piadm::{grid::Spacing, schedule::Discrete, Grid};
@@ -160,11 +246,11 @@ impl Grid {
     /// # Ok::<(), piadm::Error>(())
     /// ```
     pub fn table(steps: usize, spacing: Spacing) -> Self {
-        Self::of(Rule::Table { spacing, steps })
+        Self::of(Rule::Table { steps, spacing })
     }
 
     fn of(rule: Rule) -> Self {
-        Grid { rule, ends: None, to_data: false, then_data: false }
+        Grid { rule, ends: None, last: Last::Spaced, then_data: false, shift: 1.0 }
     }
 
     /// The first and the last time, in the schedule's clock, or in OU time for [`piadm`](Self::piadm).
@@ -214,151 +300,5 @@ impl Grid {
     /// ```
     pub fn times(&self, schedule: &(impl NoiseSchedule + ?Sized)) -> Result<Vec<f64>> {
         self.resolve(&schedule, None).map(Vec::from)
-    }
-
-    /// The same, for a network trained on a range of times.
-    pub(crate) fn resolve(&self, schedule: &dyn NoiseSchedule, trained: Option<(f64, f64)>) -> Result<TimeGrid> {
-        let mut times = self.points(schedule, trained)?;
-        for _ in 0..usize::from(self.to_data) + usize::from(self.then_data) {
-            if times.is_empty() {
-                return Err(times::length_error(0));
-            }
-            times::check_within(&times, schedule)?;
-            times.push(times::data_time(schedule)?);
-        }
-        let grid = TimeGrid::new(times)?;
-        times::check_within(grid.times(), schedule)?;
-        Ok(grid)
-    }
-
-    /// The times without a last step to the data.
-    fn points(&self, schedule: &dyn NoiseSchedule, trained: Option<(f64, f64)>) -> Result<Vec<f64>> {
-        let steps = self.spaced_steps(schedule)?;
-        if let (Some(ends), false) = (self.ends, self.rule.has_free_ends()) {
-            return Err(Error::Unsupported {
-                what: "Grid::between",
-                with: format!("{ends:?} on a grid with ends of its own"),
-                instead: "leave it out, or take Grid::uniform, Grid::log_snr or Grid::piadm",
-            });
-        }
-        let counted = self.rule.steps().is_some();
-        match self.rule {
-            Rule::Times(ref times) => Ok(times.clone()),
-            _ if counted && steps == 0 && self.rule.has_free_ends() => self.noisy_end(schedule, trained),
-            Rule::Uniform { .. } => times::uniform(self.ends(schedule, trained)?, steps),
-            Rule::LogSnr { .. } => times::log_snr(schedule, self.ends(schedule, trained)?, steps),
-            Rule::Karras { sigma_min, sigma_max, rho, .. } => {
-                times::karras(schedule, (sigma_min, sigma_max), rho, steps)
-            }
-            Rule::Piadm { h, resolution } => {
-                let ends = match self.ends {
-                    Some(ends) => ends,
-                    None => {
-                        let (t_max, t_min) = self.ends(schedule, trained)?;
-                        (Level::at(schedule, t_max).ou_time(), Level::at(schedule, t_min).ou_time())
-                    }
-                };
-                let resolution = match resolution {
-                    Resolution::Steps(_) => Resolution::Steps(steps),
-                    step => step,
-                };
-                piadm::times(schedule, ends, h, resolution)
-            }
-            Rule::Table { spacing, .. } => index::entries(table(schedule)?, spacing, steps),
-            Rule::DpmSolver { spacing, .. } => {
-                // spaced as if there were one step more
-                let mut times = index::entries(table(schedule)?, spacing, steps + 1)?;
-                times.pop();
-                Ok(times)
-            }
-            Rule::Euler { .. } => Ok(index::levels(schedule, table(schedule)?, steps)),
-        }
-    }
-
-    /// How many steps the rule spaces; none where the data follow a single time, or where it does not count them.
-    fn spaced_steps(&self, schedule: &dyn NoiseSchedule) -> Result<usize> {
-        let Some(given) = self.rule.steps() else { return Ok(0) };
-        let (least, most) = match (self.then_data, self.to_data) {
-            (true, false) => (0, MAX_STEPS - 1),
-            _ => (1, MAX_STEPS),
-        };
-        if !(least..=most).contains(&given) {
-            return Err(Error::setting("steps", given, "1 to 2^24 steps, a last one to the data included"));
-        }
-        let steps = given - usize::from(self.to_data);
-        let distinct = match self.rule {
-            Rule::Table { .. } => steps < table(schedule)?,
-            Rule::DpmSolver { .. } => steps + 1 < table(schedule)?,
-            _ => true,
-        };
-        if !distinct {
-            return Err(Error::setting("steps", given, "fewer steps, so that every time is an entry of its own"));
-        }
-        Ok(steps)
-    }
-
-    /// The ends that were given, or those of the schedule and the network.
-    fn ends(&self, schedule: &dyn NoiseSchedule, trained: Option<(f64, f64)>) -> Result<(f64, f64)> {
-        if let Some(ends) = self.ends {
-            return Ok(ends);
-        }
-        let (first, last) = schedule.range();
-        let first = if schedule.table().is_some() { 0.0 } else { first };
-        let (least, most) = trained.unwrap_or((first, last));
-        Ok((self.own_end("t_max", last.min(most), schedule)?, self.own_end("t_min", first.max(least), schedule)?))
-    }
-
-    /// The noisy end alone.
-    fn noisy_end(&self, schedule: &dyn NoiseSchedule, trained: Option<(f64, f64)>) -> Result<Vec<f64>> {
-        let most = trained.map_or(f64::INFINITY, |(_, most)| most);
-        match (self.ends, &self.rule) {
-            (None, _) => Ok(vec![self.own_end("t_max", schedule.range().1.min(most), schedule)?]),
-            (Some((t_max, t_min)), rule) => {
-                times::check_ends(t_max, t_min)?;
-                let piadm = matches!(rule, Rule::Piadm { .. });
-                Ok(vec![if piadm { piadm::noisy_end(schedule, t_max)? } else { t_max }])
-            }
-        }
-    }
-
-    /// An end that nobody has set: it must be one that a grid can have, and leave room for a last step to the data.
-    fn own_end(&self, end: &'static str, time: f64, schedule: &dyn NoiseSchedule) -> Result<f64> {
-        let has_log_snr = matches!(self.rule, Rule::Uniform { .. }) || schedule.log_snr(time).is_finite();
-        let is_data = self.then_data && end == "t_min" && schedule.sigma(time) == 0.0;
-        if time.is_finite() && has_log_snr && !is_data { Ok(time) } else { Err(Error::GridEnd { end, time }) }
-    }
-}
-
-impl Rule {
-    /// The number of steps, where it is given.
-    fn steps(&self) -> Option<usize> {
-        match *self {
-            Rule::Uniform { steps }
-            | Rule::LogSnr { steps }
-            | Rule::Karras { steps, .. }
-            | Rule::Piadm { resolution: Resolution::Steps(steps), .. }
-            | Rule::Table { steps, .. }
-            | Rule::DpmSolver { steps, .. }
-            | Rule::Euler { steps } => Some(steps),
-            Rule::Times(_) | Rule::Piadm { .. } => None,
-        }
-    }
-
-    /// Whether the ends are not part of the rule.
-    fn has_free_ends(&self) -> bool {
-        matches!(self, Rule::Uniform { .. } | Rule::LogSnr { .. } | Rule::Piadm { .. })
-    }
-}
-
-/// Number of entries of the schedule's table.
-fn table(schedule: &dyn NoiseSchedule) -> Result<usize> {
-    match schedule.table() {
-        Some(n) if (1..=MAX_STEPS).contains(&n) => Ok(n),
-        Some(n) => Err(Error::setting("schedule.table()", n, "1 to 2^24 entries")),
-        None => Err(Error::Unsupported {
-            what: "a grid of table entries",
-            with: format!("{schedule:?}"),
-            instead: "take a schedule with a table (Discrete), or another grid",
-        }),
     }
 }

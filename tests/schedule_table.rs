@@ -136,3 +136,48 @@ fn bad_parameters_are_typed_errors() {
         assert_close(t, 0.5, 1e-12);
     }
 }
+
+#[test]
+fn betas_make_their_running_product() {
+    let betas: Vec<f64> = (0..1000).map(|i| 1e-4 + (0.02 - 1e-4) * f64::from(i) / 999.0).collect();
+    let (own, linear) = (Discrete::from_betas(&betas).unwrap(), Discrete::linear(1000, 1e-4, 0.02).unwrap());
+    for (own, linear) in own.alphas_cumprod().iter().zip(linear.alphas_cumprod()) {
+        assert_close(*own, *linear, 1e-12);
+    }
+    // A last beta of 1 is zero terminal SNR.
+    let table = Discrete::from_betas([0.5, 0.5, 1.0]).unwrap();
+    assert_eq!(table.alphas_cumprod()[2], 0.0);
+    assert_close(table.alphas_cumprod()[1], 0.25, 1e-15);
+    for bad in [&[][..], &[0.0], &[0.5, 1.0, 0.5], &[0.5, -0.1], &[0.5, 1.1], &[f64::NAN], &[0.1, f64::INFINITY]] {
+        assert!(matches!(Discrete::from_betas(bad), Err(Error::Setting { .. })), "{bad:?}");
+    }
+    // sigmoid(-6 + 12 i / 999) by mpmath, as beta of the first and the middle entries
+    let table = Discrete::sigmoid(3, 0.1, 0.3).unwrap();
+    let betas = [0.1 + 0.2 * 0.0024726231566347743, 0.2, 0.3 - 0.2 * 0.0024726231566347743];
+    let mut product = 1.0;
+    for (entry, beta) in table.alphas_cumprod().iter().zip(betas) {
+        product *= 1.0 - beta;
+        assert_close(*entry, product, 1e-14);
+    }
+    assert!(Discrete::sigmoid(10, 0.0, 0.5).is_err() && Discrete::sigmoid(0, 0.1, 0.5).is_err());
+}
+
+#[test]
+fn rescaling_ends_in_pure_noise_and_keeps_the_first_entry() {
+    let table = latent_diffusion();
+    let zero = table.zero_terminal_snr().unwrap();
+    let root = |table: &Discrete, k: usize| table.alphas_cumprod()[k].sqrt();
+    let (first, last) = (root(&table, 0), root(&table, 999));
+    for k in [1, 10, 500, 900, 998] {
+        // algorithm 1 of arXiv 2305.08891
+        let expected = (root(&table, k) - last) * first / (first - last);
+        assert_close(root(&zero, k), expected, 1e-12);
+        assert_close(zero.alpha(k as f64), expected, 1e-12);
+    }
+    assert_eq!((zero.alphas_cumprod()[0], zero.sigma(0.0)), (table.alphas_cumprod()[0], table.sigma(0.0)));
+    assert_eq!((zero.alpha(999.0), zero.sigma(999.0), zero.log_snr(999.0)), (0.0, 1.0, f64::NEG_INFINITY));
+    assert_eq!(zero.zero_terminal_snr().unwrap(), zero); // nothing is left to do
+    assert!(matches!(Discrete::new([0.5]).unwrap().zero_terminal_snr(), Err(Error::Setting { .. })));
+    let two = Discrete::new([0.5, 0.25]).unwrap().zero_terminal_snr().unwrap();
+    assert_eq!(two.alphas_cumprod(), [0.5, 0.0]);
+}

@@ -1,7 +1,9 @@
 //! The grid of PIADM: blocks of fixed Ornstein-Uhlenbeck length, with steps that shrink near the data.
 
 use crate::error::{Error, Result};
-use crate::grid::times::{MAX_STEPS, between, check_ends, check_positive, check_reach, length_error, time_of_log_snr};
+use crate::grid::times::{
+    END_SLACK, MAX_STEPS, between, check_ends, check_positive, check_reach, length_error, time_of_log_snr,
+};
 use crate::schedule::{NoiseSchedule, Ou};
 
 /// A remainder below this fraction of a block, or of a step, is rounding and gets no block or step of its own.
@@ -35,8 +37,8 @@ pub(super) fn times(
     check_positive("t_min", t_min)?;
     check_ends(t_max, t_min)?;
     check_positive("h", h)?;
-    check_reach(schedule, "t_max", t_max, Ou.log_snr(t_max))?;
-    check_reach(schedule, "t_min", t_min, Ou.log_snr(t_min))?;
+    check_reach(schedule, "t_max", t_max, Ou.log_snr(t_max), END_SLACK)?;
+    check_reach(schedule, "t_min", t_min, Ou.log_snr(t_min), END_SLACK)?;
     let mut times = vec![time_of_ou(schedule, t_max)];
     let blocks = ((t_max - t_min) / h - ROUNDING).ceil().max(1.0);
     if blocks > MAX_STEPS as f64 {
@@ -58,7 +60,7 @@ pub(super) fn times(
 /// The time at the noisy end.
 pub(super) fn noisy_end(schedule: &dyn NoiseSchedule, t_max: f64) -> Result<f64> {
     check_positive("t_max", t_max)?;
-    check_reach(schedule, "t_max", t_max, Ou.log_snr(t_max))?;
+    check_reach(schedule, "t_max", t_max, Ou.log_snr(t_max), END_SLACK)?;
     Ok(time_of_ou(schedule, t_max))
 }
 

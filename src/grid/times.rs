@@ -7,7 +7,7 @@ use crate::schedule::NoiseSchedule;
 pub const MAX_STEPS: usize = 1 << 24;
 
 /// How far a log-SNR may lie outside the schedule's range and still mean its end: tables often come in f32.
-const END_SLACK: f64 = 1e-6;
+pub(super) const END_SLACK: f64 = 1e-6;
 
 /// A recipe worked out: strictly decreasing finite times, at least two. Index 0 is the noisy end, each pair of
 /// neighbours is a step.
@@ -56,48 +56,19 @@ pub(super) fn uniform((t_max, t_min): (f64, f64), steps: usize) -> Result<Vec<f6
     Ok(points(t_max, (1..steps).map(|i| between(t_max, t_min, i, steps)), t_min, steps))
 }
 
-/// Equal steps in log-SNR, from exactly `t_max` to exactly `t_min`.
-pub(super) fn log_snr(schedule: &dyn NoiseSchedule, (t_max, t_min): (f64, f64), steps: usize) -> Result<Vec<f64>> {
+/// Of a way from `t_max` to `t_min` a small share `threshold` in equal steps, half of them, and the rest in steps that
+/// grow linearly, without a jump of the step's length where they meet (movie models: Mochi).
+pub(super) fn linear_quadratic((t_max, t_min): (f64, f64), threshold: f64, steps: usize) -> Result<Vec<f64>> {
     check_ends(t_max, t_min)?;
-    check_range(schedule, 0, t_max)?;
-    check_range(schedule, steps, t_min)?;
-    let (first, last) = (schedule.log_snr(t_max), schedule.log_snr(t_min));
-    if !first.is_finite() {
-        let expected = "a time at which the log-SNR is finite (alpha above 0)";
-        return Err(Error::setting("t_max", t_max, expected));
+    let (linear, n) = ((steps / 2) as f64, steps as f64);
+    if steps > 1 && !(threshold > 0.0 && threshold * n < linear) {
+        let expected = "a share above 0 that half of the steps do not reach, if all are equal: below about a half";
+        return Err(Error::setting("threshold", threshold, expected));
     }
-    if !last.is_finite() {
-        let expected = "a time at which the log-SNR is finite (sigma above 0); then_data() adds a step to sigma = 0";
-        return Err(Error::setting("t_min", t_min, expected));
-    }
-    let inner = (1..steps).map(|i| schedule.time_of_log_snr(between(first, last, i, steps)));
-    Ok(points(t_max, inner, t_min, steps))
-}
-
-/// Equal steps in the `rho`-th root of sigma / alpha (arXiv 2206.00364, equation 5).
-pub(super) fn karras(
-    schedule: &dyn NoiseSchedule,
-    (sigma_min, sigma_max): (f64, f64),
-    rho: f64,
-    steps: usize,
-) -> Result<Vec<f64>> {
-    check_positive("sigma_min", sigma_min)?;
-    check_positive("sigma_max", sigma_max)?;
-    check_positive("rho", rho)?;
-    if sigma_max <= sigma_min {
-        return Err(Error::setting("sigma_max", sigma_max, "more than sigma_min"));
-    }
-    let (first, last) = (-sigma_max.ln(), -sigma_min.ln());
-    check_reach(schedule, "sigma_max", sigma_max, first)?;
-    check_reach(schedule, "sigma_min", sigma_min, last)?;
-    // log of (1 + w ((min/max)^(1/rho) - 1))^rho: neither a large nor a small rho overflows or cancels.
-    let drop = ((first - last) / rho).exp_m1();
-    let inner = (1..steps).map(|i| {
-        let w = i as f64 / steps as f64;
-        schedule.time_of_log_snr(first - rho * (w * drop).ln_1p())
-    });
-    let t_max = time_of_log_snr(schedule, first, sigma_max);
-    let t_min = time_of_log_snr(schedule, last, sigma_min);
+    let slope = threshold / linear;
+    let curvature = (1.0 - slope * n) / (n - linear).powi(2);
+    let done = |i: f64| slope * i + curvature * (i - linear).max(0.0).powi(2);
+    let inner = (1..steps).map(|i| t_max + done(i as f64) * (t_min - t_max));
     Ok(points(t_max, inner, t_min, steps))
 }
 
@@ -155,16 +126,22 @@ pub(super) fn check_within(times: &[f64], schedule: &dyn NoiseSchedule) -> Resul
     })
 }
 
-fn check_range(schedule: &dyn NoiseSchedule, index: usize, time: f64) -> Result<()> {
+pub(super) fn check_range(schedule: &dyn NoiseSchedule, index: usize, time: f64) -> Result<()> {
     let (min, max) = schedule.range();
     if (min..=max).contains(&time) { Ok(()) } else { Err(Error::GridRange { index, time, min, max }) }
 }
 
 /// Whether the schedule reaches the noise level with half log-SNR `lambda`, which the user wrote as `value`.
-pub(super) fn check_reach(schedule: &dyn NoiseSchedule, name: &'static str, value: f64, lambda: f64) -> Result<()> {
+pub(super) fn check_reach(
+    schedule: &dyn NoiseSchedule,
+    name: &'static str,
+    value: f64,
+    lambda: f64,
+    slack: f64,
+) -> Result<()> {
     let (data, noise) = schedule.range();
     let (most, least) = (schedule.log_snr(data), schedule.log_snr(noise));
-    if lambda > most + END_SLACK || lambda < least - END_SLACK {
+    if lambda > most + slack || lambda < least - slack {
         let expected = "a noise level that the schedule reaches";
         return Err(Error::setting(name, value, expected));
     }

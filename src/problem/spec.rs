@@ -158,6 +158,12 @@ pub enum ScheduleSpec {
         /// How the betas rise; default linear.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         beta_schedule: Option<BetaSchedule>,
+        /// Betas of your own ([`Discrete::from_betas`]); then there is neither table nor rule.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trained_betas: Option<Vec<f64>>,
+        /// Whether the table is rescaled to end in pure noise ([`Discrete::zero_terminal_snr`]); default no.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        rescale_betas_zero_snr: bool,
     },
     /// [`Ve`].
     Ve {},
@@ -180,10 +186,12 @@ pub enum BetaSchedule {
     /// [`Discrete::cosine`], which takes no betas.
     #[serde(rename = "squaredcos_cap_v2")]
     Cosine,
+    /// [`Discrete::sigmoid`].
+    Sigmoid,
 }
 
 names! { BetaSchedule, "rule for betas";
-    Linear = "linear", ScaledLinear = "scaled_linear", Cosine = "squaredcos_cap_v2"
+    Linear = "linear", ScaledLinear = "scaled_linear", Cosine = "squaredcos_cap_v2", Sigmoid = "sigmoid",
 }
 
 fn beta_min() -> f64 {
@@ -214,32 +222,50 @@ impl ScheduleSpec {
             ScheduleSpec::Ou {} => Arc::new(Ou),
             &ScheduleSpec::VpLinear { beta_min, beta_max } => Arc::new(VpLinear::new(beta_min, beta_max)?),
             &ScheduleSpec::VpCosine { s } => Arc::new(VpCosine::new(s)?),
-            ScheduleSpec::Discrete { alphas_cumprod, num_train_timesteps, beta_start, beta_end, beta_schedule } => {
-                let betas = (num_train_timesteps, beta_start, beta_end, beta_schedule);
-                match (alphas_cumprod, betas) {
-                    (Some(table), (None, None, None, None)) => Arc::new(Discrete::new(table.as_slice())?),
-                    (Some(_), _) => {
+            ScheduleSpec::Discrete {
+                alphas_cumprod,
+                num_train_timesteps,
+                beta_start,
+                beta_end,
+                beta_schedule,
+                trained_betas,
+                rescale_betas_zero_snr,
+            } => {
+                let rule = (*num_train_timesteps, *beta_start, *beta_end, *beta_schedule);
+                let table = match (alphas_cumprod, trained_betas, rule) {
+                    (Some(table), None, (None, None, None, None)) => Discrete::new(table.as_slice())?,
+                    (None, Some(betas), (None, None, None, None)) => Discrete::from_betas(betas)?,
+                    (None, None, rule) => table_by_rule(rule)?,
+                    (Some(_), _, _) => {
                         let with = "settings of a rule for a table";
                         return Err(Error::unsupported("alphas_cumprod", with, "give the table or the rule"));
                     }
-                    (None, (_, start, end, Some(BetaSchedule::Cosine))) if start.is_some() || end.is_some() => {
-                        let with = "betas: it makes its own";
-                        return Err(Error::unsupported("squaredcos_cap_v2", with, "leave them out"));
+                    (None, Some(_), _) => {
+                        let with = "settings of a rule for a table";
+                        return Err(Error::unsupported("trained_betas", with, "give the betas or the rule"));
                     }
-                    (None, _) => {
-                        let n = num_train_timesteps.unwrap_or(1000);
-                        let (start, end) = (beta_start.unwrap_or(1e-4), beta_end.unwrap_or(0.02));
-                        Arc::new(match beta_schedule.unwrap_or_default() {
-                            BetaSchedule::Linear => Discrete::linear(n, start, end)?,
-                            BetaSchedule::ScaledLinear => Discrete::scaled_linear(n, start, end)?,
-                            BetaSchedule::Cosine => Discrete::cosine(n)?,
-                        })
-                    }
-                }
+                };
+                Arc::new(if *rescale_betas_zero_snr { table.zero_terminal_snr()? } else { table })
             }
             ScheduleSpec::Ve {} => Arc::new(Ve),
             ScheduleSpec::Edm {} => Arc::new(Edm),
             ScheduleSpec::Flow {} => Arc::new(Flow),
         })
+    }
+}
+
+/// The table of a rule: number of entries, first and last beta, how they rise.
+fn table_by_rule(rule: (Option<usize>, Option<f64>, Option<f64>, Option<BetaSchedule>)) -> Result<Discrete> {
+    let (n, start, end, rise) = rule;
+    let rise = rise.unwrap_or_default();
+    if rise == BetaSchedule::Cosine && (start.is_some() || end.is_some()) {
+        return Err(Error::unsupported("squaredcos_cap_v2", "betas: it makes its own", "leave them out"));
+    }
+    let (n, start, end) = (n.unwrap_or(1000), start.unwrap_or(1e-4), end.unwrap_or(0.02));
+    match rise {
+        BetaSchedule::Linear => Discrete::linear(n, start, end),
+        BetaSchedule::ScaledLinear => Discrete::scaled_linear(n, start, end),
+        BetaSchedule::Cosine => Discrete::cosine(n),
+        BetaSchedule::Sigmoid => Discrete::sigmoid(n, start, end),
     }
 }

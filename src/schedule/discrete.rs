@@ -129,6 +129,89 @@ impl Discrete {
         Self::from_log_ratios(n, |i| (log_abar(i + 1) - log_abar(i)).max(smallest))
     }
 
+    /// The table of betas of your own (`trained_betas` of diffusers): alphas_cumprod is the running product of
+    /// 1 - beta.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] unless there are 1 to [`MAX_LEN`](Self::MAX_LEN) betas in (0, 1) (the last may be 1: zero
+    /// terminal SNR), and the product neither underflows nor rounds to 1.
+    ///
+    /// ```
+    /// use piadm::schedule::Discrete;
+    ///
+    /// let schedule = Discrete::from_betas([0.1, 0.5])?;
+    /// assert!((schedule.alphas_cumprod()[1] - 0.45).abs() < 1e-15);
+    /// assert!(Discrete::from_betas([0.1, 1.5]).is_err());
+    /// # Ok::<(), piadm::Error>(())
+    /// ```
+    pub fn from_betas(betas: impl AsRef<[f64]>) -> Result<Self> {
+        let betas = betas.as_ref();
+        check_len("betas.len()", betas.len())?;
+        let last = betas.len() - 1;
+        let bad = |(k, beta): &(usize, &f64)| !(**beta > 0.0 && (**beta < 1.0 || (**beta == 1.0 && *k == last)));
+        if let Some((k, beta)) = betas.iter().enumerate().find(bad) {
+            let expected = "numbers between 0 and 1, both excluded; the last may be 1";
+            return Err(Error::setting("betas", format!("{beta} at index {k}"), expected));
+        }
+        Self::from_log_ratios(betas.len(), |i| (-betas[i]).ln_1p())
+    }
+
+    /// The table whose betas rise from `beta_start` to `beta_end` like the logistic function from -6 to 6 (`sigmoid` of
+    /// diffusers; GeoDiff, arXiv 2203.02923): beta_i = beta_start + (beta_end - beta_start) / (1 + e^{-s_i}) with s_i in
+    /// equal steps. The ends themselves are not quite reached.
+    ///
+    /// # Errors
+    /// As [`linear`](Self::linear).
+    ///
+    /// ```
+    /// use piadm::schedule::Discrete;
+    ///
+    /// let schedule = Discrete::sigmoid(1000, 1e-4, 0.02)?;
+    /// assert!((1.0 - schedule.alphas_cumprod()[0] - 1.492e-4).abs() < 1e-7);
+    /// # Ok::<(), piadm::Error>(())
+    /// ```
+    pub fn sigmoid(n: usize, beta_start: f64, beta_end: f64) -> Result<Self> {
+        check_betas(n, beta_start, beta_end)?;
+        let rise = |i| 1.0 / (1.0 + (-linspace(-6.0, 6.0, i, n)).exp());
+        Self::from_log_ratios(n, |i| (-(beta_start + (beta_end - beta_start) * rise(i))).ln_1p())
+    }
+
+    /// The same table rescaled so that its last entry is pure noise, alpha = 0 (Lin et al., arXiv 2305.08891,
+    /// algorithm 1; `rescale_betas_zero_snr` of diffusers): alpha is shifted to end at 0 and scaled so that the first
+    /// entry keeps its own. A table that ends at 0 stays as it is.
+    ///
+    /// A network must have been trained on the rescaled table. At alpha = 0 it can answer data, velocity or flow, not
+    /// noise.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a table of one entry, which cannot be both ends, or one whose alphas do not differ.
+    ///
+    /// ```
+    /// use piadm::schedule::Discrete;
+    ///
+    /// let (table, rescaled) = (Discrete::stable_diffusion(), Discrete::stable_diffusion().zero_terminal_snr()?);
+    /// assert_eq!(rescaled.alphas_cumprod()[0], table.alphas_cumprod()[0]);
+    /// assert_eq!(rescaled.alphas_cumprod()[999], 0.0);
+    /// # Ok::<(), piadm::Error>(())
+    /// ```
+    pub fn zero_terminal_snr(&self) -> Result<Self> {
+        let n = self.len();
+        if n < 2 {
+            return Err(Error::setting("alphas_cumprod.len()", n, "at least 2 entries"));
+        }
+        if self.alphas_cumprod[n - 1] == 0.0 {
+            return Ok(self.clone());
+        }
+        // 1 - alpha_k / alpha_0, which is exact near the data
+        let first = self.log_alpha[1];
+        let fall = |k: usize| -(self.log_alpha[k + 1] - first).exp_m1();
+        let logs = (0..n).map(|k| first + (-fall(k) / fall(n - 1)).ln_1p());
+        let log_alpha: Vec<f64> = std::iter::once(0.0).chain(logs).collect();
+        let first = self.alphas_cumprod[0];
+        let table = std::iter::once(first).chain(log_alpha[2..].iter().map(|log| (2.0 * log).exp())).collect();
+        Self::from_tables(table, log_alpha)
+    }
+
     /// Number of entries N.
     ///
     /// ```

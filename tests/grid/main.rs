@@ -1,7 +1,9 @@
 //! Time grids: numbers computed independently (numpy, mpmath), properties of the builders, and refusals.
 
 mod ends;
+mod peers;
 mod refusals;
+mod sigmas;
 #[cfg(feature = "serde")]
 mod written;
 
