@@ -67,6 +67,7 @@
 //! | samples after at most so many rounds | [`Picard::deadline`](Picard#structfield.deadline) |
 //! | published samplers, for comparison | [`Picard::paradigms`], [`Picard::parasolver`], [`Picard::parataa`], [`Picard::zhou_sugiyama`] |
 //! | SRDS (parareal) and CHORDS, for comparison | [`Parareal`], [`Chords`] |
+//! | to know whether a network is wired right | [`inspect`](inspect()) |
 //! | a coarse solve as first guess | [`Problem::coarse`], [`Problem::refine`] |
 //!
 //! Most programs need [`prelude`] alone. Schedules ([`schedule`]), grids ([`Grid`]), schemes ([`Scheme`], [`nodes`]),
@@ -94,6 +95,7 @@ mod engine;
 mod error;
 pub mod gits;
 pub mod grid;
+pub mod inspect;
 mod names;
 pub mod nodes;
 pub mod noise;
@@ -121,6 +123,7 @@ pub use backend::{Backend, Cpu};
 pub use cudarc;
 pub use error::{BoxError, Error, Result};
 pub use grid::Grid;
+pub use inspect::inspect;
 pub use ndarray;
 pub use nodes::{Nodes, Scheme, Window};
 pub use problem::{Guarantee, Path, Problem, Report, Save, Solution, Stop};

@@ -25,6 +25,8 @@ pub const CORRECTOR_2: u32 = 4;
 pub const DATA: u32 = 5;
 /// First directions along which [`Probes`](crate::sampler::Probes) look.
 pub const PROBES: u32 = 6;
+/// The noise that [`inspect`](crate::inspect()) adds to data.
+pub const INSPECTION: u32 = 7;
 /// Random directions of quality measures.
 pub const DIRECTIONS: u32 = 15;
 /// The first stream that this crate never uses.

@@ -6,7 +6,7 @@ use crate::engine::settings::Picard;
 use crate::engine::windows;
 use crate::error::Result;
 use crate::nodes::Window;
-use crate::problem::{Choice, Problem, Solution, Stop};
+use crate::problem::{Problem, Solution, Stop};
 use crate::sampler::automatic::latency::{Probe, measure};
 use crate::sampler::automatic::settings::{Automatic, longest_list};
 use crate::sampler::interface::Sampler;
@@ -38,16 +38,7 @@ impl<B: Backend> Sampler<B> for Automatic {
         windows::sizes(&Picard { window: Window::Steps(1), ..self.base.clone() }, &prepared)?;
         let mut probe = Probe::default();
         let mut choice = match self.compares(list) {
-            Err(reason) => Choice {
-                window: None,
-                reason,
-                sequential_seconds: None,
-                best: None,
-                rows_per_call: None,
-                by_parts: Vec::new(),
-                latency: self.latency.clone(),
-                effort: None,
-            },
+            Err(reason) => self.sequential(reason),
             Ok((longest, effort)) => {
                 let latency = match &self.latency {
                     Some(latency) => latency.clone(),

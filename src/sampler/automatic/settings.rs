@@ -156,6 +156,31 @@ impl Automatic {
         if longest < 2 { Err(Reason::OneStep) } else { Ok((longest, effort)) }
     }
 
+    /// What is chosen where there is nothing to compare.
+    pub(crate) fn sequential(&self, reason: Reason) -> Choice {
+        Choice {
+            window: None,
+            reason,
+            sequential_seconds: None,
+            best: None,
+            rows_per_call: None,
+            by_parts: Vec::new(),
+            latency: self.latency.clone(),
+            effort: None,
+        }
+    }
+
+    /// What is chosen for a prepared problem and a score of so many parts, if a round takes that long.
+    pub(crate) fn forecast<B: Backend>(&self, prepared: &Prepared<B>, parts: usize, latency: Latency) -> Choice {
+        let list = longest_list(prepared);
+        match self.compares(list) {
+            Err(reason) => self.sequential(reason),
+            Ok((longest, effort)) => {
+                self.choose(list, (prepared.count(), prepared.grain(), parts), longest, effort, latency)
+            }
+        }
+    }
+
     /// Chooses the sampler for `samples` samples on these nodes, and a score of this grain and so many parts.
     pub(crate) fn choose(
         &self,
