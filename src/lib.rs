@@ -68,6 +68,7 @@
 //! | published samplers, for comparison | [`Picard::paradigms`], [`Picard::parasolver`], [`Picard::parataa`], [`Picard::zhou_sugiyama`] |
 //! | SRDS (parareal) and CHORDS, for comparison | [`Parareal`], [`Chords`] |
 //! | to know whether a network is wired right | [`inspect`](inspect()) |
+//! | few steps of the ODE in the right places | [`gits`] |
 //! | a coarse solve as first guess | [`Problem::coarse`], [`Problem::refine`] |
 //!
 //! Most programs need [`prelude`] alone. Schedules ([`schedule`]), grids ([`Grid`]), schemes ([`Scheme`], [`nodes`]),
