@@ -291,6 +291,14 @@ impl Grid {
     /// are no grid on this schedule, also where neighbours collide in f64. [`Error::Unsupported`] for entries of a
     /// table where the schedule has none.
     ///
+    /// [`Error::Setting`]: crate::Error::Setting
+    /// [`Error::GridEnd`]: crate::Error::GridEnd
+    /// [`Error::GridLength`]: crate::Error::GridLength
+    /// [`Error::GridNotFinite`]: crate::Error::GridNotFinite
+    /// [`Error::GridOrder`]: crate::Error::GridOrder
+    /// [`Error::GridRange`]: crate::Error::GridRange
+    /// [`Error::Unsupported`]: crate::Error::Unsupported
+    ///
     /// ```
     /// use piadm::{schedule::{Flow, Ou}, Error, Grid};
     ///

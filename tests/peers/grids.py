@@ -1,6 +1,6 @@
 """Makes grids.safetensors, the timesteps, sigmas and tables that tests/grid/peers.rs holds this crate to.
 
-    python -m venv venv && venv/bin/pip install -r tests/peers/requirements.txt scipy
+    python -m venv venv && venv/bin/pip install -r tests/peers/requirements.txt scipy==1.17.1
     venv/bin/python tests/peers/grids.py
 
     sigmas/<scheduler>/<option>/<steps>   sigmas of diffusers' schedulers with use_<option>_sigmas, linspace timesteps
