@@ -6,6 +6,7 @@ use crate::nodes::exponential;
 use crate::nodes::options::BhVariant;
 use crate::nodes::phi::{MOST_POINTS, lagrange};
 use crate::nodes::step::{Form, Lag, StepEnds};
+use crate::schedule::Level;
 
 /// The clock in which an output is a polynomial, for schemes that freeze the noise.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +41,7 @@ pub(crate) fn push_noise(list: &mut Assembler, step: &StepEnds, order: usize, cl
     let length = -u.alpha * t.sigma / t.alpha * (-h).exp_m1();
     let (scale, weights) = match clock {
         Interpolation::LogSnr => (u.sigma * h, lagrange(h, &points[..n])),
-        Interpolation::Sigma => (length, lagrange(0.0, &step.sigma_points(&points, n))),
+        Interpolation::Sigma => (length, lagrange(0.0, &step.sigma_points(n)[..n])),
         Interpolation::Even => (length, ADAMS[n - 1]),
     };
     let mut lags = [Lag::new(1, Form::Noise, u.alpha / t.alpha, -scale * weights[0]); MOST_POINTS];
@@ -143,11 +144,14 @@ impl StepEnds<'_> {
         (points, n)
     }
 
-    /// The same points in sigma/alpha.
-    fn sigma_points(&self, points: &[f64; MOST_POINTS], n: usize) -> Vec<f64> {
-        let h = self.u.log_snr - self.t.log_snr;
-        let place = |point: &f64| if *point == 0.0 { 0.0 } else { (-point * h).exp_m1() / (-h).exp_m1() };
-        points[..n].iter().map(place).collect()
+    /// The first `n` of the same places in sigma/alpha. The step may end at sigma = 0.
+    fn sigma_points(&self, n: usize) -> [f64; MOST_POINTS] {
+        let from_start = |level: &Level| (self.t.log_snr - level.log_snr).exp_m1();
+        let mut points = [0.0; MOST_POINTS];
+        for (point, level) in points[1..n].iter_mut().zip(self.past) {
+            *point = from_start(level) / from_start(&self.u);
+        }
+        points
     }
 
     /// The step before this one.

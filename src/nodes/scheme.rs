@@ -145,7 +145,7 @@ pub enum Scheme {
         lower_order_final: bool,
     },
     /// iPNDM (Zhang and Chen, arXiv 2204.13902, after arXiv 2202.09778): Adams-Bashforth coefficients of equal steps,
-    /// on steps in sigma/alpha whatever their lengths. On unequal steps it is of first order.
+    /// on steps in sigma/alpha whatever their lengths. Where the lengths change by a factor, errors are those of first order.
     Ipndm {
         /// 1 to 4; default 4.
         #[cfg_attr(feature = "serde", serde(default = "four"))]

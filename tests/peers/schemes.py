@@ -53,6 +53,11 @@ def diffusers_file(init, noise):
         tensors[f"{name}/single"] = single[-1].astype(np.float32)
         apart = np.abs(single[-1] - states[-1]).max() / np.abs(states[-1]).max()
         print(f"{name:24} float32 scheduler apart by {apart:.1e}")
+    # LCMScheduler's boundary scalings, which it computes in single precision in any case
+    lcm = diffusers.LCMScheduler()
+    timesteps = torch.from_numpy(tensors["lcm/trailing/timesteps"]).long()
+    scalings = [lcm.get_scalings_for_boundary_condition_discrete(t) for t in timesteps]
+    tensors["lcm/trailing/scalings"] = np.array(scalings, np.float64)
     save(tensors, "diffusers_schemes", diffusers=diffusers.__version__)
 
 

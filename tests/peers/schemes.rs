@@ -23,7 +23,7 @@ fn multistep_schedulers() -> Test {
     use BhVariant::{Bh1, Bh2};
     use SolverType::{Heun, Midpoint};
     let peer = Peer::read("diffusers_schemes.safetensors")?;
-    let mut check = |case: &str, grid: &Grid, scheme: Scheme| {
+    let check = |case: &str, grid: &Grid, scheme: Scheme| {
         assert_scheduler(&peer, case, grid, &scheme, &mut mixture(Prediction::Noise))
     };
     let trailing = Grid::dpm_solver_timesteps(STEPS, Spacing::Trailing);
@@ -41,12 +41,59 @@ fn multistep_schedulers() -> Test {
     let full = Scheme::UniPc { order: 3, corrector: true, variant: Bh2, lower_order_final: false };
     check("unipc-end/trailing", &smallest, full)?;
     check("dpm-3/trailing", &trailing, dpm_solver(3, 0.0, Midpoint))?;
-    check("dpm-3-sde/trailing", &trailing, dpm_solver(3, 1.0, Midpoint))?;
     check("dpm-heun/trailing", &trailing, dpm_solver(2, 0.0, Heun))?;
     check("dpm-sde-heun/trailing", &trailing, dpm_solver(2, 1.0, Heun))?;
     let euler = Grid::euler_timesteps(STEPS, Spacing::Trailing);
     check("euler-ancestral/trailing", &euler, Scheme::euler_ancestral())?;
     check("lms/trailing", &euler, Scheme::lms())
+}
+
+/// Order 3 of `sde-dpmsolver++` has -1/2 in place of +1/2 in the weight of the second difference, which is then near -1
+/// in place of h/3. With that term added to our list the paths agree.
+#[test]
+fn third_order_of_the_sde_scheduler_has_a_wrong_sign() -> Test {
+    let (peer, case) = (Peer::read("diffusers_schemes.safetensors")?, "dpm-3-sde/trailing");
+    let grid = Grid::dpm_solver_timesteps(STEPS, Spacing::Trailing);
+    let ours = Nodes::new(&table(), &grid, &dpm_solver(3, 1.0, SolverType::Midpoint), Prediction::Data)?;
+    let mut list = Nodes::empty(ours.nodes()[0].level);
+    for j in 1..=STEPS {
+        let level = |back: usize| ours.nodes()[j - back].level;
+        let mut terms = NodeTerms::new().a(1, [0, 0], ours.a(j, 1, 0, 0));
+        for lag in 1..=j.min(3) {
+            terms = terms.b(lag, [0, 0], ours.b(j, lag, 0, 0));
+        }
+        if j >= 3 && level(0).sigma > 0.0 {
+            let step = |back: usize| level(back).log_snr - level(back + 1).log_snr;
+            let (r0, r1) = (step(1) / step(0), step(2) / step(0));
+            let weight = -level(0).alpha / (r0 + r1);
+            let parts = [weight / r0, -weight / r0 - weight / r1, weight / r1];
+            for (lag, part) in parts.into_iter().enumerate() {
+                terms = terms.b(lag + 1, [0, 0], part);
+            }
+        }
+        list.push(level(0), true, &terms.c(0, Normal::dynamics(j), ours.c(j, 0, 0)))?;
+    }
+    assert_path(&peer, case, list, &mut mixture(Prediction::Data))
+}
+
+/// Boundary scalings of `LCMScheduler` (sigma_data = 0.5, timestep_scaling = 10): c_skip x + c_out D in place of D. It
+/// computes them in single precision, also for states in double precision.
+#[test]
+fn the_lcm_scheduler_but_for_its_boundary_scalings() -> Test {
+    let (peer, case) = (Peer::read("diffusers_schemes.safetensors")?, "lcm/trailing");
+    let timesteps = peer.tensor::<Ix1>(&format!("{case}/timesteps"))?;
+    let grid = Grid::new(timesteps.iter().copied().chain([-1.0]).collect::<Vec<_>>());
+    let ours = Nodes::new(&table(), &grid, &Scheme::lcm(), Prediction::Data)?;
+    let mut list = Nodes::empty(ours.nodes()[0].level);
+    let scalings = peer.tensor::<Ix2>(&format!("{case}/scalings"))?;
+    for (j, row) in scalings.outer_iter().enumerate().map(|(m, row)| (m + 1, row)) {
+        let (node, skip, out) = (ours.nodes()[j], row[0], row[1]);
+        assert!(skip < 1e-6 && (1.0 - out).abs() < 1e-6, "{skip} {out}");
+        let b = ours.b(j, 1, 0, 0);
+        let terms = NodeTerms::new().a(1, [0, 0], b * skip).b(1, [0, 0], b * out);
+        list.push(node.level, true, &terms.c(0, Normal::dynamics(j), ours.c(j, 0, 0)))?;
+    }
+    assert_path(&peer, case, list, &mut mixture(Prediction::Data))
 }
 
 #[test]
