@@ -154,14 +154,28 @@ fn schemes_converge_with_their_order() {
     };
     let cases: [(Arc<dyn NoiseSchedule>, f64, f64); 3] =
         [(Arc::new(Ou), 3.0, 0.1), (Arc::new(Edm), 8.0, 0.2), (Arc::new(Flow), 0.9, 0.1)];
+    // On a mixture: for Gaussian data the leading error of the midpoint in sigma/alpha, or on a flow's clock, is 0.
     for (schedule, t_max, t_min) in cases {
+        let x = starts(9, schedule.prior_std(t_max));
+        let fifths = |scheme: &Scheme, steps: usize| -> Vec<Array2<f64>> {
+            let grid = Grid::log_snr(steps).between(t_max, t_min);
+            let noise = Array3::zeros((steps, 9, 1));
+            let path = run(&schedule, &grid, scheme, &mut oracle(Prediction::Noise, MODES), &x, &noise).path;
+            (1..=5).map(|k| path.at(k * steps / 5).unwrap().to_owned()).collect()
+        };
+        let reference = fifths(&Scheme::RungeKutta { method: Method::Rk4, clock: Clock::LogSnr }, 4000);
         for scheme in all.iter().filter(|s| !noisy(s)) {
             let order = expected_order(scheme);
-            let steps = if order == 4.0 { [40, 80] } else { [200, 400] };
-            let [coarse, fine] = steps.map(|n| error(&schedule, &Grid::log_snr(n).between(t_max, t_min), scheme));
+            let steps = if order == 4.0 { [100, 200] } else { [400, 800] };
+            let [coarse, fine] = steps.map(|n| {
+                let pairs = fifths(scheme, n).into_iter().zip(&reference).map(|(x, y)| x - y);
+                pairs.fold(0.0f64, |worst, d| d.iter().fold(worst, |w, d| w.max(d.abs())))
+            });
             let found = (coarse / fine).log2();
             println!("{scheme:?}, {schedule:?}: order {found:.2}, errors {coarse:.2e} {fine:.2e}");
-            assert!((found - order).abs() < 0.3, "{scheme:?}, {schedule:?}: order {found}, errors {coarse:e} {fine:e}");
+            // the corrected first steps of UniPC-3 are of order 3, all others of order 4
+            let above = if matches!(scheme, Scheme::UniPc { order: 3, corrector: true, .. }) { 1.1 } else { 0.3 };
+            assert!(found > order - 0.3 && found < order + above, "{scheme:?}, {schedule:?}: order {found}");
         }
     }
 }
