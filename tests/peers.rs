@@ -15,6 +15,9 @@ use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 use std::path::Path;
 
+#[path = "peers/schemes.rs"]
+mod schemes;
+
 type Test = Result<(), BoxError>;
 
 /// Between two double precision implementations of the same step. Most agree to 1e-12; DDPMScheduler puts a floor of
@@ -135,7 +138,7 @@ fn assert_scheduler(peer: &Peer, case: &str, grid: &Grid, scheme: &Scheme, score
 
 /// A case of diffusers on a list of nodes.
 fn assert_path(peer: &Peer, case: &str, list: Nodes, score: &mut dyn ScoreFn<Cpu<f64>>) -> Test {
-    let exploding = case.starts_with("euler") || case.starts_with("heun");
+    let exploding = ["euler", "heun", "lms"].iter().any(|name| case.starts_with(name));
     let variables = if exploding { Variables::Exploding } else { Variables::Preserving };
     let theirs = peer.tensor::<Ix3>(&format!("{case}/states"))?;
     let first = theirs.index_axis(Axis(0), 0).to_owned();

@@ -1,6 +1,6 @@
 //! DDPM (arXiv 2006.11239) and DDIM (arXiv 2010.02502) in terms of the half log-SNR, without cancellation.
 
-use crate::nodes::scheme::DdpmVariance;
+use crate::nodes::options::DdpmVariance;
 use crate::nodes::step::{Form, OneStep};
 use crate::schedule::Level;
 

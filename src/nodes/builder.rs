@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::nodes::list::Nodes;
-use crate::nodes::step::{Form, Lag};
+use crate::nodes::step::{Form, Lag, Oracle};
 use crate::nodes::terms::{NodeTerms, Normal};
 use crate::schedule::Level;
 use crate::score::Prediction;
@@ -84,14 +84,7 @@ impl Assembler {
             if !(lag.a.is_finite() && lag.b.is_finite()) {
                 return Err(self.singular(&from, "a scheme in this form"));
             }
-            let (p, q) = match lag.form {
-                Form::Data => self.prediction.data_map(from.alpha, from.sigma),
-                Form::Score => self.prediction.score_map(from.alpha, from.sigma),
-                Form::Noise => {
-                    let (p, q) = self.prediction.score_map(from.alpha, from.sigma);
-                    (-from.sigma * p, -from.sigma * q)
-                }
-            };
+            let (p, q) = self.oracle(lag.oracle, &from);
             // a step that does not use the oracle needs no conversion, even where the conversion is singular
             let (p, q) = if lag.b == 0.0 { (0.0, 0.0) } else { (p, q) };
             if !(p.is_finite() && q.is_finite()) {
@@ -107,6 +100,26 @@ impl Assembler {
             return Err(self.singular(&from, "a scheme in this form"));
         }
         Ok(terms.c(0, Normal::dynamics(self.list.next_step()), c))
+    }
+
+    /// The oracle at a level as P x + Q f.
+    fn oracle(&self, oracle: Oracle, at: &Level) -> (f64, f64) {
+        let data = || self.prediction.data_map(at.alpha, at.sigma);
+        let score = || self.prediction.score_map(at.alpha, at.sigma);
+        let noise = || {
+            let (p, q) = score();
+            (-at.sigma * p, -at.sigma * q)
+        };
+        match oracle {
+            Oracle::Frozen(Form::Data) => data(),
+            Oracle::Frozen(Form::Score) => score(),
+            Oracle::Frozen(Form::Noise) => noise(),
+            Oracle::Velocity if self.prediction == Prediction::Flow => (0.0, 1.0),
+            Oracle::Velocity => {
+                let (noise, data) = (noise(), data());
+                (noise.0 - data.0, noise.1 - data.1)
+            }
+        }
     }
 
     fn singular(&self, from: &Level, what: &'static str) -> Error {

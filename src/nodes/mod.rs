@@ -6,12 +6,17 @@
 
 mod ancestral;
 mod builder;
+mod churn;
 mod correction;
 mod dpm_solver;
 mod exponential;
 mod langevin;
 mod list;
+mod multistep;
+mod options;
+mod phi;
 mod presets;
+mod runge_kutta;
 mod scheme;
 mod step;
 mod terms;
@@ -21,7 +26,8 @@ mod written;
 pub use correction::Correction;
 pub use langevin::Langevin;
 pub use list::{Node, Nodes};
-pub use scheme::{DdpmVariance, Scheme};
+pub use options::{BhVariant, Clock, DdpmVariance, Method, SolverType};
+pub use scheme::Scheme;
 pub use step::Form;
 pub(crate) use terms::{Link, MOST_COMPONENTS};
 pub use terms::{NodeTerms, Normal};

@@ -1,6 +1,7 @@
 //! Published samplers under their usual names and with their defaults.
 
-use crate::nodes::scheme::{DdpmVariance, Scheme};
+use crate::nodes::options::{BhVariant, DdpmVariance, SolverType};
+use crate::nodes::scheme::Scheme;
 
 impl Scheme {
     /// `DDIMScheduler` of diffusers with its default eta = 0.
@@ -73,5 +74,119 @@ impl Scheme {
     /// ```
     pub fn dpm_solver_multistep(steps: usize) -> Self {
         Scheme::DpmSolverPp2M { lower_order_final: steps < 15 }
+    }
+
+    /// `sample_euler_ancestral` of k-diffusion and `EulerAncestralDiscreteScheduler` of diffusers with their default eta
+    /// = 1. An Euler step in sigma/alpha to sigma_down, then noise of sigma_up, is DDIM's step with the same eta in [0, 1],
+    /// and with 1 it is DDPM's. In this form it is in x, and needs no noise level of its own.
+    ///
+    /// ```
+    /// use piadm::Scheme;
+    /// assert_eq!(Scheme::euler_ancestral(), Scheme::Ddim { eta: 1.0 });
+    /// ```
+    pub fn euler_ancestral() -> Self {
+        Scheme::Ddim { eta: 1.0 }
+    }
+
+    /// `sample_lms` of k-diffusion and `LMSDiscreteScheduler` of diffusers with their default order 4.
+    ///
+    /// ```
+    /// use piadm::Scheme;
+    /// assert_eq!(Scheme::lms(), Scheme::Lms { order: 4, lower_order_final: false });
+    /// ```
+    pub fn lms() -> Self {
+        Scheme::Lms { order: 4, lower_order_final: false }
+    }
+
+    /// `sample_ipndm` of ComfyUI with its default order 4.
+    ///
+    /// ```
+    /// use piadm::Scheme;
+    /// assert_eq!(Scheme::ipndm(), Scheme::Ipndm { order: 4, lower_order_final: false });
+    /// ```
+    pub fn ipndm() -> Self {
+        Scheme::Ipndm { order: 4, lower_order_final: false }
+    }
+
+    /// `sample_dpm_2` of k-diffusion, without churn.
+    ///
+    /// ```
+    /// use piadm::Scheme;
+    /// assert_eq!(Scheme::dpm_2(), Scheme::Dpm2 { eta: 0.0 });
+    /// ```
+    pub fn dpm_2() -> Self {
+        Scheme::Dpm2 { eta: 0.0 }
+    }
+
+    /// `sample_dpm_2_ancestral` of k-diffusion with its default eta = 1.
+    ///
+    /// ```
+    /// use piadm::Scheme;
+    /// assert_eq!(Scheme::dpm_2_ancestral(), Scheme::Dpm2 { eta: 1.0 });
+    /// ```
+    pub fn dpm_2_ancestral() -> Self {
+        Scheme::Dpm2 { eta: 1.0 }
+    }
+
+    /// `sample_dpmpp_2s_ancestral` of k-diffusion with eta = 0: DPM-Solver++(2S).
+    ///
+    /// ```
+    /// use piadm::Scheme;
+    /// assert_eq!(Scheme::dpmpp_2s(), Scheme::DpmSolverPp2S { eta: 0.0 });
+    /// ```
+    pub fn dpmpp_2s() -> Self {
+        Scheme::DpmSolverPp2S { eta: 0.0 }
+    }
+
+    /// `sample_dpmpp_2s_ancestral` of k-diffusion with its default eta = 1.
+    ///
+    /// ```
+    /// use piadm::Scheme;
+    /// assert_eq!(Scheme::dpmpp_2s_ancestral(), Scheme::DpmSolverPp2S { eta: 1.0 });
+    /// ```
+    pub fn dpmpp_2s_ancestral() -> Self {
+        Scheme::DpmSolverPp2S { eta: 1.0 }
+    }
+
+    /// `sample_dpmpp_3m_sde` of k-diffusion with its default eta = 1. Its second step, of order 2, is in Heun's form.
+    ///
+    /// ```
+    /// use piadm::Scheme;
+    /// assert_eq!("dpm_solver_pp(order=3, eta=1, solver=heun)".parse(), Ok(Scheme::dpmpp_3m_sde()));
+    /// ```
+    pub fn dpmpp_3m_sde() -> Self {
+        Scheme::DpmSolverPp { order: 3, eta: 1.0, solver: SolverType::Heun, lower_order_final: false }
+    }
+
+    /// `UniPCMultistepScheduler` of diffusers with its defaults: order 2, bh2, with corrector.
+    ///
+    /// ```
+    /// use piadm::Scheme;
+    /// assert_eq!("uni_pc".parse(), Ok(Scheme::uni_pc()));
+    /// ```
+    pub fn uni_pc() -> Self {
+        Scheme::UniPc { order: 2, corrector: true, variant: BhVariant::Bh2, lower_order_final: true }
+    }
+
+    /// `DEISMultistepScheduler` of diffusers with its default order 2 for `steps` steps: its `lower_order_final` takes
+    /// effect below 15 steps.
+    ///
+    /// ```
+    /// use piadm::Scheme;
+    /// assert_eq!(Scheme::deis(20), Scheme::Deis { order: 2, lower_order_final: false });
+    /// ```
+    pub fn deis(steps: usize) -> Self {
+        Scheme::Deis { order: 2, lower_order_final: steps < 15 }
+    }
+
+    /// `sample_lcm` of ComfyUI. `LCMScheduler` of diffusers does the same to c_out D + c_skip x in place of D; these
+    /// boundary scalings are within 1e-6 of 1 and 0 but for the smallest noise, see docs/peers.md.
+    ///
+    /// ```
+    /// use piadm::Scheme;
+    /// assert_eq!(Scheme::lcm(), Scheme::Lcm {});
+    /// ```
+    pub fn lcm() -> Self {
+        Scheme::Lcm {}
     }
 }

@@ -4,23 +4,14 @@ use crate::error::{Error, Result};
 use crate::grid::Grid;
 use crate::grid::times::TimeGrid;
 use crate::nodes::builder::Assembler;
+use crate::nodes::churn::Churn;
 use crate::nodes::list::Nodes;
-use crate::nodes::step::{Form, StepEnds};
-use crate::nodes::{ancestral, dpm_solver, exponential};
+use crate::nodes::multistep::{self, Interpolation};
+use crate::nodes::options::{BhVariant, Clock, DdpmVariance, Method, SolverType};
+use crate::nodes::step::{Form, MOST_PAST, OneStep, StepEnds};
+use crate::nodes::{ancestral, dpm_solver, exponential, runge_kutta};
 use crate::schedule::{Level, NoiseSchedule};
 use crate::score::Prediction;
-
-/// Variance of DDPM's ancestral noise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum DdpmVariance {
-    /// The posterior's variance (beta tilde).
-    #[default]
-    Small,
-    /// The forward step's variance (beta).
-    Large,
-}
 
 /// A time-stepping scheme, independent of schedule, grid and network.
 ///
@@ -106,11 +97,150 @@ pub enum Scheme {
     /// Heun's second-order method for the ODE (Karras et al., arXiv 2206.00364, algorithm 1): two evaluations per
     /// step, but a single Euler step into sigma = 0 and out of alpha = 0.
     Heun {},
+    /// DPM-Solver++ multistep of order 1 to 3 as `DPMSolverMultistepScheduler` of diffusers has it: with eta = 0 the
+    /// ODE's 2M and 3M, else SDE-DPM-Solver++. Order 3 weighs the second derivative by half of its exact weight, there
+    /// as here, so that it is of second order with a smaller error; [`UniPc`](Scheme::UniPc) without corrector is the
+    /// method with the exact weight. First orders come first, and last into sigma = 0.
+    #[cfg_attr(feature = "serde", serde(rename = "dpm_solver_pp"))]
+    DpmSolverPp {
+        /// 1 to 3; default 2.
+        #[cfg_attr(feature = "serde", serde(default = "two"))]
+        order: usize,
+        /// Noise level, at least 0; default 0.
+        #[cfg_attr(feature = "serde", serde(default))]
+        eta: f64,
+        /// How steps of order 2 extrapolate; default: midpoint.
+        #[cfg_attr(feature = "serde", serde(default))]
+        solver: SolverType,
+        /// Whether the last step is of first order and, of order 3, the one before of second; default false.
+        #[cfg_attr(feature = "serde", serde(default))]
+        lower_order_final: bool,
+    },
+    /// UniPC (Zhao et al., arXiv 2302.04867) with data prediction: UniP of order 1 to 3 and, with `corrector`, UniC.
+    /// One evaluation per step, at the predicted state; the corrected state takes its place in the next step, so errors
+    /// are of order `order` + 1. Solution nodes are predicted states, as `UniPCMultistepScheduler` of diffusers
+    /// returns them. Order 3 without corrector is the exponential Adams-Bashforth method in log-SNR.
+    UniPc {
+        /// 1 to 3; default 2.
+        #[cfg_attr(feature = "serde", serde(default = "two"))]
+        order: usize,
+        /// Whether states are corrected; default true.
+        #[cfg_attr(feature = "serde", serde(default = "yes"))]
+        corrector: bool,
+        /// B(h); default: bh2.
+        #[cfg_attr(feature = "serde", serde(default))]
+        variant: BhVariant,
+        /// Whether the order falls to 1 towards the last step; default true.
+        #[cfg_attr(feature = "serde", serde(default = "yes"))]
+        lower_order_final: bool,
+    },
+    /// DEIS (Zhang and Chen, arXiv 2204.13902): noise predictions interpolated in log(sigma/alpha) and integrated
+    /// exactly. First order in the first step and into sigma = 0.
+    Deis {
+        /// 1 to 3; default 2.
+        #[cfg_attr(feature = "serde", serde(default = "two"))]
+        order: usize,
+        /// As for [`DpmSolverPp`](Scheme::DpmSolverPp); default false.
+        #[cfg_attr(feature = "serde", serde(default))]
+        lower_order_final: bool,
+    },
+    /// Linear multistep in sigma/alpha (`sample_lms` of k-diffusion, `LMSDiscreteScheduler` of diffusers): noise
+    /// predictions interpolated in sigma/alpha.
+    Lms {
+        /// 1 to 4; default 4.
+        #[cfg_attr(feature = "serde", serde(default = "four"))]
+        order: usize,
+        /// Whether the order falls to 1 towards the last step; default false: the step into sigma = 0 extrapolates too.
+        #[cfg_attr(feature = "serde", serde(default))]
+        lower_order_final: bool,
+    },
+    /// iPNDM (Zhang and Chen, arXiv 2204.13902, after arXiv 2202.09778): Adams-Bashforth coefficients of equal steps,
+    /// on steps in sigma/alpha whatever their lengths. Where the lengths change by a factor, errors are those of first order.
+    Ipndm {
+        /// 1 to 4; default 4.
+        #[cfg_attr(feature = "serde", serde(default = "four"))]
+        order: usize,
+        /// Whether the order falls to 1 towards the last step; default false: the step into sigma = 0 extrapolates too.
+        #[cfg_attr(feature = "serde", serde(default))]
+        lower_order_final: bool,
+    },
+    /// DPM-Solver++(2S) (arXiv 2211.01095, algorithm 1 with r = 1/2), with eta > 0 ancestral as
+    /// `sample_dpmpp_2s_ancestral` of k-diffusion: two evaluations per step, one into sigma = 0 and out of alpha = 0.
+    #[cfg_attr(feature = "serde", serde(rename = "dpm_solver_pp_2s"))]
+    DpmSolverPp2S {
+        /// eta in [0, 1]; default 0.
+        #[cfg_attr(feature = "serde", serde(default))]
+        eta: f64,
+    },
+    /// DPM-Solver-2 as `sample_dpm_2` of k-diffusion and, with eta > 0, `sample_dpm_2_ancestral` have it: as
+    /// [`DpmSolverPp2S`](Scheme::DpmSolverPp2S), but the noise of the stage is frozen.
+    Dpm2 {
+        /// eta in [0, 1]; default 0.
+        #[cfg_attr(feature = "serde", serde(default))]
+        eta: f64,
+    },
+    /// Multistep sampling of consistency models (arXiv 2303.01469, 2310.04378): x = alpha D + sigma xi.
+    Lcm {},
+    /// EDM's stochastic sampler (arXiv 2206.00364, algorithm 2): before a step with `s_tmin` <= sigma/alpha <= `s_tmax`
+    /// the noise level rises by the factor 1 + min(`s_churn`/steps, sqrt(2) - 1). The raised state is a stage, at which
+    /// the network is evaluated instead of at the step's start.
+    EdmStochastic {
+        /// Heun's step with two evaluations (default), or Euler's with one.
+        #[cfg_attr(feature = "serde", serde(default = "yes"))]
+        heun: bool,
+        /// At least 0; default 0.
+        #[cfg_attr(feature = "serde", serde(default))]
+        s_churn: f64,
+        /// At least 0; default 0.
+        #[cfg_attr(feature = "serde", serde(default))]
+        s_tmin: f64,
+        /// At least 0; default infinity, which in JSON is left out.
+        #[cfg_attr(feature = "serde", serde(default = "infinity", skip_serializing_if = "is_infinite"))]
+        s_tmax: f64,
+        /// Factor of the added noise, at least 0; default 1.
+        #[cfg_attr(feature = "serde", serde(default = "one"))]
+        s_noise: f64,
+    },
+    /// An explicit Runge-Kutta method for the probability flow in one of three clocks. The step into sigma = 0 is
+    /// x = alpha D; out of alpha = 0 it is of first order, but in the clock of a flow.
+    RungeKutta {
+        /// The method; default: midpoint.
+        #[cfg_attr(feature = "serde", serde(default))]
+        method: Method,
+        /// The clock; default: that of a flow.
+        #[cfg_attr(feature = "serde", serde(default))]
+        clock: Clock,
+    },
 }
 
 #[cfg(feature = "serde")]
-fn one() -> f64 {
-    1.0
+use defaults::*;
+
+#[cfg(feature = "serde")]
+mod defaults {
+    pub(super) fn one() -> f64 {
+        1.0
+    }
+
+    pub(super) fn infinity() -> f64 {
+        f64::INFINITY
+    }
+
+    pub(super) fn is_infinite(value: &f64) -> bool {
+        value.is_infinite()
+    }
+
+    pub(super) fn two() -> usize {
+        2
+    }
+
+    pub(super) fn four() -> usize {
+        4
+    }
+
+    pub(super) fn yes() -> bool {
+        true
+    }
 }
 
 impl Default for Scheme {
@@ -127,17 +257,38 @@ impl Scheme {
             true => Ok(()),
             false => Err(Error::setting(name, value, "a number in [0, 1]")),
         };
+        let order = |order: usize, most: usize, expected| match (1..=most).contains(&order) {
+            true => Ok(()),
+            false => Err(Error::setting("order", order, expected)),
+        };
+        let level = |name, value: f64| match value >= 0.0 && value.is_finite() {
+            true => Ok(()),
+            false => Err(Error::setting(name, value, "a finite number that is at least 0")),
+        };
         match *self {
             Scheme::Exponential { stochasticity, .. } | Scheme::EulerMaruyama { stochasticity } => {
                 unit("stochasticity", stochasticity)
             }
-            Scheme::Ddim { eta } | Scheme::DdimClipped { eta } => unit("eta", eta),
-            Scheme::SdeDpmSolverPp1 { eta } | Scheme::SdeDpmSolverPp2M { eta, .. }
-                if !(eta >= 0.0 && eta.is_finite()) =>
-            {
-                Err(Error::setting("eta", eta, "a finite number that is at least 0"))
+            Scheme::Ddim { eta }
+            | Scheme::DdimClipped { eta }
+            | Scheme::DpmSolverPp2S { eta }
+            | Scheme::Dpm2 { eta } => unit("eta", eta),
+            Scheme::SdeDpmSolverPp1 { eta } | Scheme::SdeDpmSolverPp2M { eta, .. } => level("eta", eta),
+            Scheme::DpmSolverPp { order: n, eta, .. } => order(n, 3, "1, 2 or 3").and(level("eta", eta)),
+            Scheme::UniPc { order: n, .. } | Scheme::Deis { order: n, .. } => order(n, 3, "1, 2 or 3"),
+            Scheme::Lms { order: n, .. } | Scheme::Ipndm { order: n, .. } => order(n, 4, "1 to 4"),
+            Scheme::EdmStochastic { s_churn, s_tmin, s_tmax, s_noise, .. } => {
+                if s_tmax.is_nan() || s_tmax < 0.0 {
+                    return Err(Error::setting("s_tmax", s_tmax, "a number that is at least 0"));
+                }
+                level("s_churn", s_churn).and(level("s_tmin", s_tmin)).and(level("s_noise", s_noise))
             }
-            _ => Ok(()),
+            Scheme::Ddpm { .. }
+            | Scheme::DpmSolverPp2M { .. }
+            | Scheme::Heun {}
+            | Scheme::Kernel {}
+            | Scheme::Lcm {}
+            | Scheme::RungeKutta { .. } => Ok(()),
         }
     }
 
@@ -152,7 +303,20 @@ impl Scheme {
             Scheme::Kernel {} => (Scheme::Kernel {}, Prediction::Next),
             Scheme::DdimClipped { eta } => (Scheme::Ddim { eta }, Prediction::Data),
             Scheme::DpmSolverPp2M { .. } | Scheme::Heun {} => (Scheme::Ddim { eta: 0.0 }, Prediction::Data),
-            Scheme::SdeDpmSolverPp2M { eta, .. } => (Scheme::SdeDpmSolverPp1 { eta }, Prediction::Data),
+            Scheme::UniPc { .. }
+            | Scheme::Deis { .. }
+            | Scheme::Lms { .. }
+            | Scheme::Ipndm { .. }
+            | Scheme::RungeKutta { .. } => (Scheme::Ddim { eta: 0.0 }, Prediction::Data),
+            Scheme::SdeDpmSolverPp2M { eta, .. } | Scheme::DpmSolverPp { eta, .. } => {
+                (Scheme::SdeDpmSolverPp1 { eta }, Prediction::Data)
+            }
+            Scheme::DpmSolverPp2S { eta } | Scheme::Dpm2 { eta } => (Scheme::Ddim { eta }, Prediction::Data),
+            // its noise comes before the step: a step of one node with noise of about that size
+            Scheme::EdmStochastic { s_churn, s_noise, .. } => {
+                let eta = if s_churn > 0.0 && s_noise > 0.0 { 1.0 } else { 0.0 };
+                (Scheme::SdeDpmSolverPp1 { eta }, Prediction::Data)
+            }
             _ => (self.clone(), Prediction::Data),
         }
     }
@@ -169,7 +333,8 @@ impl Scheme {
     ) -> Result<()> {
         list.reserve(steps.len())?;
         let level = |m: usize| Level::at(schedule, grid.times()[m]);
-        let (mut before, mut t) = (None, level(steps.start));
+        let mut past = [level(steps.start); MOST_PAST];
+        let (mut known, mut t) = (0, level(steps.start));
         for m in steps.clone() {
             let u = level(m + 1);
             let h = u.log_snr - t.log_snr;
@@ -182,15 +347,19 @@ impl Scheme {
                 ));
             }
             list.leave_open(open && m + 1 == steps.end);
-            self.push_step(list, schedule, &StepEnds { before, t, u, last: m + 1 == grid.steps() })?;
-            (before, t) = (Some(t), u);
+            let left = grid.steps() - (m + 1);
+            self.push_step(list, schedule, &StepEnds { past: &past[..known], t, u, left, steps: grid.steps() })?;
+            past.rotate_right(1);
+            (past[0], known, t) = (t, MOST_PAST.min(known + 1), u);
         }
         Ok(())
     }
 
     /// Adds the nodes of one step.
     fn push_step(&self, list: &mut Assembler, schedule: &dyn NoiseSchedule, step: &StepEnds) -> Result<()> {
-        let StepEnds { before, t, u, last } = *step;
+        let StepEnds { past, t, u, left, .. } = *step;
+        let before = |lower_order_final| past.first().copied().filter(|_| !(left == 0 && lower_order_final));
+        let limited = |order: usize, lower: bool| if lower { order.min(left + 1) } else { order };
         let (lags, c) = match *self {
             Scheme::Exponential { form, stochasticity } => {
                 exponential::step(schedule, form, stochasticity, &t, &u).lags()
@@ -207,14 +376,42 @@ impl Scheme {
             Scheme::Kernel {} => return list.kernel(u),
             Scheme::SdeDpmSolverPp1 { eta } => exponential::data(eta, &t, &u).lags(),
             Scheme::DpmSolverPp2M { lower_order_final } => {
-                let before = before.filter(|_| !(last && lower_order_final));
-                return dpm_solver::push_2m(list, 0.0, before, t, u);
+                return dpm_solver::push_2m(list, 0.0, before(lower_order_final), t, u);
             }
             Scheme::SdeDpmSolverPp2M { eta, lower_order_final } => {
-                let before = before.filter(|_| !(last && lower_order_final));
-                return dpm_solver::push_2m(list, eta, before, t, u);
+                return dpm_solver::push_2m(list, eta, before(lower_order_final), t, u);
             }
             Scheme::Heun {} => return dpm_solver::push_heun(list, t, u),
+            Scheme::DpmSolverPp { order, eta, solver, lower_order_final } => {
+                return dpm_solver::push_multistep(list, step, eta, limited(order, lower_order_final), solver);
+            }
+            Scheme::UniPc { order, corrector, variant, lower_order_final } => {
+                return multistep::push_uni_pc(list, step, order, corrector, variant, lower_order_final);
+            }
+            Scheme::Deis { order, lower_order_final } => {
+                let order = limited(order, lower_order_final);
+                return multistep::push_noise(list, step, order, Interpolation::LogSnr);
+            }
+            Scheme::Lms { order, lower_order_final } => {
+                let order = limited(order, lower_order_final);
+                return multistep::push_noise(list, step, order, Interpolation::Sigma);
+            }
+            Scheme::Ipndm { order, lower_order_final } => {
+                let order = limited(order, lower_order_final);
+                return multistep::push_noise(list, step, order, Interpolation::Even);
+            }
+            Scheme::DpmSolverPp2S { eta } => {
+                return runge_kutta::push_ancestral(list, schedule, Form::Data, eta, t, u);
+            }
+            Scheme::Dpm2 { eta } => return runge_kutta::push_ancestral(list, schedule, Form::Noise, eta, t, u),
+            Scheme::Lcm {} => OneStep { form: Form::Data, a: 0.0, b: u.alpha, c: u.sigma }.lags(),
+            Scheme::EdmStochastic { heun, s_churn, s_tmin, s_tmax, s_noise } => {
+                let churn = Churn { churn: s_churn, t_min: s_tmin, t_max: s_tmax, noise: s_noise };
+                return churn.push(list, schedule, heun, step);
+            }
+            Scheme::RungeKutta { method, clock } => {
+                return runge_kutta::push(list, schedule, method, clock, t, u);
+            }
         };
         list.solution(u, &lags, c)
     }

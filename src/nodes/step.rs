@@ -16,18 +16,30 @@ pub enum Form {
     Data,
 }
 
+/// What a step takes from the network's output.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Oracle {
+    Frozen(Form),
+    /// The flow velocity eps - D.
+    Velocity,
+}
+
 /// One lag of a node: `a x + b (oracle)`, both at the node `lag` places back.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lag {
     pub lag: usize,
-    pub form: Form,
+    pub oracle: Oracle,
     pub a: f64,
     pub b: f64,
 }
 
 impl Lag {
+    pub(crate) fn new(lag: usize, form: Form, a: f64, b: f64) -> Self {
+        Lag { lag, oracle: Oracle::Frozen(form), a, b }
+    }
+
     pub(crate) fn data(lag: usize, a: f64, b: f64) -> Self {
-        Lag { lag, form: Form::Data, a, b }
+        Lag::new(lag, Form::Data, a, b)
     }
 }
 
@@ -47,17 +59,22 @@ impl OneStep {
     }
 
     pub(crate) fn lags(self) -> ([Lag; 1], f64) {
-        ([Lag { lag: 1, form: self.form, a: self.a, b: self.b }], self.c)
+        ([Lag::new(1, self.form, self.a, self.b)], self.c)
     }
 }
 
+/// Most steps back to which a step may look.
+pub(crate) const MOST_PAST: usize = 3;
+
 /// The grid points that a step may use.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct StepEnds {
-    /// Start of the step before, if there is one.
-    pub before: Option<Level>,
+pub(crate) struct StepEnds<'a> {
+    /// Starts of the steps before, latest first, at most [`MOST_PAST`]. A block has none before its own.
+    pub past: &'a [Level],
     pub t: Level,
     pub u: Level,
-    /// Whether this is the grid's last step.
-    pub last: bool,
+    /// Number of the grid's steps behind this one.
+    pub left: usize,
+    /// Number of the grid's steps.
+    pub steps: usize,
 }

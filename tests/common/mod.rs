@@ -10,7 +10,7 @@ use piadm::noise::{Address, NoiseKey, stream};
 use piadm::{
     Acceptance, Backend, BoxError, Cpu, Nodes, Ou, Picard, Prediction, Rows, Scheme, ScoreFn, Window,
     backend::Real,
-    nodes::{DdpmVariance, Form, NodeTerms},
+    nodes::{BhVariant, Clock, DdpmVariance, Form, Method, NodeTerms, SolverType},
     sampler::{Entry, Linearisation, Policy},
     schedule::Level,
     score::Mixture,
@@ -43,6 +43,36 @@ pub fn schemes() -> Vec<Scheme> {
         for stochasticity in [0.0, 0.5, 1.0] {
             all.push(Scheme::Exponential { form, stochasticity });
         }
+    }
+    all.extend(named());
+    all
+}
+
+/// Schemes of other libraries, with several evaluations or a long memory.
+pub fn named() -> Vec<Scheme> {
+    let uni_pc = |order, corrector, variant| Scheme::UniPc { order, corrector, variant, lower_order_final: true };
+    let dpm = |order, eta, solver| Scheme::DpmSolverPp { order, eta, solver, lower_order_final: true };
+    let edm = |heun, s_noise| Scheme::EdmStochastic { heun, s_churn: 6.0, s_tmin: 0.05, s_tmax: 5.0, s_noise };
+    let mut all = vec![
+        uni_pc(1, true, BhVariant::Bh1),
+        uni_pc(2, true, BhVariant::Bh2),
+        uni_pc(2, false, BhVariant::Bh1),
+        uni_pc(3, true, BhVariant::Bh2),
+        Scheme::Deis { order: 3, lower_order_final: false },
+        Scheme::Lms { order: 4, lower_order_final: true },
+        Scheme::Ipndm { order: 4, lower_order_final: true },
+        dpm(2, 0.0, SolverType::Heun),
+        dpm(3, 0.0, SolverType::Midpoint),
+        dpm(3, 1.0, SolverType::Heun),
+        Scheme::DpmSolverPp2S { eta: 0.0 },
+        Scheme::DpmSolverPp2S { eta: 1.0 },
+        Scheme::Dpm2 { eta: 0.6 },
+        Scheme::Lcm {},
+        edm(false, 1.0),
+        edm(true, 1.0),
+    ];
+    for method in [Method::Midpoint, Method::Heun, Method::Rk4] {
+        all.extend([Clock::Flow, Clock::Sigma, Clock::LogSnr].map(|clock| Scheme::RungeKutta { method, clock }));
     }
     all
 }

@@ -32,6 +32,22 @@ SCHEMES = {
     "sde_pp2m": {"kind": "sde_dpm_solver_pp_2m", "eta": 1.0, "lower_order_final": True},
     "heun": {"kind": "heun"},
 }
+# Of these, each gets two cases of its own.
+LATER = {
+    "uni_pc": {"kind": "uni_pc"},
+    "uni_pc_3": {"kind": "uni_pc", "order": 3, "variant": "bh1"},
+    "deis": {"kind": "deis", "order": 3},
+    "lms": {"kind": "lms"},
+    "ipndm": {"kind": "ipndm", "lower_order_final": True},
+    "pp3m": {"kind": "dpm_solver_pp", "order": 3},
+    "sde_pp3m": {"kind": "dpm_solver_pp", "order": 3, "eta": 1.0, "solver": "heun"},
+    "pp2s": {"kind": "dpm_solver_pp_2s", "eta": 0.5},
+    "dpm2": {"kind": "dpm2", "eta": 1.0},
+    "lcm": {"kind": "lcm"},
+    "edm": {"kind": "edm_stochastic", "s_churn": 5.0, "s_tmin": 0.05, "s_tmax": 2.0},
+    "flow_midpoint": {"kind": "runge_kutta"},
+    "rk4_log_snr": {"kind": "runge_kutta", "method": "rk4", "clock": "log_snr"},
+}
 FACTORS = {
     "scheme": list(SCHEMES),
     "linearisation": ["frozen_score", "identity", "gaussian", "secant"],
@@ -103,7 +119,7 @@ def problem(v, steps, rng):
         "target": target(v["target"], rng),
         "schedule": SCHEDULES[v["grid"]],
         "grid": grid(v["grid"], v["scheme"], steps),
-        "scheme": SCHEMES[v["scheme"]],
+        "scheme": (SCHEMES | LATER)[v["scheme"]],
         "prediction": v["prediction"],
     }
 
@@ -206,6 +222,15 @@ def presets():
             yield v, sampler
 
 
+def later():
+    """The later schemes in the engine, on two grids each."""
+    for i, scheme in enumerate(LATER):
+        for j in range(2):
+            v = {n: values[(i + 3 * j + k) % len(values)] for k, (n, values) in enumerate(FACTORS.items())}
+            v |= {"scheme": scheme, "budget": "none", "stall": "none"}
+            yield v, None
+
+
 def name_of(v, sampler, number):
     kind = sampler if isinstance(sampler, str) else next(iter(sampler))
     if kind != "picard" or sampler == "picard":
@@ -233,6 +258,9 @@ def main():
     presets_begin = len(chosen)
     on_device |= set(range(presets_begin, len(planned), 4))
 
+    # behind all others, so that recorded cases keep their numbers and with them their seeds
+    planned += list(later())
+
     lines = []
     for i, (v, sampler) in enumerate(planned):
         rng = random.Random(1000 + i)
@@ -250,8 +278,8 @@ def main():
         lines.append(json.dumps(case))
     path = pathlib.Path(__file__).with_name("cases.jsonl")
     path.write_text("\n".join(lines) + "\n")
-    others = len(planned) - len(chosen)
-    print(f"{path.name}: {len(chosen)} of the engine, {others} others; {len(on_device)} on a device")
+    others = len(planned) - len(chosen) - 2 * len(LATER)
+    print(f"{path.name}: {len(chosen)} of the engine, {others} others, {2 * len(LATER)} later; {len(on_device)} on a device")
 
 
 main()

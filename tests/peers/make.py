@@ -175,10 +175,14 @@ def diffusers_file(init, noise):
 # ---- k-diffusion -----------------------------------------------------------------------------------------------------
 
 
-def k_diffusion_file(init, noise):
-    # The package imports its evaluation half, and that CLIP, which needs a setuptools that torch no longer accepts.
+def stub_clip():
+    # k-diffusion imports its evaluation half, and that CLIP, which needs a setuptools that torch no longer accepts.
     # The samplers use neither.
     sys.modules["clip"] = types.ModuleType("clip")
+
+
+def k_diffusion_file(init, noise):
+    stub_clip()
     from importlib.metadata import version
 
     from k_diffusion import sampling

@@ -6,6 +6,7 @@ mod common;
 mod custom;
 mod ends;
 mod identities;
+mod named;
 mod oracle;
 mod orders;
 mod papers;

@@ -30,7 +30,7 @@ const GRIDS: [&str; 9] = [
     r#"{"kind": "times", "times": [0.9, 0.5, 0.1]}"#,
 ];
 
-const SCHEMES: [&str; 8] = [
+const SCHEMES: [&str; 18] = [
     "exponential",
     "euler_maruyama",
     "ddpm",
@@ -39,6 +39,16 @@ const SCHEMES: [&str; 8] = [
     "dpm_solver_pp_2m",
     "sde_dpm_solver_pp_2m",
     "heun",
+    "dpm_solver_pp",
+    "uni_pc",
+    "deis",
+    "lms",
+    "ipndm",
+    "dpm_solver_pp_2s",
+    "dpm2",
+    "lcm",
+    "edm_stochastic",
+    "runge_kutta",
 ];
 
 fn parse(problem: &Value) -> Result<ProblemFile, String> {
