@@ -123,7 +123,8 @@ fn is_unshared<T>(_attached: Python<'_>, object: &Py<T>) -> bool {
 
 /// Copies an output of the right shape that lies in memory as it should; says whether it is one.
 fn copy<T: Number>(output: &Bound<'_, PyArrayDyn<T>>, shape: &[usize], out: &mut ArrayViewMut2<'_, T>) -> bool {
-    if output.shape() != shape {
+    // a slice of NumPy's may also be in Fortran's order
+    if output.shape() != shape || !output.is_c_contiguous() {
         return false;
     }
     let Ok(output) = output.try_readonly() else { return false };

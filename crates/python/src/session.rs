@@ -14,7 +14,6 @@ use pyo3::prelude::*;
 /// A parallel sampler with its arrays, for many runs of one shape.
 #[pyclass(module = "piadm")]
 pub struct Session {
-    network: Py<PyAny>,
     properties: Properties,
     shape: Vec<usize>,
     inner: Inner,
@@ -73,25 +72,26 @@ impl<T: Number> Parts<T> {
 #[pymethods]
 impl Session {
     #[new]
-    fn new(py: Python<'_>, network: Py<PyAny>, request: Request<'_>) -> PyResult<Self> {
+    fn new(py: Python<'_>, request: Request<'_>) -> PyResult<Self> {
         let properties = request.properties(py)?;
         let inner = match request.double {
             false => Inner::Single(Parts::new(py, &request, properties)?),
             true => Inner::Double(Parts::new(py, &request, properties)?),
         };
-        Ok(Session { network, properties, shape: request.shape().to_vec(), inner })
+        Ok(Session { properties, shape: request.shape().to_vec(), inner })
     }
 
     /// One run; with another seed or other states to start from, if they are given.
     fn run(
         &mut self,
         py: Python<'_>,
+        network: Py<PyAny>,
         seed: Option<u64>,
         init: Option<Bound<'_, PyAny>>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Solution> {
         same_process(py)?;
-        let network = (self.network.clone_ref(py), self.properties, &self.shape[..]);
+        let network = (network, self.properties, &self.shape[..]);
         match &mut self.inner {
             Inner::Single(parts) => parts.run(py, network, (seed, init), progress),
             Inner::Double(parts) => parts.run(py, network, (seed, init), progress),

@@ -42,7 +42,7 @@ def test_exact_parallel_sampling_has_the_sequential_bits(scheme):
     sequential = piadm.sample(network, sampler="sequential", **settings)
     exact = piadm.sample(network, sampler=piadm.Picard(window=16, tolerance=0), **settings)
     assert np.array_equal(sequential.samples, exact.samples)
-    assert sequential.report.rounds == 30 and exact.report.rounds < 30
+    assert sequential.report.rows == 60 < exact.report.rows  # up to as many rounds, each on more rows
     assert exact.report.guarantee.startswith("the sequential bits")
 
 

@@ -213,6 +213,12 @@ def test_session(problem):
         piadm.Session(network, **{**problem, "sampler": "automatic"})
 
 
+def test_a_session_does_one_run_at_a_time(problem):
+    session = piadm.Session(lambda x, t: session.run(), **problem)
+    with pytest.raises(RuntimeError, match="borrowed"):
+        session.run()
+
+
 def test_a_session_goes_on_after_an_error(problem):
     fails = [True]
 

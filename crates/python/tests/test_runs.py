@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import traceback
+import types
 
 import numpy as np
 import piadm
@@ -19,7 +20,7 @@ class Mine(Exception):
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=str)
-@pytest.mark.parametrize("call", [1, 5])
+@pytest.mark.parametrize("call", [1, 3])
 def test_an_exception_arrives_as_it_is(problem, sampler, call):
     error, calls = Mine("weights", 3), []
 
@@ -102,6 +103,32 @@ def test_progress_bar(problem, capsys):
     assert "100" in capsys.readouterr().err
     piadm.sample(lambda x, t: -x, **problem, progress=False)
     assert capsys.readouterr() == ("", "")
+
+
+def test_bar_of_tqdm(problem, monkeypatch):
+    """With a stand-in for tqdm."""
+    bars = []
+
+    class Bar:
+        n, closed = 0, False
+
+        def __init__(self, total, unit):
+            self.total = total
+            bars.append(self)
+
+        def set_postfix(self, round, refresh):
+            pass
+
+        def update(self, n):
+            self.n += n
+
+        def close(self):
+            self.closed = True
+
+    monkeypatch.setitem(sys.modules, "tqdm", types.SimpleNamespace(tqdm=Bar))
+    piadm.sample(lambda x, t: -x, **problem, progress=True)
+    (bar,) = bars
+    assert bar.n == bar.total == 3 * 40 and bar.closed
 
 
 def test_two_threads(problem):

@@ -112,15 +112,16 @@ class Session:
     is one of fixed settings (Picard(..) by default), not "automatic" or "sequential"."""
 
     def __init__(self, network: Network, **settings: Any) -> None:
+        self._network = network
         self._request = Request(network, **{"sampler": "picard", **settings})
-        self._session = _piadm.Session(network, self._request)
+        self._session = _piadm.Session(self._request)
 
     def run(self, *, seed: Optional[int] = None, init: Any = None, progress: Any = None) -> _piadm.Solution:
         """One run. `seed` draws other noise and other states to start from, `init` gives the latter; both stay for the
         runs that follow."""
         start = None if init is None else self._request.rows("init", init)
         with Progress(progress) as call:
-            return self._session.run(seed, start, call)
+            return self._session.run(self._network, seed, start, call)
 
 
 def _tell(function: Any, *more: inspect.Parameter) -> None:
