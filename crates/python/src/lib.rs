@@ -25,12 +25,7 @@ use std::sync::OnceLock;
 
 /// Samples what a request asks for.
 #[pyfunction]
-fn sample(
-    py: Python<'_>,
-    network: Py<PyAny>,
-    request: Request<'_>,
-    progress: Option<Py<PyAny>>,
-) -> PyResult<Solution> {
+fn sample(py: Python<'_>, network: Py<PyAny>, request: Request<'_>, progress: Option<Py<PyAny>>) -> PyResult<Solution> {
     match request.double {
         false => sample_in::<f32>(py, network, &request, progress),
         true => sample_in::<f64>(py, network, &request, progress),

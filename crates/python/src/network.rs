@@ -49,12 +49,7 @@ impl<T: Number> Network<T> {
     }
 
     /// The states as an array of NumPy, \[rows, shape of a sample\].
-    fn show<'py>(
-        &mut self,
-        py: Python<'py>,
-        x: ArrayView2<'_, T>,
-        rows: &Rows<'_>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+    fn show<'py>(&mut self, py: Python<'py>, x: ArrayView2<'_, T>, rows: &Rows<'_>) -> PyResult<Bound<'py, PyAny>> {
         let contiguous = x.as_standard_layout();
         let values = contiguous.as_slice().unwrap_or(&[]);
         let fits = |states: &Py<PyArray1<T>>| is_unshared(py, states) && states.bind(py).len() >= values.len();

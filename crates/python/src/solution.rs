@@ -37,11 +37,7 @@ impl Solution {
 }
 
 /// The same memory with the axes of a sample.
-pub fn shaped<T: Number>(
-    array: &Bound<'_, PyArrayDyn<T>>,
-    leading: &[usize],
-    shape: &[usize],
-) -> PyResult<Py<PyAny>> {
+pub fn shaped<T: Number>(array: &Bound<'_, PyArrayDyn<T>>, leading: &[usize], shape: &[usize]) -> PyResult<Py<PyAny>> {
     let axes: Vec<usize> = leading.iter().chain(shape).copied().collect();
     Ok(array.reshape(axes)?.into_any().unbind())
 }
