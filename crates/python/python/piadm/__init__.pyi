@@ -1,16 +1,17 @@
-from typing import Any, Callable, Dict, List, Literal, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Literal, Optional, Sequence, Tuple, Union, final
 
 import numpy as np
 import numpy.typing as npt
 
-Network = Callable[..., Any]
-Spec = Union[str, Dict[str, Any]]
-Times = Union[Spec, Sequence[float], npt.NDArray[np.floating[Any]]]
-Ends = Optional[Tuple[float, float]]
-Prediction = Literal["noise", "data", "score", "velocity", "flow"]
-Spacing = Literal["leading", "trailing", "linspace"]
-Numbers = npt.ArrayLike
-Progress = Union[bool, Callable[["Round"], Any], None]
+_Network = Callable[..., Any]
+_Settings = Dict[str, Any]
+_Spec = Union[str, _Settings]
+_Times = Union[_Spec, Sequence[float], npt.NDArray[np.floating[Any]]]
+_Ends = Optional[Tuple[float, float]]
+_Prediction = Literal["noise", "data", "score", "velocity", "flow"]
+_Spacing = Literal["leading", "trailing", "linspace"]
+_Numbers = npt.ArrayLike
+_Progress = Union[bool, Callable[["Round"], Any], None]
 
 __version__: str
 
@@ -18,6 +19,7 @@ class Error(Exception): ...
 class InputError(Error, ValueError): ...
 class SamplingError(Error, RuntimeError): ...
 
+@final
 class Rows:
     @property
     def t(self) -> npt.NDArray[np.float64]: ...
@@ -31,6 +33,7 @@ class Rows:
     def slot(self) -> npt.NDArray[np.int64]: ...
     def __len__(self) -> int: ...
 
+@final
 class Round:
     @property
     def round(self) -> int: ...
@@ -43,6 +46,7 @@ class Round:
     @property
     def residual(self) -> float: ...
 
+@final
 class Report:
     @property
     def sampler(self) -> str: ...
@@ -88,6 +92,7 @@ class Report:
     def probe_seconds(self) -> float: ...
     def to_dict(self) -> Dict[str, Any]: ...
 
+@final
 class Solution:
     @property
     def samples(self) -> npt.NDArray[Any]: ...
@@ -105,96 +110,96 @@ class Schedule:
         num_train_timesteps: int = ...,
         beta_start: Optional[float] = ...,
         beta_end: Optional[float] = ...,
-    ) -> Spec: ...
+    ) -> _Settings: ...
     @staticmethod
-    def alphas_cumprod(table: Numbers) -> Spec: ...
+    def alphas_cumprod(table: _Numbers) -> _Settings: ...
     @staticmethod
-    def vp_linear(beta_min: float = ..., beta_max: float = ...) -> Spec: ...
+    def vp_linear(beta_min: float = ..., beta_max: float = ...) -> _Settings: ...
     @staticmethod
-    def vp_cosine(s: float = ...) -> Spec: ...
+    def vp_cosine(s: float = ...) -> _Settings: ...
 
 class Grid:
     @staticmethod
-    def times(times: Union[Sequence[float], npt.NDArray[np.floating[Any]]]) -> Spec: ...
+    def times(times: Union[Sequence[float], npt.NDArray[np.floating[Any]]]) -> _Settings: ...
     @staticmethod
-    def uniform(steps: int, between: Ends = ..., then_data: bool = ...) -> Spec: ...
+    def uniform(steps: int, between: _Ends = ..., then_data: bool = ...) -> _Settings: ...
     @staticmethod
-    def log_snr(steps: int, between: Ends = ..., then_data: bool = ...) -> Spec: ...
+    def log_snr(steps: int, between: _Ends = ..., then_data: bool = ...) -> _Settings: ...
     @staticmethod
     def piadm(
         steps: Optional[int] = ...,
         eps: Optional[float] = ...,
         h: float = ...,
-        between: Ends = ...,
+        between: _Ends = ...,
         then_data: bool = ...,
-    ) -> Spec: ...
+    ) -> _Settings: ...
     @staticmethod
-    def karras(steps: int, sigma_min: float, sigma_max: float, rho: float = ...) -> Spec: ...
+    def karras(steps: int, sigma_min: float, sigma_max: float, rho: float = ...) -> _Settings: ...
     @staticmethod
-    def get_sigmas_karras(n: int, sigma_min: float, sigma_max: float, rho: float = ...) -> Spec: ...
+    def get_sigmas_karras(n: int, sigma_min: float, sigma_max: float, rho: float = ...) -> _Settings: ...
     @staticmethod
-    def ddpm_timesteps(steps: int, spacing: Spacing = ..., steps_offset: int = ...) -> Spec: ...
+    def ddpm_timesteps(steps: int, spacing: _Spacing = ..., steps_offset: int = ...) -> _Settings: ...
     @staticmethod
-    def dpm_solver_timesteps(steps: int, spacing: Spacing = ..., steps_offset: int = ...) -> Spec: ...
+    def dpm_solver_timesteps(steps: int, spacing: _Spacing = ..., steps_offset: int = ...) -> _Settings: ...
     @staticmethod
-    def euler_timesteps(steps: int, spacing: Spacing = ..., steps_offset: int = ...) -> Spec: ...
+    def euler_timesteps(steps: int, spacing: _Spacing = ..., steps_offset: int = ...) -> _Settings: ...
 
-def Scheme(kind: str, **settings: Any) -> Spec: ...
+def Scheme(kind: str, **settings: Any) -> _Settings: ...
 def Picard(
     window: Union[int, Dict[str, Any], None] = ...,
     tolerance: Union[float, Dict[str, Any], None] = ...,
     **settings: Any,
-) -> Spec: ...
-def Law(window: int = ...) -> Spec: ...
-def Automatic(tolerance: Union[float, Dict[str, Any], None] = ..., **settings: Any) -> Spec: ...
-def times(schedule: Spec, grid: Times) -> npt.NDArray[np.float64]: ...
-def torch_network(module: Callable[..., Any], device: Any = ...) -> Network: ...
+) -> _Settings: ...
+def Law(window: int = ...) -> _Settings: ...
+def Automatic(tolerance: Union[float, Dict[str, Any], None] = ..., **settings: Any) -> _Settings: ...
+def times(schedule: _Spec, grid: _Times) -> npt.NDArray[np.float64]: ...
+def torch_network(module: Callable[..., Any], device: Any = ...) -> _Network: ...
 def sample(
-    network: Network,
+    network: _Network,
     *,
-    schedule: Spec,
-    grid: Times,
+    schedule: _Spec,
+    grid: _Times,
     shape: Union[int, Sequence[int]],
-    prediction: Prediction,
-    scheme: Spec = ...,
-    sampler: Spec = ...,
+    prediction: _Prediction,
+    scheme: _Spec = ...,
+    sampler: _Spec = ...,
     samples: Optional[int] = ...,
     ids: Optional[Sequence[int]] = ...,
     seed: int = ...,
     dtype: npt.DTypeLike = ...,
-    init: Optional[Numbers] = ...,
-    init_at: Optional[Tuple[int, Numbers]] = ...,
-    data_at: Optional[Tuple[int, Numbers]] = ...,
-    noise: Optional[Numbers] = ...,
-    guesses: Optional[Tuple[Sequence[int], Numbers]] = ...,
+    init: Optional[_Numbers] = ...,
+    init_at: Optional[Tuple[int, _Numbers]] = ...,
+    data_at: Optional[Tuple[int, _Numbers]] = ...,
+    noise: Optional[_Numbers] = ...,
+    guesses: Optional[Tuple[Sequence[int], _Numbers]] = ...,
     save: Union[None, Literal["all"], Sequence[int]] = ...,
     max_rows: Optional[int] = ...,
     time_range: Optional[Tuple[float, float]] = ...,
-    progress: Progress = ...,
+    progress: _Progress = ...,
 ) -> Solution: ...
 
 class Session:
     def __init__(
         self,
-        network: Network,
+        network: _Network,
         *,
-        schedule: Spec,
-        grid: Times,
+        schedule: _Spec,
+        grid: _Times,
         shape: Union[int, Sequence[int]],
-        prediction: Prediction,
-        scheme: Spec = ...,
-        sampler: Spec = ...,
+        prediction: _Prediction,
+        scheme: _Spec = ...,
+        sampler: _Spec = ...,
         samples: Optional[int] = ...,
         ids: Optional[Sequence[int]] = ...,
         seed: int = ...,
         dtype: npt.DTypeLike = ...,
-        init: Optional[Numbers] = ...,
-        init_at: Optional[Tuple[int, Numbers]] = ...,
-        data_at: Optional[Tuple[int, Numbers]] = ...,
-        noise: Optional[Numbers] = ...,
-        guesses: Optional[Tuple[Sequence[int], Numbers]] = ...,
+        init: Optional[_Numbers] = ...,
+        init_at: Optional[Tuple[int, _Numbers]] = ...,
+        data_at: Optional[Tuple[int, _Numbers]] = ...,
+        noise: Optional[_Numbers] = ...,
+        guesses: Optional[Tuple[Sequence[int], _Numbers]] = ...,
         save: Union[None, Literal["all"], Sequence[int]] = ...,
         max_rows: Optional[int] = ...,
         time_range: Optional[Tuple[float, float]] = ...,
     ) -> None: ...
-    def run(self, *, seed: Optional[int] = ..., init: Optional[Numbers] = ..., progress: Progress = ...) -> Solution: ...
+    def run(self, *, seed: Optional[int] = ..., init: Optional[_Numbers] = ..., progress: _Progress = ...) -> Solution: ...

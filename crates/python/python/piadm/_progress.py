@@ -28,7 +28,8 @@ class Tqdm:
     """tqdm's bar, counting finished steps of all samples."""
 
     def __init__(self, tqdm: Any) -> None:
-        self.tqdm, self.bar = tqdm, None
+        self.tqdm = tqdm
+        self.bar: Any = None
 
     def update(self, round: Any) -> None:
         if self.bar is None:

@@ -124,14 +124,12 @@ class Session:
             return self._session.run(self._network, seed, start, call)
 
 
-def _tell(function: Any, *more: inspect.Parameter) -> None:
-    """The settings of a request in a function's signature, for help()."""
-    signature = inspect.signature(Request)
-    function.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *more])
-
-
-_tell(sample, inspect.Parameter("progress", inspect.Parameter.KEYWORD_ONLY, default=None))
-_tell(Session)
+# for help(): the settings of a request in place of **settings
+_settings = [p for p in inspect.signature(Request).parameters.values() if p.kind is p.KEYWORD_ONLY]
+for _function in (sample, Session):
+    _own = inspect.signature(_function)
+    _named = [p for p in _own.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    _function.__signature__ = _own.replace(parameters=[_named[0], *_settings, *_named[1:]])  # type: ignore
 
 
 def times(schedule: _specs.Spec, grid: Any) -> np.ndarray:
