@@ -1,5 +1,6 @@
 """Exceptions, Ctrl-C, threads, progress."""
 
+import collections
 import os
 import signal
 import subprocess
@@ -65,14 +66,16 @@ def test_ctrl_c(problem, sampler):
 
 
 def test_ctrl_c_while_no_python_code_runs():
-    """The network is a function of C that never gives the lock away: the thread that sends the signal gets it from piadm,
-    and piadm has to look for the signal."""
+    """Network and progress are functions of C that never give the lock away: the thread that sends the signal gets it
+    from piadm, and piadm has to look for the signal. Otherwise the run would go on to its end."""
     timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
-    grid = piadm.Grid.uniform(1_000_000, between=(6.0, 0.01))
-    settings = dict(schedule="ou", grid=grid, prediction="noise", shape=16, scheme="ddim", sampler="sequential")
+    grid = piadm.Grid.uniform(500_000, between=(6.0, 0.01))
+    settings = dict(schedule="ou", grid=grid, prediction="noise", shape=16, scheme="ddim", dtype="float64")
+    last = collections.deque(maxlen=1)
     timer.start()
     with pytest.raises(KeyboardInterrupt):
-        piadm.sample(np.subtract, **settings)
+        piadm.sample(np.subtract, **settings, sampler="sequential", progress=last.append)
+    assert not last or last[0].round < 500_000
     timer.join()
 
 
