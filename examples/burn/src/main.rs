@@ -23,7 +23,7 @@ impl Net {
 }
 
 fn main() -> piadm::Result<()> {
-    let device = Device::ndarray();
+    let device = Device::flex();
     device.seed(0);
     let layers = [(785, 64), (64, 784)].map(|(inputs, outputs)| LinearConfig::new(inputs, outputs).init(&device));
     let net = Net { device, layers };
