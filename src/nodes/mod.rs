@@ -10,6 +10,7 @@ mod churn;
 mod correction;
 mod dpm_solver;
 mod exponential;
+mod fill;
 mod langevin;
 mod list;
 mod multistep;
