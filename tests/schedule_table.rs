@@ -181,3 +181,33 @@ fn rescaling_ends_in_pure_noise_and_keeps_the_first_entry() {
     let two = Discrete::new([0.5, 0.25]).unwrap().zero_terminal_snr().unwrap();
     assert_eq!(two.alphas_cumprod(), [0.5, 0.0]);
 }
+
+#[test]
+#[cfg(feature = "serde")]
+fn tables_are_written_under_their_names() {
+    use piadm::problem::ScheduleSpec;
+    let entries = |text: &str| {
+        let spec: ScheduleSpec = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::from_str::<ScheduleSpec>(&serde_json::to_string(&spec).unwrap()).unwrap(), spec);
+        spec.schedule().map(|schedule| {
+            let last = schedule.range().1;
+            (schedule.table(), schedule.sigma(0.0), schedule.alpha(last))
+        })
+    };
+    let of = |table: &Discrete| (Some(table.len()), table.sigma(0.0), table.alpha((table.len() - 1) as f64));
+    let scaled = r#""beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012"#;
+    let zero = entries(&format!(r#"{{"kind": "discrete", {scaled}, "rescale_betas_zero_snr": true}}"#)).unwrap();
+    assert_eq!(zero, of(&latent_diffusion().zero_terminal_snr().unwrap()));
+    let own = entries(r#"{"kind": "discrete", "trained_betas": [0.1, 0.5]}"#).unwrap();
+    assert_eq!(own, of(&Discrete::from_betas([0.1, 0.5]).unwrap()));
+    let sigmoid = entries(r#"{"kind": "discrete", "beta_schedule": "sigmoid"}"#).unwrap();
+    assert_eq!(sigmoid, of(&Discrete::sigmoid(1000, 1e-4, 0.02).unwrap()));
+    for both in [
+        r#"{"kind": "discrete", "trained_betas": [0.1], "beta_start": 0.1}"#,
+        r#"{"kind": "discrete", "trained_betas": [0.1], "alphas_cumprod": [0.9]}"#,
+        r#"{"kind": "discrete", "alphas_cumprod": [0.9], "num_train_timesteps": 1}"#,
+        r#"{"kind": "discrete", "beta_schedule": "squaredcos_cap_v2", "beta_end": 0.1}"#,
+    ] {
+        assert!(matches!(entries(both), Err(Error::Unsupported { .. })), "{both}");
+    }
+}
