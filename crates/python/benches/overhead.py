@@ -15,7 +15,8 @@ import numpy as np
 import piadm
 
 TURNS, RUNS = 15, 3
-PROBLEM = dict(schedule="ou", grid=piadm.Grid.log_snr(100, between=(8.0, 0.01)), scheme="ddim", prediction="noise", seed=7)
+GRID = piadm.Grid.log_snr(100, between=(8.0, 0.01))
+PROBLEM = dict(schedule="ou", grid=GRID, scheme="ddim", prediction="noise", seed=7)
 
 
 def in_python(dim, seconds):

@@ -7,7 +7,8 @@ import numpy as np
 import piadm
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
-BLOCKS = [block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "torch" not in block.split("#")[0]]
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+BLOCKS = [block for block in BLOCKS if "torch" not in block.split("#")[0]]
 
 
 def test_the_first_ten_lines(capsys):

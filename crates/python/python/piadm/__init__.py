@@ -1,4 +1,7 @@
-"""Sample diffusion models in parallel over time: `sample(network, ...)`. NumPy in and out, any callable as the network."""
+"""Sample diffusion models in parallel over time: `sample(network, ...)`.
+
+NumPy in and out, any callable as the network.
+"""
 
 from ._errors import Error, InputError, SamplingError
 from ._network import torch_network
