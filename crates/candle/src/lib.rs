@@ -20,6 +20,8 @@
 #[cfg(feature = "cuda")]
 mod cuda;
 mod error;
+#[cfg(feature = "stable-diffusion")]
+pub mod stable_diffusion;
 
 #[cfg(feature = "cuda")]
 pub use cuda::{cuda_backend, to_tensor};
