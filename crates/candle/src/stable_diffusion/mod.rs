@@ -9,12 +9,10 @@
 //! use piadm_candle::stable_diffusion::{Architecture, StableDiffusion};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let model = StableDiffusion::load("stable-diffusion-v1-5", Architecture::v1_5(), DType::F32, &Device::Cpu)?;
-//! # #[cfg(feature = "tokenizers")] {
 //! let request = model.prompts(["a photograph of a cat"])?.negative("blurry")?.guidance(7.5).steps(50);
 //! let (problem, mut score) = request.text_to_image()?;
 //! let solution = Picard::default().sample(&problem.seed(7), &mut score)?;
 //! let images = request.decode(solution.samples.view())?; // [1, 3, 512, 512] in [0, 1]
-//! # }
 //! # Ok(()) }
 //! ```
 //!
@@ -65,7 +63,6 @@ pub struct StableDiffusion {
     autoencoder: Autoencoder,
     dtype: DType,
     device: Device,
-    #[cfg(feature = "tokenizers")]
     folder: std::path::PathBuf,
 }
 
@@ -101,16 +98,7 @@ impl StableDiffusion {
             Autoencoder::new(tensors, &architecture.autoencoder)
         })?;
         let (unet, device) = (Arc::new(unet), device.clone());
-        Ok(StableDiffusion {
-            architecture,
-            unet,
-            text,
-            autoencoder,
-            dtype,
-            device,
-            #[cfg(feature = "tokenizers")]
-            folder: folder.to_path_buf(),
-        })
+        Ok(StableDiffusion { architecture, unet, text, autoencoder, dtype, device, folder: folder.to_path_buf() })
     }
 
     /// Sizes and settings, as the folder has them.
@@ -127,7 +115,6 @@ impl StableDiffusion {
     ///
     /// # Errors
     /// Where the folder has no tokenizer, or it fails.
-    #[cfg(feature = "tokenizers")]
     pub fn prompts<P: AsRef<str>>(&self, prompts: impl IntoIterator<Item = P>) -> Result<Request<'_>> {
         let tokenizer = self.tokenizer()?;
         let ids = prompts.into_iter().map(|prompt| tokenizer.ids(prompt.as_ref())).collect::<Result<_>>()?;
@@ -143,7 +130,6 @@ impl StableDiffusion {
         Request::new(self, prompts.into_iter().map(|ids| ids.as_ref().to_vec()).collect())
     }
 
-    #[cfg(feature = "tokenizers")]
     fn tokenizer(&self) -> Result<tokens::Tokenizer> {
         tokens::Tokenizer::load(&self.folder)
     }

@@ -44,7 +44,6 @@ impl<'m> Request<'m> {
     ///
     /// # Errors
     /// Where the model has no tokenizer, or it fails.
-    #[cfg(feature = "tokenizers")]
     pub fn negative(self, prompt: &str) -> Result<Self> {
         let ids = self.model.tokenizer()?.ids(prompt)?;
         self.negative_tokens(&ids)
