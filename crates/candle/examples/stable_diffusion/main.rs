@@ -1,6 +1,8 @@
 //! Makes an image of a prompt with a Stable Diffusion 1.5 or 2.1 folder of diffusers, in parallel over time.
 //!
-//! `cargo run --release --features stable-diffusion --example stable_diffusion -- FOLDER --prompt "a cat" --output cat.png`
+//! ```text
+//! cargo run --release --features stable-diffusion --example stable_diffusion -- FOLDER --prompt "a cat" --output cat.png
+//! ```
 //!
 //! Without a model at hand, `--write-tiny FOLDER` writes one with arbitrary weights, whose images mean nothing.
 

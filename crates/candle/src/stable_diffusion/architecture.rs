@@ -69,7 +69,9 @@ impl Architecture {
     /// With what the files of a folder say in its place.
     pub(super) fn read(mut self, folder: &Path) -> Result<Self> {
         config(&folder.join("unet/config.json"), UNET, &mut self.unet)?;
+        let pad_token = self.text.pad_token.clone();
         config(&folder.join("text_encoder/config.json"), TEXT, &mut self.text)?;
+        self.text.pad_token = pad_token;
         config(&folder.join("vae/config.json"), AUTOENCODER, &mut self.autoencoder)?;
         config(&folder.join("scheduler/scheduler_config.json"), SCHEDULER, &mut self.scheduler)?;
         if let Some(special) = files::json::<Value>(&folder.join("tokenizer/special_tokens_map.json"))? {

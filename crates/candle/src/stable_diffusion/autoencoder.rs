@@ -32,8 +32,8 @@ impl Autoencoder {
         Ok(Autoencoder { model, scale: config.scaling_factor })
     }
 
-    /// Latents \[n, c, h, w\] of images \[n, 3, 8 h, 8 w\] in \[0, 1\]: the mean of the encoder's Gaussian, scaled. Nothing
-    /// is drawn.
+    /// Latents \[n, c, h, w\] of images \[n, 3, 8 h, 8 w\] in \[0, 1\]: the mean of the encoder's Gaussian, scaled.
+    /// Nothing is drawn.
     ///
     /// # Errors
     /// Those of candle.
@@ -56,8 +56,8 @@ impl Autoencoder {
 /// The tensors of an encoder whose Gaussian has a standard deviation of exactly 0.
 ///
 /// candle-transformers offers of that Gaussian only a draw with a generator that cannot be seeded. The last layer,
-/// `quant_conv`, gives mean and log variance; with a log variance of -1000 the standard deviation e^-500 is 0 in f32, and
-/// the draw is the mean.
+/// `quant_conv`, gives mean and log variance; with a log variance of -1000 the standard deviation e^-500 is 0 in f32,
+/// and the draw is the mean.
 struct MeanOnly(VarBuilder<'static>);
 
 impl SimpleBackend for MeanOnly {

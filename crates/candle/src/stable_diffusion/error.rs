@@ -116,7 +116,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Fails where a tensor has elements that are not finite.
 pub(crate) fn check_finite(what: &'static str, dtype: DType, output: &candle_core::Tensor) -> Result<()> {
-    // a sum of squares could overflow where the elements do not; the largest magnitude hides NaN on some devices
+    // x 0 is 0 for every finite x and NaN for all others
     let zero = (output.to_dtype(DType::F32)? * 0.0)?.sum_all()?.to_scalar::<f32>()?;
     match zero == 0.0 {
         true => Ok(()),

@@ -1,7 +1,7 @@
 //! Stable Diffusion 1.5 and 2.1, and models of that architecture, from a folder of diffusers.
 //!
-//! A folder gives a [`StableDiffusion`]; prompts give a [`Request`]; that gives a problem and a score, which any sampler
-//! of piadm takes.
+//! A folder gives a [`StableDiffusion`]; prompts give a [`Request`]; that gives a problem and a score, which any
+//! sampler of piadm takes.
 //!
 //! ```no_run
 //! use candle_core::{DType, Device};

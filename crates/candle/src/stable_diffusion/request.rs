@@ -109,10 +109,11 @@ impl<'m> Request<'m> {
         Ok((problem.samples(self.prompts.len()).shape(shape), score))
     }
 
-    /// The problem that starts from images \[prompts, 3, height, width\] in \[0, 1\] of the request's size, and its score.
+    /// The problem that starts from images \[prompts, 3, height, width\] in \[0, 1\] of the request's size, and its
+    /// score.
     ///
-    /// The last floor(`strength` steps) of the steps are taken, as in diffusers; the latents are brought to the level of
-    /// the first of them by the problem's own noise, which depends on seed and sample id.
+    /// The last floor(`strength` steps) of the steps are taken, as in diffusers; the latents are brought to the level
+    /// of the first of them by the problem's own noise, which depends on seed and sample id.
     ///
     /// # Errors
     /// As [`text_to_image`](Self::text_to_image); [`Error::Setting`] for a strength that leaves no step, and for images

@@ -76,11 +76,11 @@ fn clip(vocab: &str, merges: &str) -> tokenizers::Result<tokenizers::Tokenizer> 
     let mut tokenizer = tokenizers::Tokenizer::new(model);
     let spaces = Replace::new(ReplacePattern::Regex(r"\s+".into()), " ")?;
     let normalizers: [NormalizerWrapper; 3] = [NFC.into(), spaces.into(), Lowercase.into()];
-    tokenizer.with_normalizer(Some(Normalizers::new(normalizers.to_vec())));
+    tokenizer.with_normalizer(Some(Normalizers::new(normalizers.to_vec())))?;
     let words = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
     let words = Split::new(SplitPattern::Regex(words.into()), SplitDelimiterBehavior::Removed, true)?;
     let steps: [PreTokenizerWrapper; 2] = [words.into(), ByteLevel::new(false, true, false).into()];
     tokenizer.with_pre_tokenizer(Some(PreTokenizers::new(steps.to_vec())));
-    tokenizer.add_special_tokens(&[AddedToken::from(START, true), AddedToken::from(END, true)]);
+    tokenizer.add_special_tokens([AddedToken::from(START, true), AddedToken::from(END, true)])?;
     Ok(tokenizer)
 }
