@@ -69,7 +69,9 @@ fn loss_falls_and_piadm_networks_loads_what_was_trained() {
     loaded.eval(x.view(), &rows, theirs.view_mut()).unwrap();
     let difference = ours.iter().zip(&theirs).fold(0f32, |d, (a, b)| d.max((a - b).abs()));
     assert!(difference < 1e-5, "{difference}");
-    [images, weights].map(|path| std::fs::remove_file(path).unwrap());
+    for path in [images, weights] {
+        std::fs::remove_file(path).unwrap();
+    }
 }
 
 #[test]

@@ -38,19 +38,24 @@ impl Autoencoder {
     /// # Errors
     /// Those of candle.
     pub fn encode(&self, images: &Tensor) -> Result<Tensor> {
-        self.model.encode(&images.affine(2.0, -1.0)?)?.sample()? * self.scale
+        each(&images.affine(2.0, -1.0)?, |image| self.model.encode(image)?.sample())? * self.scale
     }
 
-    /// Images in \[0, 1\] of latents, one after another: decoding takes more memory than anything else.
+    /// Images in \[0, 1\] of latents.
     ///
     /// # Errors
     /// Those of candle.
     pub fn decode(&self, latents: &Tensor) -> Result<Tensor> {
-        let scaled = (latents / self.scale)?;
-        let images = (0..scaled.dim(0)?).map(|i| self.model.decode(&scaled.narrow(0, i, 1)?));
-        let images = Tensor::cat(&images.collect::<Result<Vec<_>>>()?, 0)?;
+        let images = each(&(latents / self.scale)?, |latent| self.model.decode(latent))?;
         images.affine(0.5, 0.5)?.clamp(0.0, 1.0)
     }
+}
+
+/// One call per image. candle-transformers 0.11.1 gives other results for all but the first image of a call on the CPU,
+/// and the memory of a call is large.
+fn each(batch: &Tensor, call: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    let outputs = (0..batch.dim(0)?).map(|i| call(&batch.narrow(0, i, 1)?.contiguous()?));
+    Tensor::cat(&outputs.collect::<Result<Vec<_>>>()?, 0)
 }
 
 /// The tensors of an encoder whose Gaussian has a standard deviation of exactly 0.

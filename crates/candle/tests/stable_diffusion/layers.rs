@@ -2,7 +2,7 @@
 
 use crate::{CPU, difference, theirs, tiny, waves};
 use candle_core::{DType, Tensor};
-use candle_nn::{VarBuilder, VarMap};
+use candle_nn::VarBuilder;
 use candle_transformers::models::clip::text_model::{Activation, ClipTextConfig, ClipTextTransformer};
 use candle_transformers::models::stable_diffusion::vae::{AutoEncoderKL, AutoEncoderKLConfig};
 use piadm_candle::stable_diffusion::{Autoencoder, AutoencoderConfig, TextConfig, TextEncoder, UNet, UNetConfig};
@@ -66,17 +66,15 @@ fn the_text_encoder_of_the_second_version_has_the_exact_gelu() {
     let json =
         tiny::TEXT.replace("quick_gelu", "gelu").replace(r#""num_hidden_layers": 2"#, r#""num_hidden_layers": 1"#);
     let config: TextConfig = serde_json::from_str(&json).unwrap();
-    let (map, ours) = tiny::filled(|tensors| TextEncoder::new(tensors, &config)).unwrap();
+    let (map, _) = tiny::filled(|tensors| TextEncoder::new(tensors, &config)).unwrap();
     let layer = "text_model.encoder.layers.0";
     let get = |name: &str| map.data().lock().unwrap()[name].as_tensor().clone();
     for name in ["weight", "bias"] {
         let name = format!("{layer}.self_attn.out_proj.{name}");
-        map.data().lock().unwrap()[&name].set(&get_zeros(&map, &name)).unwrap();
+        let zeros = get(&name).zeros_like().unwrap();
+        map.data().lock().unwrap()[&name].set(&zeros).unwrap();
     }
-    let ours = {
-        drop(ours);
-        TextEncoder::new(VarBuilder::from_varmap(&map, DType::F32, &CPU), &config).unwrap()
-    };
+    let ours = TextEncoder::new(VarBuilder::from_varmap(&map, DType::F32, &CPU), &config).unwrap();
     let values =
         |name: &str| -> Vec<f64> { get(name).to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap() };
     let norm = |x: &[f64], name: &str| -> Vec<f64> {
@@ -115,10 +113,6 @@ fn the_text_encoder_of_the_second_version_has_the_exact_gelu() {
     }
 }
 
-fn get_zeros(map: &VarMap, name: &str) -> Tensor {
-    map.data().lock().unwrap()[name].zeros_like().unwrap()
-}
-
 #[test]
 fn images_are_encoded_to_the_mean_and_decoded_as_candle_does() {
     let config: AutoencoderConfig = serde_json::from_str(tiny::AUTOENCODER).unwrap();
@@ -129,18 +123,22 @@ fn images_are_encoded_to_the_mean_and_decoded_as_candle_does() {
     let images = waves(&[2, 3, 16, 16]).affine(0.5, 0.5).unwrap();
     let latents = ours.encode(&images).unwrap();
     assert_eq!(difference(&ours.encode(&images).unwrap(), &latents), 0.0);
+    let decoded = ours.decode(&latents).unwrap();
+    // one image at a time: all but the first of a call are wrong in candle-transformers 0.11.1
+    for i in 0..2 {
+        let of = |batch: &Tensor| batch.narrow(0, i, 1).unwrap();
+        let gaussian = theirs.encode(&of(&images).affine(2.0, -1.0).unwrap()).unwrap();
+        let draws: Vec<Tensor> = (0..400).map(|_| (gaussian.sample().unwrap() * 0.18215).unwrap()).collect();
+        let draws = Tensor::stack(&draws, 0).unwrap();
+        let (mean, deviation) = (draws.mean(0).unwrap(), draws.var(0).unwrap().sqrt().unwrap());
+        let away = ((mean - of(&latents)).unwrap() / (deviation / 20.0).unwrap()).unwrap().abs().unwrap();
+        let away = away.flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
+        // standard errors, of 256 elements
+        assert!(away < 5.5, "{away}");
 
-    let gaussian = theirs.encode(&images.affine(2.0, -1.0).unwrap()).unwrap();
-    let draws: Vec<Tensor> = (0..400).map(|_| (gaussian.sample().unwrap() * 0.18215).unwrap()).collect();
-    let draws = Tensor::stack(&draws, 0).unwrap();
-    let (mean, deviation) = (draws.mean(0).unwrap(), draws.var(0).unwrap().sqrt().unwrap());
-    let away = ((mean - &latents).unwrap() / (deviation / 20.0).unwrap()).unwrap().abs().unwrap();
-    let away = away.flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
-    // standard errors, of 512 elements
-    assert!(away < 5.5, "{away}");
-
-    let expected = theirs.decode(&(&latents / 0.18215).unwrap()).unwrap();
-    let expected = ((expected / 2.0).unwrap() + 0.5).unwrap().clamp(0.0, 1.0).unwrap();
-    let found = ours.decode(&latents).unwrap();
-    assert!(difference(&found, &expected) < 1e-5, "{}", difference(&found, &expected));
+        let expected = theirs.decode(&(of(&latents) / 0.18215).unwrap()).unwrap();
+        let expected = ((expected / 2.0).unwrap() + 0.5).unwrap().clamp(0.0, 1.0).unwrap();
+        let found = of(&decoded);
+        assert!(difference(&found, &expected) < 1e-5, "{}", difference(&found, &expected));
+    }
 }
