@@ -327,10 +327,9 @@ const SCHEDULER: Only = &[
 fn config<T: DeserializeOwned>(file: &Path, only: Only, known: &mut T) -> Result<()> {
     let Some(value) = files::json::<Value>(file)? else { return Ok(()) };
     for (key, supported) in only {
-        let found = &value[*key];
-        if !found.is_null() && found.to_string() != *supported {
-            let what = format!("{key} of {file:?}");
-            return Err(Error::Architecture { what, found: found.to_string(), supported });
+        let found = value[*key].to_string();
+        if found != "null" && found != *supported {
+            return Err(Error::Architecture { what: format!("{key} of {file:?}"), found, supported });
         }
     }
     *known = T::deserialize(value).map_err(|source| Error::Json { file: file.to_path_buf(), source })?;

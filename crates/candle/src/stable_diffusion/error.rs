@@ -106,7 +106,7 @@ pub enum Error {
 
 fn advice(dtype: DType) -> &'static str {
     match dtype {
-        DType::F16 => "f16 overflowed; load the model with DType::BF16 or DType::F32",
+        DType::F16 => "f16 overflowed; load the model with DType::F32, or with DType::BF16 on a GPU",
         _ => "weights or inputs are not finite, or not those of this architecture",
     }
 }

@@ -18,7 +18,7 @@ pub struct LatentScore(Kind);
 
 enum Kind {
     Plain(CandleScore<Network>),
-    Guided(Guided<CandleScore<Network>>),
+    Guided(Box<Guided<CandleScore<Network>>>),
 }
 
 /// What the rows are conditioned on.
@@ -62,14 +62,14 @@ impl LatentScore {
         };
         Ok(LatentScore(match scale {
             None => Kind::Plain(score),
-            Some(scale) => Kind::Guided(Guided::new(score, scale)?),
+            Some(scale) => Kind::Guided(Box::new(Guided::new(score, scale)?)),
         }))
     }
 
     fn model(&self) -> &dyn Model {
         match &self.0 {
             Kind::Plain(score) => score,
-            Kind::Guided(score) => score,
+            Kind::Guided(score) => &**score,
         }
     }
 }

@@ -80,8 +80,7 @@ fn overflow_in_half_precision_is_said_to_be_one() {
     assert!(sample(DType::F32).unwrap().iter().all(|value| value.is_finite()));
     let error = sample(DType::F16).unwrap_err();
     let piadm::Error::Score { source, .. } = error else { panic!("{error}") };
-    let expected =
-        "the output of the U-Net is not finite: f16 overflowed; load the model with DType::BF16 or DType::F32";
+    let expected = "the output of the U-Net is not finite: f16 overflowed; load the model with DType::F32, or with DType::BF16 on a GPU";
     assert_eq!(source.to_string(), expected);
     assert!(matches!(source.downcast_ref(), Some(Error::NotFinite { dtype: DType::F16, .. })));
 }
