@@ -1,6 +1,6 @@
 //! Models and samplers on one GPU.
 
-use crate::{CandleScore, Error};
+use crate::{CandleScore, Error, axes};
 use candle_core::cuda_backend::{CudaDType, WrapErr};
 use candle_core::op::BackpropOp;
 use candle_core::{CudaStorage, Device, Storage, Tensor, WithDType};
@@ -49,7 +49,7 @@ where
         }
         // a tensor frees its memory, and the model may keep it: it cannot be the sampler's
         let states = CudaStorage::wrap_cuda_slice(stream.clone_dtod(&x.view()).w()?, device);
-        let states = Tensor::from_storage(Storage::Cuda(states), shape, BackpropOp::none(), false);
+        let states = Tensor::from_storage(Storage::Cuda(states), axes(shape, rows)?, BackpropOp::none(), false);
         let output = self.output(&states, rows)?;
         let (storage, layout) = output.storage_and_layout();
         let Storage::Cuda(memory) = &*storage else {

@@ -4,9 +4,9 @@ use candle_core::{DType, Device, Tensor, WithDType};
 use piadm::ndarray::{Array2, ArrayView2, array};
 use piadm::{
     Acceptance, BoxError, Cpu, Grid, Ou, Picard, Prediction, Problem, Rows, Sampler, Scheme, ScoreFn, Sequential,
-    backend::Real, score_map,
+    backend::Real, score::Guided, score_map,
 };
-use piadm_candle::{CandleScore, Error, column};
+use piadm_candle::{CandleScore, Error, column, gather};
 
 const DIM: usize = 6;
 const HIDDEN: usize = 20;
@@ -206,6 +206,53 @@ fn columns_have_the_dtype_of_the_states() {
     }
     let like = Tensor::zeros((1, 1), DType::F64, &Device::Cpu).unwrap();
     assert_eq!(column(&[0.1], &like).unwrap().to_vec2::<f64>().unwrap(), [[0.1]]);
+}
+
+#[test]
+fn closures_see_samples_in_their_shape() {
+    let mut score = CandleScore::new(Prediction::Noise, &Device::Cpu, |x, rows| {
+        assert_eq!(x.dims(), [rows.len(), 2, 1, 3]);
+        assert_eq!(column(rows.t, x)?.dims(), [rows.len(), 1, 1, 1]);
+        Ok(x.broadcast_mul(&column(rows.sigma, x)?)?)
+    });
+    let shaped = problem::<f64>(2).shape([2, 1, 3]);
+    let found = Sequential.sample(&shaped, &mut score).unwrap().samples;
+    let mut flat = CandleScore::new(Prediction::Noise, &Device::Cpu, |x, rows| {
+        assert_eq!(x.dims(), [rows.len(), DIM]);
+        Ok(x.broadcast_mul(&column(rows.sigma, x)?)?)
+    });
+    assert_eq!(found, Sequential.sample(&problem::<f64>(2), &mut flat).unwrap().samples);
+    // a shape that is not that of the rows, which no sampler gives
+    let rows = Rows::new(&[0.5; 2], &[1.0; 2], &[1.0; 2], &[0; 2], &[0; 2]).unwrap().with_shape(&[2, 2]);
+    let (x, mut out) = (Array2::<f32>::zeros((2, 3)), Array2::<f32>::zeros((2, 3)));
+    let error = ScoreFn::<Cpu<f32>>::eval(&mut flat, x.view(), &rows, out.view_mut()).unwrap_err();
+    assert_eq!(error.to_string(), "the states has shape [2, 3], expected [2, 2, 2]");
+}
+
+/// The data of each sample, which its label says, and 0 without a label: guidance in one call gives scale times the
+/// label, and so do two calls.
+#[test]
+fn conditions_are_those_of_the_sample_and_guidance_is_one_call() {
+    let table = Tensor::new(&[[1f64; DIM], [2.0; DIM], [-3.0; DIM]], &Device::Cpu).unwrap();
+    let mut calls = 0;
+    let labelled = CandleScore::new(Prediction::Data, &Device::Cpu, |_x, rows| {
+        calls += 1;
+        let (half, all) = (rows.len() / 2, rows.len());
+        assert_eq!(rows.slot[..half], rows.slot[half..]);
+        let zeros = gather(&table.zeros_like()?, &rows.range(half..all))?;
+        Ok(Tensor::cat(&[gather(&table, &rows.range(0..half))?, zeros], 0)?)
+    });
+    let last = Grid::log_snr(12).between(6.0, 0.02).then_data();
+    let problem = Problem::on(Cpu::<f64>::new(), Ou, last, Scheme::ddim()).samples(3).shape([DIM]);
+    let solution = Picard::default().sample(&problem, &mut Guided::new(labelled, 2.0).unwrap()).unwrap();
+    assert_eq!(calls, solution.report.score_calls);
+    let expected = array![[2.0], [4.0], [-6.0]];
+    assert!((&solution.samples - &expected).iter().all(|d| d.abs() < 1e-12), "{:?}", solution.samples);
+    // a table for fewer samples
+    let mut short = CandleScore::new(Prediction::Data, &Device::Cpu, |_x, rows| Ok(gather(&table, rows)?));
+    let error = Sequential.sample(&problem.samples(4), &mut short).unwrap_err();
+    let piadm::Error::Score { source, .. } = error else { panic!("{error}") };
+    assert!(source.to_string().contains("no condition for sample 3 of the batch"), "{source}");
 }
 
 /// Without the feature, candle's CUDA device is a placeholder that refuses everything.
