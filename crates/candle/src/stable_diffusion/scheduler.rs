@@ -2,7 +2,7 @@
 
 use super::error::{Error, Result};
 use piadm::grid::Spacing;
-use piadm::nodes::DdpmVariance;
+use piadm::nodes::{BhVariant, DdpmVariance, SolverType};
 use piadm::schedule::Discrete;
 use piadm::{Grid, Prediction, Scheme};
 use serde::Deserialize;
@@ -95,8 +95,12 @@ pub const SCHEDULERS: &[&str] = &[
     "DDIMScheduler",
     "DDPMScheduler",
     "DPMSolverMultistepScheduler",
+    "UniPCMultistepScheduler",
+    "DEISMultistepScheduler",
     "EulerDiscreteScheduler",
+    "EulerAncestralDiscreteScheduler",
     "HeunDiscreteScheduler",
+    "LMSDiscreteScheduler",
 ];
 
 /// What a scheduler means here.
@@ -138,31 +142,63 @@ impl SchedulerConfig {
                 (Timesteps::Ddpm, "leading", false, Scheme::Ddpm { variance })
             }
             "DPMSolverMultistepScheduler" => {
-                let order = self.solver_order.unwrap_or(2);
-                if order != 2 {
-                    return Err(unsupported("solver_order", &order.to_string(), "2"));
-                }
-                only("solver_type", &self.solver_type, "midpoint")?;
-                let scheme = match (self.algorithm_type.as_deref().unwrap_or("dpmsolver++"), steps < 15) {
-                    ("dpmsolver++", _) => Scheme::dpm_solver_multistep(steps),
-                    ("sde-dpmsolver++", lower_order_final) => Scheme::SdeDpmSolverPp2M { eta: 1.0, lower_order_final },
-                    (other, _) => return Err(unsupported("algorithm_type", other, "dpmsolver++, sde-dpmsolver++")),
+                let (order, lower_order_final) = (self.order()?, steps < 15);
+                let solver = match self.solver_type.as_deref().unwrap_or("midpoint") {
+                    "midpoint" => SolverType::Midpoint,
+                    "heun" => SolverType::Heun,
+                    other => return Err(unsupported("solver_type", other, "midpoint, heun")),
                 };
+                let eta = match self.algorithm_type.as_deref().unwrap_or("dpmsolver++") {
+                    "dpmsolver++" => 0.0,
+                    // its third order has a wrong sign, and piadm the right one
+                    "sde-dpmsolver++" if order < 3 => 1.0,
+                    other => {
+                        let supported = "dpmsolver++, and sde-dpmsolver++ of order 1 or 2";
+                        return Err(unsupported("algorithm_type", other, supported));
+                    }
+                };
+                let scheme = Scheme::DpmSolverPp { order, eta, solver, lower_order_final };
                 (Timesteps::DpmSolver, "linspace", sigma_min, scheme)
+            }
+            "UniPCMultistepScheduler" => {
+                let variant = match self.solver_type.as_deref().unwrap_or("bh2") {
+                    "bh1" => BhVariant::Bh1,
+                    "bh2" => BhVariant::Bh2,
+                    other => return Err(unsupported("solver_type", other, "bh1, bh2")),
+                };
+                let order = self.order()?;
+                let scheme = Scheme::UniPc { order, corrector: true, variant, lower_order_final: true };
+                (Timesteps::DpmSolver, "linspace", sigma_min, scheme)
+            }
+            "DEISMultistepScheduler" => {
+                only("algorithm_type", &self.algorithm_type, "deis")?;
+                only("solver_type", &self.solver_type, "logrho")?;
+                let scheme = Scheme::Deis { order: self.order()?, lower_order_final: steps < 15 };
+                (Timesteps::DpmSolver, "linspace", true, scheme)
             }
             "EulerDiscreteScheduler" => {
                 only("interpolation_type", &self.interpolation_type, "linear")?;
                 (Timesteps::Euler, "linspace", sigma_min, Scheme::euler())
             }
+            "EulerAncestralDiscreteScheduler" => (Timesteps::Euler, "linspace", false, Scheme::euler_ancestral()),
+            "LMSDiscreteScheduler" => (Timesteps::Euler, "linspace", false, Scheme::lms()),
             "HeunDiscreteScheduler" => (Timesteps::Euler, "linspace", false, Scheme::heun()),
             other => {
                 return Err(unsupported(
                     "the scheduler",
                     other,
-                    "PNDM, DDIM, DDPM, DPMSolverMultistep, EulerDiscrete and HeunDiscrete",
+                    "PNDM, DDIM, DDPM, DPMSolverMultistep, UniPCMultistep, DEISMultistep, EulerDiscrete, \
+                     EulerAncestralDiscrete, HeunDiscrete and LMSDiscrete",
                 ));
             }
         })
+    }
+
+    fn order(&self) -> Result<usize> {
+        match self.solver_order.unwrap_or(2) {
+            order @ 1..=3 => Ok(order),
+            order => Err(unsupported("solver_order", &order.to_string(), "1, 2 or 3")),
+        }
     }
 
     /// The scheduler with so many steps.
