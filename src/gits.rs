@@ -74,6 +74,17 @@ impl StepCosts {
     /// Those of the sampler. [`Error::Unsupported`] for schemes that add noise, joined requests, kernels, several
     /// components or heads; [`Error::Setting`] for no samples and for a noisy end with alpha = 0; [`Error::Score`] where
     /// the network fails.
+    ///
+    /// ```
+    /// use piadm::gits::{Metric, StepCosts};
+    /// use piadm::prelude::*;
+    /// let mut network = score_map(Prediction::Score, |x, _rows| x.mapv(|v: f32| -v)); // of data N(0, 1)
+    /// let grid = Grid::log_snr(20).between(6.0, 0.01);
+    /// let teacher = Problem::new(Ou, grid, Scheme::dpmpp_2m()).samples(4).shape([2]);
+    /// let costs = StepCosts::measure(&teacher, &Sequential, &mut network, Metric::L2)?;
+    /// assert!(costs.costs()[[0, 20]] > costs.costs()[[0, 1]]); // the longer step errs more
+    /// # Ok::<(), piadm::Error>(())
+    /// ```
     pub fn measure<T: Real>(
         problem: &Problem<Cpu<T>>,
         sampler: &dyn Sampler<Cpu<T>>,
@@ -187,6 +198,14 @@ impl StepCosts {
     ///
     /// # Errors
     /// [`Error::Setting`] unless 1 <= `steps` < times and `gamma` is finite and positive.
+    ///
+    /// ```
+    /// use piadm::{gits::StepCosts, ndarray::array};
+    /// let costs = array![[0.0, 0.1, 0.5, 9.0], [0.0, 0.0, 0.2, 0.4], [0.0, 0.0, 0.0, 0.3], [0.0, 0.0, 0.0, 0.0]];
+    /// let costs = StepCosts::new([3.0, 2.0, 1.0, 0.0], costs)?;
+    /// assert_eq!(costs.best(2, 1.0)?, (vec![0, 1, 3], 0.5));
+    /// # Ok::<(), piadm::Error>(())
+    /// ```
     pub fn best(&self, steps: usize, gamma: f64) -> Result<(Vec<usize>, f64)> {
         let last = self.times.len() - 1;
         if !(1..=last).contains(&steps) {
@@ -220,6 +239,13 @@ impl StepCosts {
     ///
     /// # Errors
     /// As [`best`](Self::best).
+    ///
+    /// ```
+    /// use piadm::{gits::StepCosts, ndarray::array, Flow};
+    /// let costs = StepCosts::new([1.0, 0.5, 0.0], array![[0.0, 0.1, 9.0], [0.0, 0.0, 0.3], [0.0, 0.0, 0.0]])?;
+    /// assert_eq!(costs.grid(1, 1.0)?.times(&Flow)?, [1.0, 0.0]);
+    /// # Ok::<(), piadm::Error>(())
+    /// ```
     pub fn grid(&self, steps: usize, gamma: f64) -> Result<Grid> {
         let (chosen, _) = self.best(steps, gamma)?;
         Ok(Grid::new(chosen.into_iter().map(|i| self.times[i]).collect::<Vec<_>>()))

@@ -24,8 +24,8 @@
 //! # What is computed how
 //! U-Net and text encoder compute in the type given to [`load`](StableDiffusion::load), their attention and softmax in
 //! f32; the autoencoder computes in f32, whatever that type. On the CPU candle has no products of bf16. The layers of
-//! the U-Net are candle-transformers', whose
-//! feed-forward layers use the tanh form of GELU where diffusers uses the error function.
+//! the U-Net are candle-transformers', whose feed-forward layers use the tanh form of GELU where diffusers uses the
+//! error function.
 //!
 //! The latents of a sampler start from normals of variance 1. diffusers' Euler and Heun schedulers with trailing or
 //! linspace timesteps start from sigma of the first level, 0.998 for Stable Diffusion.
