@@ -103,7 +103,11 @@ fn the_formula_of_the_paper() {
 fn the_bits_of_sequential_sampling() {
     let grid = Grid::log_snr(23).between(6.0, 0.02);
     for scheme in common::schemes() {
-        if Nodes::new(&Ou, &grid, &scheme, Prediction::Score).unwrap().lookback() > 1 {
+        let list = Nodes::new(&Ou, &grid, &scheme, Prediction::Score).unwrap();
+        if list.lookback() > 1 || list.nodes().len() > list.steps() + 1 {
+            let problem = Problem::new(Ou, grid.clone(), scheme).samples(3).shape([200]);
+            let refused = exact(None).sample(&problem, &mut two_modes::<f32>(Prediction::Score));
+            assert!(matches!(refused, Err(piadm::Error::Unsupported { .. })));
             continue;
         }
         for kind in [Prediction::Score, Prediction::Velocity] {

@@ -20,6 +20,7 @@ mod presets;
 mod runge_kutta;
 mod scheme;
 mod step;
+mod steps;
 mod terms;
 mod window;
 mod written;

@@ -14,6 +14,11 @@ pub enum DdpmVariance {
 
 /// How a second-order multistep step extrapolates, D' being the slope over a step of length h in log-SNR:
 /// `solver_type` of diffusers and k-diffusion.
+///
+/// ```
+/// use piadm::nodes::SolverType;
+/// assert_eq!("heun".parse(), Ok(SolverType::Heun));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -27,6 +32,11 @@ pub enum SolverType {
 
 /// B(h) of UniPC (arXiv 2302.04867), which weighs the slopes in UniP of order 2 and UniC of order 1. All other orders
 /// are the same with both.
+///
+/// ```
+/// use piadm::nodes::BhVariant;
+/// assert_eq!("bh1".parse(), Ok(BhVariant::Bh1));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -39,6 +49,12 @@ pub enum BhVariant {
 }
 
 /// An explicit Runge-Kutta method.
+///
+/// ```
+/// use piadm::{nodes::{Clock, Method}, Scheme};
+/// let scheme = Scheme::RungeKutta { method: Method::Rk4, clock: Clock::LogSnr };
+/// assert_eq!("runge_kutta(method=rk4, clock=log_snr)".parse(), Ok(scheme));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -54,12 +70,17 @@ pub enum Method {
 }
 
 /// The clock of a Runge-Kutta method: which multiple of x moves with which output.
+///
+/// ```
+/// use piadm::nodes::Clock;
+/// assert_eq!("sigma".parse(), Ok(Clock::Sigma));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Clock {
-    /// x/(alpha + sigma) moves with the velocity eps - D in sigma/(alpha + sigma). On [`Flow`](crate::schedule::Flow) that
-    /// is x, and the time itself.
+    /// x/(alpha + sigma) moves with the velocity eps - D in sigma/(alpha + sigma). On
+    /// [`Flow`](crate::schedule::Flow) that is x, and the time itself.
     #[default]
     Flow,
     /// x/alpha moves with eps in sigma/alpha.

@@ -76,9 +76,9 @@ impl Scheme {
         Scheme::DpmSolverPp2M { lower_order_final: steps < 15 }
     }
 
-    /// `sample_euler_ancestral` of k-diffusion and `EulerAncestralDiscreteScheduler` of diffusers with their default eta
-    /// = 1. An Euler step in sigma/alpha to sigma_down, then noise of sigma_up, is DDIM's step with the same eta in [0, 1],
-    /// and with 1 it is DDPM's. In this form it is in x, and needs no noise level of its own.
+    /// `sample_euler_ancestral` of k-diffusion and `EulerAncestralDiscreteScheduler` of diffusers with their default
+    /// eta = 1. An Euler step in sigma/alpha to sigma_down, then noise of sigma_up, is DDIM's step with the same eta in
+    /// [0, 1], and with 1 it is DDPM's.
     ///
     /// ```
     /// use piadm::Scheme;
@@ -179,8 +179,8 @@ impl Scheme {
         Scheme::Deis { order: 2, lower_order_final: steps < 15 }
     }
 
-    /// `sample_lcm` of ComfyUI. `LCMScheduler` of diffusers does the same to c_out D + c_skip x in place of D; these
-    /// boundary scalings are within 1e-6 of 1 and 0 but for the smallest noise, see docs/peers.md.
+    /// `sample_lcm` of ComfyUI. `LCMScheduler` of diffusers does the same with c_out D + c_skip x in place of D; these
+    /// boundary scalings are within 1e-6 of 1 and 0 at the timesteps that it takes in 20 steps, see docs/peers.md.
     ///
     /// ```
     /// use piadm::Scheme;

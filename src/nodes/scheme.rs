@@ -147,7 +147,8 @@ pub enum Scheme {
         lower_order_final: bool,
     },
     /// iPNDM (Zhang and Chen, arXiv 2204.13902, after arXiv 2202.09778): Adams-Bashforth coefficients of equal steps,
-    /// on steps in sigma/alpha whatever their lengths. Where the lengths change by a factor, errors are those of first order.
+    /// on steps in sigma/alpha whatever their lengths: of second order where the ratio of two steps tends to 1, of
+    /// first order elsewhere.
     Ipndm {
         /// 1 to 4; default 4.
         #[cfg_attr(feature = "serde", serde(default = "four"))]

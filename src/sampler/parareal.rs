@@ -129,7 +129,8 @@ impl<B: Backend> Sampler<B> for Parareal {
         let list = prepared.one_list("Parareal")?;
         let plan = Plan::new(self.blocks, self.max_iterations, list.steps())?;
         let points: Vec<usize> = plan.nodes.iter().map(|node| list.first_step() + node).collect();
-        if list.lookback() > 1 || score.prediction() == Prediction::Next {
+        let staged = list.nodes().len() > list.steps() + 1;
+        if list.lookback() > 1 || staged || score.prediction() == Prediction::Next {
             let with = "a multistep or two-stage scheme, or a kernel";
             let instead = "take Scheme::Exponential, EulerMaruyama, Ddpm, Ddim or SdeDpmSolverPp1";
             return Err(Error::unsupported("Parareal", with, instead));

@@ -119,9 +119,9 @@ fn error(schedule: &Arc<dyn NoiseSchedule>, grid: &Grid, scheme: &Scheme) -> f64
     worst
 }
 
-/// A multistep scheme begins with a step of first order, so that orders above 2, or above 3 with a corrector, do not show
-/// in the order of convergence, and neither do they where the last step is of first order again. DPM-Solver++(3M) weighs
-/// the second derivative by half.
+/// A multistep scheme begins with a step of first order, so that orders above 2, or above 3 with a corrector, need not
+/// show, and neither do they where the last step is of first order again. DPM-Solver++(3M) weighs the second derivative
+/// by half.
 fn expected_order(scheme: &Scheme) -> f64 {
     match *scheme {
         Scheme::UniPc { lower_order_final: true, .. } => 2.0,
@@ -150,7 +150,8 @@ fn schemes_converge_with_their_order() {
     }
     let noisy = |s: &Scheme| {
         matches!(s, Scheme::Lcm {} | Scheme::EdmStochastic { .. })
-            || matches!(s, Scheme::DpmSolverPp2S { eta } | Scheme::Dpm2 { eta } | Scheme::DpmSolverPp { eta, .. } if *eta > 0.0)
+            || matches!(s, Scheme::DpmSolverPp2S { eta } | Scheme::Dpm2 { eta } if *eta > 0.0)
+            || matches!(s, Scheme::DpmSolverPp { eta, .. } if *eta > 0.0)
     };
     let cases: [(Arc<dyn NoiseSchedule>, f64, f64); 3] =
         [(Arc::new(Ou), 3.0, 0.1), (Arc::new(Edm), 8.0, 0.2), (Arc::new(Flow), 0.9, 0.1)];
@@ -173,8 +174,11 @@ fn schemes_converge_with_their_order() {
             });
             let found = (coarse / fine).log2();
             println!("{scheme:?}, {schedule:?}: order {found:.2}, errors {coarse:.2e} {fine:.2e}");
-            // the corrected first steps of UniPC-3 are of order 3, all others of order 4
-            let above = if matches!(scheme, Scheme::UniPc { order: 3, corrector: true, .. }) { 1.1 } else { 0.3 };
+            // where the first steps limit the order, their share of the error may still be small
+            let above = match scheme {
+                Scheme::UniPc { order: 3, .. } | Scheme::Deis { order: 3, .. } | Scheme::Lms { order: 3.., .. } => 1.3,
+                _ => 0.3,
+            };
             assert!(found > order - 0.3 && found < order + above, "{scheme:?}, {schedule:?}: order {found}");
         }
     }
