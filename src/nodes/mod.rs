@@ -20,7 +20,6 @@ mod presets;
 mod runge_kutta;
 mod scheme;
 mod step;
-mod steps;
 mod terms;
 mod window;
 mod written;
