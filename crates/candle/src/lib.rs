@@ -223,5 +223,5 @@ pub fn gather(table: &Tensor, rows: &Rows<'_>) -> candle_core::Result<Tensor> {
             table.shape()
         );
     }
-    table.index_select(&Tensor::new(slots, table.device())?, 0)
+    table.contiguous()?.index_select(&Tensor::new(slots, table.device())?, 0)
 }
