@@ -4,7 +4,7 @@
 //! known of each row to a tensor of the same shape, dtype and device. [`CandleScore`] makes it a score of `Cpu<f32>` and
 //! `Cpu<f64>`, and with the feature `cuda` of `Cuda<f32>` and `Cuda<f64>`, where states and outputs stay on the device.
 //!
-//! Rows of one call have different times and belong to different samples: [`column`] gives a number per row (its time,
+//! Rows of one call have different times and belong to different samples: [`column()`] gives a number per row (its time,
 //! say) and [`gather`] a condition per row (a label, an embedded prompt). With the feature `stable-diffusion`, the
 //! module of that name loads whole text-to-image models.
 //!
@@ -223,5 +223,5 @@ pub fn gather(table: &Tensor, rows: &Rows<'_>) -> candle_core::Result<Tensor> {
             table.shape()
         );
     }
-    table.index_select(&Tensor::new(slots, table.device())?, 0)
+    table.contiguous()?.index_select(&Tensor::new(slots, table.device())?, 0)
 }
