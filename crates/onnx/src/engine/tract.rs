@@ -37,9 +37,16 @@ impl Model {
             Source::Bytes(bytes) => reader.model_for_read(&mut Cursor::new(bytes)),
         };
         let model = model.map_err(unread)?;
-        let ports = |outlets: &[OutletId]| outlets.iter().map(|outlet| port(&model, *outlet)).collect();
-        let inputs = ports(model.input_outlets().map_err(unread)?);
-        let outputs = ports(model.output_outlets().map_err(unread)?);
+        // what outputs are is worked out with the file's own names of axes, which the plan has not
+        let mut known = model.clone();
+        known.analyse(false).map_err(unread)?;
+        let ports = |outlets: &[OutletId]| outlets.iter().map(|outlet| port(&known, *outlet)).collect();
+        let inputs = ports(known.input_outlets().map_err(unread)?);
+        let outputs: Vec<Port> = ports(known.output_outlets().map_err(unread)?);
+        // an operator that tract lacks leaves them unknown; compiling the graph says which
+        if outputs.iter().any(|port| port.element == Element::Other && port.axes.is_empty()) {
+            known.into_typed().map_err(unread)?;
+        }
         Ok(Model { model, inputs, outputs })
     }
 
