@@ -35,6 +35,11 @@ use crate::score::{Rows, ScoreFn};
 use ndarray::{Array2, ArrayView2, Axis};
 
 /// How the error of a step is measured. X stands for x/alpha, and r for sigma/alpha.
+///
+/// ```
+/// use piadm::gits::Metric;
+/// assert_eq!("l2".parse(), Ok(Metric::L2));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -52,6 +57,13 @@ pub enum Metric {
 names! { Metric, "measure of a step's error"; L1 = "l1", L2 = "l2", Deviation = "deviation" }
 
 /// The mean error of an Euler step between any two of some times.
+///
+/// ```
+/// use piadm::{gits::StepCosts, ndarray::array};
+/// let costs = StepCosts::new([1.0, 0.0], array![[0.0, 0.2], [0.0, 0.0]])?;
+/// assert_eq!(costs.times(), [1.0, 0.0]);
+/// # Ok::<(), piadm::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(try_from = "Written", into = "Written"))]

@@ -1,14 +1,16 @@
-//! The command `sample`.
-#![cfg(all(feature = "cli", feature = "tract"))]
+//! The command `sample`, with tract or, without that, with ONNX Runtime.
+#![cfg(feature = "cli")]
 
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// Runs the command with tract on a graph of `tests/models`.
+const ENGINE: &str = if cfg!(feature = "tract") { "tract" } else { "ort" };
+
+/// Runs the command on a graph of `tests/models`.
 fn sample(graph: &str, arguments: &str) -> Output {
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models");
     let mut command = Command::new(env!("CARGO_BIN_EXE_sample"));
-    command.current_dir(env!("CARGO_TARGET_TMPDIR")).args(["--engine", "tract", "--onnx"]);
+    command.current_dir(env!("CARGO_TARGET_TMPDIR")).args(["--engine", ENGINE, "--onnx"]);
     command.arg(models.join(format!("{graph}.onnx"))).args(arguments.split_whitespace()).output().unwrap()
 }
 
@@ -22,6 +24,7 @@ fn read(file: &str) -> Vec<u8> {
 }
 
 #[test]
+#[cfg_attr(not(feature = "tract"), ignore = "needs ONNX Runtime, in ORT_DYLIB_PATH")]
 fn parallel_samples_are_the_sequential_ones() {
     let run = |sampler: &str, file: &str| {
         let grid = r#"{"kind":"log_snr","t_max":8,"t_min":0.01}"#;
@@ -35,6 +38,7 @@ fn parallel_samples_are_the_sequential_ones() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "tract"), ignore = "needs ONNX Runtime, in ORT_DYLIB_PATH")]
 fn pictures_labels_and_guidance() {
     succeeds("image", "--prediction data --samples 5 --shape 1,4,4 --steps 10 --output grey.png");
     assert_eq!(read("grey.png")[..4], *b"\x89PNG");
@@ -54,6 +58,7 @@ fn pictures_labels_and_guidance() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "tract"), ignore = "needs ONNX Runtime, in ORT_DYLIB_PATH")]
 fn what_is_wrong_is_one_sentence() {
     for (graph, arguments, part) in [
         ("times", "--output x.jpg", "expected .png or .npy"),
