@@ -227,7 +227,7 @@ pub(crate) enum Source {
 /// let mut unet = Onnx::file("unet.onnx").condition("label", Condition::labels([7])).load(Prediction::Velocity)?;
 /// let problem = Problem::new(Ou, Grid::log_snr(250).between(8.0, 0.01), Scheme::default()).shape([1, 28, 28]);
 /// let image = Picard::default().sample(&problem, &mut unet)?.samples;
-/// # let _: ndarray::Array2<f32> = image;
+/// # let _: piadm::ndarray::Array2<f32> = image;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///

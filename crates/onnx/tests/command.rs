@@ -33,7 +33,7 @@ fn parallel_samples_are_the_sequential_ones() {
         succeeds("times", &format!("{arguments} --sampler {sampler} --output {file}"));
         read(file)
     };
-    let (sequential, exact) = (run("sequential", "s.npy"), run(r#"{"picard":{"acceptance":"exact"}}"#, "e.npy"));
+    let (sequential, exact) = (run("sequential", "s.npy"), run(r#"{"picard":{"tolerance":{"error":0}}}"#, "e.npy"));
     assert!(sequential.len() > 3 * 2 * 4 && sequential == exact);
 }
 
