@@ -17,7 +17,8 @@ pub enum DdpmVariance {
 ///
 /// ```
 /// use piadm::nodes::SolverType;
-/// assert_eq!("heun".parse(), Ok(SolverType::Heun));
+/// assert_eq!("heun".parse::<SolverType>()?, SolverType::Heun);
+/// # Ok::<(), piadm::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -35,7 +36,8 @@ pub enum SolverType {
 ///
 /// ```
 /// use piadm::nodes::BhVariant;
-/// assert_eq!("bh1".parse(), Ok(BhVariant::Bh1));
+/// assert_eq!("bh1".parse::<BhVariant>()?, BhVariant::Bh1);
+/// # Ok::<(), piadm::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -53,7 +55,8 @@ pub enum BhVariant {
 /// ```
 /// use piadm::{nodes::{Clock, Method}, Scheme};
 /// let scheme = Scheme::RungeKutta { method: Method::Rk4, clock: Clock::LogSnr };
-/// assert_eq!("runge_kutta(method=rk4, clock=log_snr)".parse(), Ok(scheme));
+/// assert_eq!("runge_kutta(method=rk4, clock=log_snr)".parse::<Scheme>()?, scheme);
+/// # Ok::<(), piadm::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -73,7 +76,8 @@ pub enum Method {
 ///
 /// ```
 /// use piadm::nodes::Clock;
-/// assert_eq!("sigma".parse(), Ok(Clock::Sigma));
+/// assert_eq!("sigma".parse::<Clock>()?, Clock::Sigma);
+/// # Ok::<(), piadm::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

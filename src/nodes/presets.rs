@@ -152,7 +152,8 @@ impl Scheme {
     ///
     /// ```
     /// use piadm::Scheme;
-    /// assert_eq!("dpm_solver_pp(order=3, eta=1, solver=heun)".parse(), Ok(Scheme::dpmpp_3m_sde()));
+    /// assert_eq!("dpm_solver_pp(order=3, eta=1, solver=heun)".parse::<Scheme>()?, Scheme::dpmpp_3m_sde());
+    /// # Ok::<(), piadm::Error>(())
     /// ```
     pub fn dpmpp_3m_sde() -> Self {
         Scheme::DpmSolverPp { order: 3, eta: 1.0, solver: SolverType::Heun, lower_order_final: false }
@@ -162,7 +163,8 @@ impl Scheme {
     ///
     /// ```
     /// use piadm::Scheme;
-    /// assert_eq!("uni_pc".parse(), Ok(Scheme::uni_pc()));
+    /// assert_eq!("uni_pc".parse::<Scheme>()?, Scheme::uni_pc());
+    /// # Ok::<(), piadm::Error>(())
     /// ```
     pub fn uni_pc() -> Self {
         Scheme::UniPc { order: 2, corrector: true, variant: BhVariant::Bh2, lower_order_final: true }
