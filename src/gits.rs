@@ -38,7 +38,8 @@ use ndarray::{Array2, ArrayView2, Axis};
 ///
 /// ```
 /// use piadm::gits::Metric;
-/// assert_eq!("l2".parse(), Ok(Metric::L2));
+/// assert_eq!("l2".parse::<Metric>()?, Metric::L2);
+/// # Ok::<(), piadm::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
