@@ -73,7 +73,7 @@ fn times<'py>(py: Python<'py>, schedule: &str, grid: &str) -> PyResult<Bound<'py
     Ok(PyArray1::from_vec(py, times.map_err(|error| exception(py, &error))?))
 }
 
-#[pymodule]
+#[pymodule(gil_used = true)]
 fn _piadm(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<network::CallRows>()?;

@@ -10,6 +10,7 @@ use piadm::backend::Real;
 use rayon::prelude::*;
 use std::io::Cursor;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::internal::DimLike;
@@ -128,7 +129,10 @@ impl Ready {
         let rows = range.len();
         let input = |(i, form)| input(i, form, range.clone(), fill).map(IntoTValue::into_tvalue);
         let inputs = self.forms.inputs.iter().enumerate().map(input).collect::<Result<TVec<TValue>, _>>()?;
-        let outputs = self.plan.run(inputs).map_err(unrun)?;
+        // an index beyond a table, such as a label that the network does not know, is a panic in tract
+        let run = AssertUnwindSafe(|| self.plan.run(inputs));
+        let outputs = catch_unwind(run).map_err(|_| unrun("tract panicked; is an index beyond its table?"))?;
+        let outputs = outputs.map_err(unrun)?;
         let output = outputs.first().ok_or_else(|| unrun("no output"))?;
         let output = output.try_as_plain_ram().map_err(unrun)?;
         let answer = match self.forms.output.element {
