@@ -1,10 +1,10 @@
 //! Few steps in the right places: GITS (Chen et al., arXiv 2405.11326).
 //!
 //! Trajectories of the probability-flow ODE have nearly the same shape, whatever they start from. So a few of them,
-//! sampled in many steps by any scheme and sampler, tell where long steps do harm: [`StepCosts::measure`] finds the error
-//! of every Euler step between two of their times, and [`StepCosts::grid`] the times whose errors have the least sum, by
-//! dynamic programming. This is done once per network; the result is a [`Grid`] like any other, which can be written to a
-//! file, as can the costs.
+//! sampled in many steps by any scheme and sampler, tell where long steps do harm: [`StepCosts::measure`] finds the
+//! error of every Euler step between two of their times, and [`StepCosts::grid`] the times whose errors have the least
+//! sum, by dynamic programming. This is done once per network; the result is a [`Grid`] like any other, which can be
+//! written to a file, as can the costs.
 //!
 //! A grid of few steps is what to take where steps may be few at all. It does not make the many small steps of another
 //! grid.
@@ -78,15 +78,15 @@ impl StepCosts {
     /// Samples the trajectories of `problem`, whose grid has the times to choose from and whose scheme is the teacher,
     /// and measures the error of a step from each of its times to each later one.
     ///
-    /// A step from X_i to time j is Y = X_i + (r_j - r_i) E_i with E = (X - D)/r, D the data prediction: an Euler step of
-    /// the ODE, which is DDIM's. Its error is the distance from Y to X_j by `metric`, averaged over the samples. The paper
-    /// takes 256 samples of 60 steps; 32 give almost the same grids. Beyond the sampler's calls, the network is evaluated
-    /// once at every state, in calls of one row per sample.
+    /// A step from X_i to time j is Y = X_i + (r_j - r_i) E_i with E = (X - D)/r, D the data prediction: an Euler step
+    /// of the ODE, which is DDIM's. Its error is the distance from Y to X_j by `metric`, averaged over the samples. The
+    /// paper takes 256 samples of 60 steps; 32 give almost the same grids. Beyond the sampler's calls, the network is
+    /// evaluated once at every state, in calls of one row per sample.
     ///
     /// # Errors
     /// Those of the sampler. [`Error::Unsupported`] for schemes that add noise, joined requests, kernels, several
-    /// components or heads; [`Error::Setting`] for no samples and for a noisy end with alpha = 0; [`Error::Score`] where
-    /// the network fails.
+    /// components or heads; [`Error::Setting`] for no samples and for a noisy end with alpha = 0; [`Error::Score`]
+    /// where the network fails.
     ///
     /// ```
     /// use piadm::gits::{Metric, StepCosts};
@@ -108,9 +108,6 @@ impl StepCosts {
         let prepared = problem.prepare(&*score)?;
         let list = prepared.list(0);
         let levels = levels(list, (score.components(), score.heads()))?;
-        if prepared.count() == 0 {
-            return Err(Error::setting("samples", 0, "at least one trajectory"));
-        }
         let path = sampler.sample(&problem.clone().save(Save::All), score)?.path;
         let states = path.states();
         let count = levels.len();
@@ -155,8 +152,8 @@ impl StepCosts {
     /// Costs of your own: entry (i, j), i < j, is that of a step from time i to time j.
     ///
     /// # Errors
-    /// [`Error::Shape`] unless `costs` is square with a row per time, [`Error::Setting`] for fewer than two times and for
-    /// a cost above the diagonal that is not finite.
+    /// [`Error::Shape`] unless `costs` is square with a row per time, [`Error::Setting`] for fewer than two times and
+    /// for a cost above the diagonal that is not finite.
     ///
     /// ```
     /// use piadm::{gits::StepCosts, ndarray::array};
@@ -206,8 +203,8 @@ impl StepCosts {
     }
 
     /// Which times to take for so many steps, the first and the last among them, and their cost, the least of all
-    /// sum_k gamma^k c_k with c_k the cost of step k = 0, 1, .... A `gamma` above 1 weighs the steps near the data more;
-    /// the paper takes 1.15 for small images and 1.2 for Stable Diffusion.
+    /// sum_k gamma^k c_k with c_k the cost of step k = 0, 1, .... A `gamma` above 1 weighs the steps near the data
+    /// more; the paper takes 1.15 for small images and 1.2 for Stable Diffusion.
     ///
     /// # Errors
     /// [`Error::Setting`] unless 1 <= `steps` < times and `gamma` is finite and positive.

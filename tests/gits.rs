@@ -134,8 +134,8 @@ fn the_steps_of_an_euler_teacher_are_free() {
     free(Problem::on(Cpu::<f32>::new(), VpLinear::default(), Grid::uniform(20).between(1.0, 0.01), ddim), 1e-4);
 }
 
-/// By hand: three times, one sample, a point mass at 0, so that D = 0 and the trajectory is a ray from the origin; and a
-/// network whose D is 1 from the second time on, so that the ray bends.
+/// By hand: three times, one sample, a point mass at 0, so that D = 0 and the trajectory is a ray from the origin; and
+/// a network whose D is 1 from the second time on, so that the ray bends.
 #[test]
 fn costs_by_hand() {
     let grid = Grid::new([4.0, 2.0, 1.0]);

@@ -27,8 +27,8 @@ impl Grid {
     /// and with a fixed `shift` (3 for Stable Diffusion 3): `n` times in equal steps from 1 to the scheduler's
     /// smallest, which is 1/1000 shifted, all of them shifted, and then the data.
     ///
-    /// The smallest is shifted twice, as it is there. Pipelines that give sigmas of their own, such as Flux', skip this:
-    /// [`flux_timesteps`](Self::flux_timesteps).
+    /// The smallest is shifted twice, as it is there. Pipelines that give sigmas of their own, such as Flux', skip
+    /// this: [`flux_timesteps`](Self::flux_timesteps).
     ///
     /// ```
     /// use piadm::{schedule::Flow, Grid};

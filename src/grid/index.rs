@@ -61,6 +61,10 @@ pub(super) fn beta(n: usize, (alpha, beta): (f64, f64), steps: usize) -> Result<
 /// The `steps` + 1 times at which sigma / alpha is that of equally spaced indices, interpolated between the entries.
 pub(super) fn levels(schedule: &dyn NoiseSchedule, n: usize, interpolation: Interpolation, steps: usize) -> Vec<f64> {
     let last = n - 1;
+    // one level: torch's linspace begins with the noise, numpy's with the data
+    if steps == 0 && matches!(interpolation, Interpolation::LogLinear) {
+        return vec![last as f64];
+    }
     let time = |i: usize| {
         let index = (i * last) as f64 / steps.max(1) as f64;
         let (below, part) = (index.floor(), index.fract());

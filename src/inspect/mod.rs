@@ -8,6 +8,7 @@ pub use report::{CallCost, Difference, Inspection, LevelErrors, NotFinite, Verdi
 
 use crate::backend::Backend;
 use crate::error::{Error, Result};
+use crate::grid::MAX_STEPS;
 use crate::inspect::calls::{Caller, Rows, difference};
 use crate::inspect::readings::{errors_at, margin, ranking, verdict};
 use crate::problem::{Latency, Prepared, Problem};
@@ -105,9 +106,9 @@ impl Inspect {
     ///
     /// # Errors
     /// What is wrong with the problem ([`Problem::prepare`]); [`Error::Setting`] for no data, data that are not finite
-    /// and bad settings; [`Error::Shape`] for data of another dimension; [`Error::Unsupported`] for kernels, networks in
-    /// phase space, unlike requests and grids whose evaluated levels have no signal or no noise; [`Error::Score`] where
-    /// the network fails in a call that is not merely timed.
+    /// and bad settings; [`Error::Shape`] for data of another dimension; [`Error::Unsupported`] for kernels, networks
+    /// in phase space, unlike requests and grids whose evaluated levels have no signal or no noise; [`Error::Score`]
+    /// where the network fails in a call that is not merely timed.
     ///
     /// ```
     /// use piadm::inspect::{Inspect, Verdict};
@@ -166,8 +167,8 @@ impl Inspect {
         if self.levels == 0 {
             return Err(Error::setting("levels", 0, "at least 1 level"));
         }
-        if self.rows.contains(&0) {
-            return Err(Error::setting("rows", 0, "calls of at least 1 row"));
+        if let Some(&rows) = self.rows.iter().find(|rows| !(1..=MAX_STEPS).contains(*rows)) {
+            return Err(Error::setting("rows", rows, "calls of 1 to 2^24 rows"));
         }
         if score.prediction() == Prediction::Next {
             let with = "a kernel, which answers the next state";

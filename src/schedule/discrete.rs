@@ -157,8 +157,8 @@ impl Discrete {
     }
 
     /// The table whose betas rise from `beta_start` to `beta_end` like the logistic function from -6 to 6 (`sigmoid` of
-    /// diffusers; GeoDiff, arXiv 2203.02923): beta_i = beta_start + (beta_end - beta_start) / (1 + e^{-s_i}) with s_i in
-    /// equal steps. The ends themselves are not quite reached.
+    /// diffusers; GeoDiff, arXiv 2203.02923): beta_i = beta_start + (beta_end - beta_start) / (1 + e^{-s_i}) with s_i
+    /// in equal steps. The ends themselves are not quite reached.
     ///
     /// # Errors
     /// As [`linear`](Self::linear).

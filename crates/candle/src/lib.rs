@@ -1,12 +1,13 @@
 //! Models of [candle](candle_core) as scores of [piadm].
 //!
 //! A model is a closure from a [`Tensor`] of states, \[rows, c, h, w\] for samples of shape \[c, h, w\], and what is
-//! known of each row to a tensor of the same shape, dtype and device. [`CandleScore`] makes it a score of `Cpu<f32>` and
-//! `Cpu<f64>`, and with the feature `cuda` of `Cuda<f32>` and `Cuda<f64>`, where states and outputs stay on the device.
+//! known of each row to a tensor of the same shape, dtype and device. [`CandleScore`] makes it a score of `Cpu<f32>`
+//! and `Cpu<f64>`, and with the feature `cuda` of `Cuda<f32>` and `Cuda<f64>`, where states and outputs stay on the
+//! device.
 //!
-//! Rows of one call have different times and belong to different samples: [`column()`] gives a number per row (its time,
-//! say) and [`gather`] a condition per row (a label, an embedded prompt). With the feature `stable-diffusion`, the
-//! module of that name loads whole text-to-image models.
+//! Rows of one call have different times and belong to different samples: [`column()`] gives a number per row (its
+//! time, say) and [`gather`] a condition per row (a label, an embedded prompt). With the feature `stable-diffusion`,
+//! the module of that name loads whole text-to-image models.
 //!
 //! # What is copied
 //! A tensor of candle owns its memory and may be kept by whoever saw it, so the states are copied once into a new

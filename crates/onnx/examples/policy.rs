@@ -1,7 +1,7 @@
 //! A control loop: a plan of 16 actions from an observation, by 100 DDPM steps of one sample in every control step.
 //!
-//! `cargo run --release --features tract --example policy -- FOLDER`, where export/export.py has written the graphs. The
-//! policy has the size of those that robots use and random weights.
+//! `cargo run --release --features tract --example policy -- FOLDER`, where export/export.py has written the graphs.
+//! The policy has the size of those that robots use and random weights.
 
 mod shared;
 

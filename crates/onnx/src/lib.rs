@@ -4,9 +4,10 @@
 //! Runtime (feature `ort`) or in tract (feature `tract`): [`Engine`].
 //!
 //! # Bits
-//! `Acceptance::Exact` gives the samples of `Sequential` bit for bit if a row of the output does not depend on the other
-//! rows of a call, nor on their number. The README says what was found for either engine. [`Onnx::batch`] makes all
-//! calls of one size, which is the way to such rows where the number matters; with `batch(1)` a row never meets another.
+//! `Acceptance::Exact` gives the samples of `Sequential` bit for bit if a row of the output does not depend on the
+//! other rows of a call, nor on their number. The README says what was found for either engine. [`Onnx::batch`] makes
+//! all calls of one size, which is the way to such rows where the number matters; with `batch(1)` a row never meets
+//! another.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

@@ -237,8 +237,8 @@ pub(crate) enum Source {
 /// number for all rows is called with one row at a time, since the rows of a call have different times.
 ///
 /// # Rows
-/// A graph whose first axis is fixed to n rows is called with exactly n: a call is cut, and what is missing is filled by
-/// copies of its last row. [`batch`](Self::batch) does the same with a graph that would take any number.
+/// A graph whose first axis is fixed to n rows is called with exactly n: a call is cut, and what is missing is filled
+/// by copies of its last row. [`batch`](Self::batch) does the same with a graph that would take any number.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Onnx {

@@ -1,7 +1,7 @@
 //! Clipped data beside the noise that is left as it was.
 
 use crate::backend::{Backend, Cpu, Real};
-use crate::error::{BoxError, Result};
+use crate::error::{BoxError, Error, Result};
 use crate::score::adapters::check_no_kernel;
 use crate::score::adapters::scratch::Scratch;
 use crate::score::adapters::threshold::{DataMap, check_limits};
@@ -39,7 +39,7 @@ impl<S> ClipResidual<S> {
     /// Puts beside a network's output what clipping its data prediction to [min, max] changes.
     ///
     /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting) unless min < max are finite.
+    /// [`Error::Setting`] unless min < max are finite.
     pub fn new(inner: S, min: f64, max: f64) -> Result<Self> {
         check_limits(min, max)?;
         Ok(ClipResidual { inner, min, max, outputs: Scratch::default() })
@@ -73,6 +73,10 @@ impl<T: Real, S: ScoreFn<Cpu<T>>> ScoreFn<Cpu<T>> for ClipResidual<S> {
     ) -> std::result::Result<(), BoxError> {
         check_rows::<Cpu<T>>(x, rows, &out, [1, 2], None)?;
         check_no_kernel("ClipResidual", &self.inner)?;
+        if (self.inner.components(), self.inner.heads()) != (1, 1) {
+            let with = "a network of several components or heads";
+            return Err(Error::unsupported("ClipResidual", with, "wrap a network of images").into());
+        }
         let n = rows.len();
         let (backend, outputs) = self.outputs.room::<Cpu<T>>("the outputs of a clipped network", x, n)?;
         self.inner.eval(x, rows, backend.view_mut(outputs, 0..n))?;

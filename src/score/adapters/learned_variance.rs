@@ -9,8 +9,8 @@ use crate::score::adapters::threshold::{DataMap, check_limits};
 use crate::score::{Model, Prediction, Rows, ScoreFn, check_shapes};
 use ndarray::{ArrayView2, ArrayViewMut2};
 
-/// DDPM with a learned variance (Nichol and Dhariwal, arXiv 2102.09672, equation 15; `learned_range` in guided-diffusion
-/// and in diffusers' `DDPMScheduler`).
+/// DDPM with a learned variance (Nichol and Dhariwal, arXiv 2102.09672, equation 15; `learned_range` in
+/// guided-diffusion and in diffusers' `DDPMScheduler`).
 ///
 /// The network answers two rows per state, its usual output f and the place v of the variance between its bounds: one
 /// row of 2 dim elements, as a network with 2 C channels gives it. With D the data prediction, h the step's length in

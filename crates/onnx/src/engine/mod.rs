@@ -94,8 +94,8 @@ impl Answer<'_> {
     }
 }
 
-/// Writes the rows of a range into input `i`, also such as there are none in the call; for an input without rows, all of
-/// it.
+/// Writes the rows of a range into input `i`, also such as there are none in the call; for an input without rows, all
+/// of it.
 pub type Fill<'a> = dyn Fn(usize, Range<usize>, Numbers<'_>) -> Result<(), Error> + Sync + 'a;
 
 /// A graph that has been read, of which the inputs and outputs are known.
