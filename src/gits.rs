@@ -115,7 +115,10 @@ impl StepCosts {
         for (place, level) in levels[..count - 1].iter().enumerate() {
             data.push(predict(&prepared, score, states.index_axis(Axis(0), place), level, place)?);
         }
-        let mut costs = Array2::zeros((count, count));
+        let zeros = filled("the costs of steps", count.saturating_mul(count), 0.0)?;
+        let shape = (count, count);
+        let mut costs = Array2::from_shape_vec(shape, zeros)
+            .map_err(|_| Error::TooLarge { what: "the costs of steps", why: "their number overflows".into() })?;
         for sample in 0..prepared.count() {
             let of_node = |place: usize| {
                 let scale = 1.0 / levels[place].alpha;
@@ -166,7 +169,7 @@ impl StepCosts {
         let times = times.into();
         let count = times.len();
         if !(2..=MAX_STEPS + 1).contains(&count) {
-            return Err(Error::setting("times", count, "at least two times"));
+            return Err(Error::setting("times", count, "2 to 2^24 + 1 times"));
         }
         if costs.dim() != (count, count) {
             let (found, expected) = (costs.shape().to_vec(), vec![count, count]);

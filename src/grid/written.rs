@@ -191,6 +191,10 @@ impl TryFrom<Written> for Grid {
         // a rule that does not count its steps has none to spare
         let counts = rule.steps().is_some();
         let last = match w.kind {
+            // as Grid::dpm_solver_timesteps
+            Kind::DpmSolver if matches!(rule, Rule::Table { spacing: Spacing::Trailing | Spacing::Simple, .. }) => {
+                Last::Data
+            }
             Kind::DpmSolver | Kind::SgmUniform | Kind::AlignYourSteps => Last::InPlace,
             _ if w.final_sigma_zero && counts => Last::Data,
             _ => Last::Spaced,

@@ -140,3 +140,16 @@ fn steps_are_all_that_there_are() {
         assert!(error.contains(says), "{text}: {error}");
     }
 }
+
+/// `dpm_solver` in a file is the constructor, for every spacing.
+#[test]
+fn dpm_solver_in_a_file_is_the_constructor() {
+    for (json, spacing) in
+        [(r#""trailing""#, Spacing::Trailing), (r#""linspace""#, Spacing::Linspace), (r#""simple""#, Spacing::Simple)]
+    {
+        let text = format!(r#"{{"kind": "dpm_solver", "steps": 4, "spacing": {json}}}"#);
+        let grid: Grid = serde_json::from_str(&text).unwrap();
+        let table = piadm::Discrete::stable_diffusion();
+        assert_eq!(grid.times(&table).unwrap(), Grid::dpm_solver_timesteps(4, spacing).times(&table).unwrap());
+    }
+}
